@@ -1,0 +1,127 @@
+# Targets and what they do: `make help`. `make verify` is exactly what CI runs.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# The recipes of one target follow each other, and the last line is the test runner's.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+# The tiers' time limits, here and nowhere else.
+UNIT_LIMIT        ?= 3m
+INTEGRATION_LIMIT ?= 10m
+E2E_LIMIT         ?= 20m
+RACE_LIMIT        ?= 8m
+
+# The same on every machine, whatever its number of cores: how many packages and how many parallel tests of
+# a package run at a time. Tests with clusters in them run alone.
+UNIT_FLAGS    ?= -p=2 -parallel=4
+CLUSTER_FLAGS ?= -p=1 -parallel=2 -count=1
+
+# Packages that make `make race`.
+CORE_PKGS ?= ./coordinator/... ./raftstore/... ./stateserver/... ./internal/... ./clients/go/...
+
+# Flags for go test, as in: make test-integration TEST_ARGS='-run LeaderKill -v'
+TEST_ARGS ?=
+BENCH_ARGS ?= -bench=. -benchmem
+
+TOOLS := build/tools
+PROTO_TOOLS := $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
+VENV := build/venv
+
+##@ Build
+
+.PHONY: build
+build: ## server, command line and the checkpoint example into bin/
+	CGO_ENABLED=0 go build -o bin/holdfastd ./cmd/holdfastd
+	CGO_ENABLED=0 go build -o bin/holdfast ./cmd/holdfast
+	CGO_ENABLED=1 go build -o bin/holdfast-example-checkpoint ./clients/go/examples/checkpoint
+
+.PHONY: demo
+demo: build ## a cluster, an embedded Kafka and a job to watch, on this machine
+	bin/holdfast demo
+
+.PHONY: clean
+clean: ## remove bin/ and build/ (tools come back from their cache)
+	rm -rf bin build
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration test-e2e ## all tiers: unit, in process, processes with a real Kafka
+
+.PHONY: test-unit
+test-unit: ## packages other than integration, no network (limit UNIT_LIMIT)
+	scripts/gotest.sh unit $(UNIT_LIMIT) ./... '!./integration/...' -- $(UNIT_FLAGS) $(TEST_ARGS)
+
+.PHONY: test-integration
+test-integration: ## scenarios with nodes and Kafka in process (limit INTEGRATION_LIMIT)
+	scripts/gotest.sh integration $(INTEGRATION_LIMIT) ./integration/... '!./integration/e2e/...' -- $(CLUSTER_FLAGS) $(TEST_ARGS)
+
+.PHONY: test-e2e
+test-e2e: build venv ## scenarios with real processes and a real Apache Kafka (limit E2E_LIMIT)
+	scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) $(TEST_ARGS)
+
+.PHONY: race
+race: ## the core packages under the race detector (limit RACE_LIMIT)
+	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)
+
+.PHONY: bench
+bench: ## benchmarks: figures, no verdict
+	go test -run='^$$' -p=1 $(BENCH_ARGS) ./...
+
+##@ Check
+
+.PHONY: verify
+verify: check-proto proto-breaking lint build race test ## what CI runs: static checks first, tests last
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## vet, staticcheck and the few others of .golangci.yml
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: proto
+proto: $(PROTO_TOOLS) ## format the protos and generate the Go code
+	scripts/proto.sh generate
+
+.PHONY: check-proto
+check-proto: $(PROTO_TOOLS) ## buf lint, and the checked-in code equals a fresh generation
+	scripts/proto.sh check
+
+.PHONY: proto-breaking
+proto-breaking: $(TOOLS)/buf ## compatible with the last release, or with main (PROTO_BASE=revision)
+	scripts/proto.sh breaking
+
+.PHONY: fmt
+fmt: fix-fmt ## the same as fix-fmt
+
+.PHONY: fix-fmt
+fix-fmt: $(TOOLS)/golangci-lint ## format the Go code
+	$(TOOLS)/golangci-lint fmt
+
+.PHONY: fix-lint
+fix-lint: $(TOOLS)/golangci-lint ## what the linters can repair themselves
+	$(TOOLS)/golangci-lint run --fix ./...
+
+.PHONY: fix-proto
+fix-proto: proto ## the same as proto
+
+##@ Tools
+
+.PHONY: tools
+tools: $(PROTO_TOOLS) $(TOOLS)/golangci-lint ## build the pinned developer tools into build/tools
+
+$(TOOLS)/%: tools/%/go.mod tools/%/go.sum tools/install.sh
+	@tools/install.sh $* $@
+
+.PHONY: venv
+venv: $(VENV)/.requirements ## a Python environment with the pinned gRPC packages
+
+$(VENV)/.requirements: clients/conformance/requirements.txt
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@cp $< $@
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
