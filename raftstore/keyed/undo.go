@@ -1,0 +1,50 @@
+package keyed
+
+// undo is what one flush overwrote, for a flush that may turn out too large.
+// It is cheaper than setting table pointers back, which would first copy
+// every table that the flush touches.
+type undo struct {
+	records []undoRecord
+	old     []byte // values before, one after the other
+}
+
+// undoRecord is a key as it was before one op.
+type undoRecord struct {
+	state, group int
+	hash         uint64
+	key          []byte // in the section
+	from, to     int    // old value in undo.old
+	existed      bool
+}
+
+// keepUndo bounds the scratch memory kept between flushes, in bytes.
+const keepUndo = 1 << 20
+
+func (u *undo) reset() {
+	if cap(u.old) > keepUndo {
+		u.old = nil
+	}
+	clear(u.records) // let go of the sections' keys
+	u.records, u.old = u.records[:0], u.old[:0]
+}
+
+// record notes a key before an op on it.
+func (u *undo) record(state, group int, hash uint64, key []byte, t *table) {
+	value, ok := t.get(uint32(hash), key)
+	from := len(u.old)
+	u.old = append(u.old, value...)
+	u.records = append(u.records, undoRecord{state, group, hash, key, from, len(u.old), ok})
+}
+
+// rollback takes back everything recorded, the newest first.
+func (u *undo) rollback(sp *space) {
+	for i := len(u.records) - 1; i >= 0; i-- {
+		r := &u.records[i]
+		op, value := OpDelete, []byte(nil)
+		if r.existed {
+			op, value = OpPut, u.old[r.from:r.to]
+		}
+		sp.applyOp(&sp.live[r.state], r.group, TypeOther, op, uint32(r.hash), r.key, value)
+	}
+	u.reset()
+}
