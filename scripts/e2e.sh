@@ -2,19 +2,19 @@
 # e2e.sh LIMIT [GO-TEST-FLAGS...] - the end-to-end tier: real processes against a real Apache Kafka.
 #
 # Starts one broker on a free port, tells the tests where everything is, and takes it down again:
-#   HOLDFAST_KAFKA    bootstrap servers of the broker
-#   HOLDFAST_BIN      directory with holdfastd, holdfast and the examples
-#   HOLDFAST_PYTHON   a Python with the pinned gRPC packages
-# With HOLDFAST_KAFKA already set that broker is used and left alone.
+#   HOLDFAST_TEST_KAFKA    bootstrap servers of the broker
+#   HOLDFAST_TEST_BIN      directory with holdfastd, holdfast and the examples
+#   HOLDFAST_TEST_PYTHON   a Python with the pinned gRPC packages
+# With HOLDFAST_TEST_KAFKA already set that broker is used and left alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 limit=${1:?usage: e2e.sh LIMIT [GO-TEST-FLAGS...]}
 shift
-export HOLDFAST_BIN=${HOLDFAST_BIN:-$PWD/bin}
-export HOLDFAST_PYTHON=${HOLDFAST_PYTHON:-$PWD/build/venv/bin/python}
+export HOLDFAST_TEST_BIN=${HOLDFAST_TEST_BIN:-$PWD/bin}
+export HOLDFAST_TEST_PYTHON=${HOLDFAST_TEST_PYTHON:-$PWD/build/venv/bin/python}
 
-if [ -z "${HOLDFAST_KAFKA:-}" ]; then
+if [ -z "${HOLDFAST_TEST_KAFKA:-}" ]; then
   kafka=$PWD/integration/kafka/kafka.sh
   dir=$(mktemp -d)
   port=
@@ -28,13 +28,13 @@ if [ -z "${HOLDFAST_KAFKA:-}" ]; then
   trap 'exit 130' INT TERM
   # Another run may hold a port or take it in this moment: then the next one.
   for port in 19092 19292 19492 19692 19892; do
-    if HOLDFAST_KAFKA=$("$kafka" up --port "$port" --dir "$dir/kafka" --clean 2>"$dir/up.log"); then
-      export HOLDFAST_KAFKA
+    if HOLDFAST_TEST_KAFKA=$("$kafka" up --port "$port" --dir "$dir/kafka" --clean 2>"$dir/up.log"); then
+      export HOLDFAST_TEST_KAFKA
       break
     fi
   done
-  [ -n "$HOLDFAST_KAFKA" ] || { cat "$dir/up.log" >&2; echo "e2e.sh: no Kafka" >&2; exit 1; }
-  echo "Kafka at $HOLDFAST_KAFKA"
+  [ -n "$HOLDFAST_TEST_KAFKA" ] || { cat "$dir/up.log" >&2; echo "e2e.sh: no Kafka" >&2; exit 1; }
+  echo "Kafka at $HOLDFAST_TEST_KAFKA"
 fi
 
 scripts/gotest.sh end-to-end "$limit" ./integration/e2e/... -- "$@"
