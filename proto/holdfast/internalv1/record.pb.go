@@ -201,9 +201,9 @@ type Job struct {
 	Counts     *v1.CheckpointCounts  `protobuf:"bytes,13,opt,name=counts,proto3" json:"counts,omitempty"`
 	Exceptions []*v1.ExceptionRecord `protobuf:"bytes,14,rep,name=exceptions,proto3" json:"exceptions,omitempty"`
 	Restart    *RestartState         `protobuf:"bytes,15,opt,name=restart,proto3" json:"restart,omitempty"`
-	// The gap in the source was accepted: the next attempt may start at the
-	// first offset that is still there.
-	AcceptGap     bool `protobuf:"varint,16,opt,name=accept_gap,json=acceptGap,proto3" json:"accept_gap,omitempty"`
+	// Where reading goes on although the records before it are gone, as a person
+	// accepted; dropped with the next completed checkpoint.
+	AcceptedGaps  []*v1.Position `protobuf:"bytes,16,rep,name=accepted_gaps,json=acceptedGaps,proto3" json:"accepted_gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,11 +343,11 @@ func (x *Job) GetRestart() *RestartState {
 	return nil
 }
 
-func (x *Job) GetAcceptGap() bool {
+func (x *Job) GetAcceptedGaps() []*v1.Position {
 	if x != nil {
-		return x.AcceptGap
+		return x.AcceptedGaps
 	}
-	return false
+	return nil
 }
 
 // RestartState is what the restart strategy remembers.
@@ -847,7 +847,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\arequest\x18\x04 \x01(\v2\x1d.holdfast.internal.v1.RequestH\x00R\arequestB\b\n" +
 	"\x06record\".\n" +
 	"\x04Meta\x12&\n" +
-	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\"\xcc\x05\n" +
+	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\"\xe9\x05\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -867,9 +867,8 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"exceptions\x18\x0e \x03(\v2\x1c.holdfast.v1.ExceptionRecordR\n" +
 	"exceptions\x12<\n" +
-	"\arestart\x18\x0f \x01(\v2\".holdfast.internal.v1.RestartStateR\arestart\x12\x1d\n" +
-	"\n" +
-	"accept_gap\x18\x10 \x01(\bR\tacceptGap\"\xc0\x01\n" +
+	"\arestart\x18\x0f \x01(\v2\".holdfast.internal.v1.RestartStateR\arestart\x12:\n" +
+	"\raccepted_gaps\x18\x10 \x03(\v2\x15.holdfast.v1.PositionR\facceptedGaps\"\xc0\x01\n" +
 	"\fRestartState\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\x12,\n" +
 	"\x12current_backoff_ms\x18\x02 \x01(\x04R\x10currentBackoffMs\x12&\n" +
@@ -917,7 +916,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12;\n" +
 	"\x06result\x18\x02 \x01(\v2#.holdfast.internal.v1.CommandResultR\x06result\x12\x15\n" +
-	"\x06job_id\x18\x03 \x01(\tR\x05jobIdBGZEgithub.com/holdfast-io/holdfast/proto/holdfast/internal/v1;internalv1b\x06proto3"
+	"\x06job_id\x18\x03 \x01(\tR\x05jobIdBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_record_proto_rawDescOnce sync.Once
@@ -947,10 +946,10 @@ var file_holdfast_internal_v1_record_proto_goTypes = []any{
 	(*v1.Checkpoint)(nil),       // 11: holdfast.v1.Checkpoint
 	(*v1.CheckpointCounts)(nil), // 12: holdfast.v1.CheckpointCounts
 	(*v1.ExceptionRecord)(nil),  // 13: holdfast.v1.ExceptionRecord
-	(*v1.Split)(nil),            // 14: holdfast.v1.Split
-	(*v1.StateId)(nil),          // 15: holdfast.v1.StateId
-	(v1.SubtaskStatus)(0),       // 16: holdfast.v1.SubtaskStatus
-	(*v1.Position)(nil),         // 17: holdfast.v1.Position
+	(*v1.Position)(nil),         // 14: holdfast.v1.Position
+	(*v1.Split)(nil),            // 15: holdfast.v1.Split
+	(*v1.StateId)(nil),          // 16: holdfast.v1.StateId
+	(v1.SubtaskStatus)(0),       // 17: holdfast.v1.SubtaskStatus
 	(*CommandResult)(nil),       // 18: holdfast.internal.v1.CommandResult
 }
 var file_holdfast_internal_v1_record_proto_depIdxs = []int32{
@@ -967,18 +966,19 @@ var file_holdfast_internal_v1_record_proto_depIdxs = []int32{
 	12, // 10: holdfast.internal.v1.Job.counts:type_name -> holdfast.v1.CheckpointCounts
 	13, // 11: holdfast.internal.v1.Job.exceptions:type_name -> holdfast.v1.ExceptionRecord
 	3,  // 12: holdfast.internal.v1.Job.restart:type_name -> holdfast.internal.v1.RestartState
-	14, // 13: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
-	5,  // 14: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
-	15, // 15: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
-	16, // 16: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
-	10, // 17: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
-	17, // 18: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
-	18, // 19: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 13: holdfast.internal.v1.Job.accepted_gaps:type_name -> holdfast.v1.Position
+	15, // 14: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
+	5,  // 15: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
+	16, // 16: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
+	17, // 17: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
+	10, // 18: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
+	14, // 19: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
+	18, // 20: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_record_proto_init() }

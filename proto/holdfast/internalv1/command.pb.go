@@ -1694,7 +1694,7 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\x06joined\x18\x06 \x01(\bR\x06joined\x12#\n" +
 	"\rcheckpoint_id\x18\a \x01(\x04R\fcheckpointId\x125\n" +
 	"\n" +
-	"job_status\x18\b \x01(\x0e2\x16.holdfast.v1.JobStatusR\tjobStatusBGZEgithub.com/holdfast-io/holdfast/proto/holdfast/internal/v1;internalv1b\x06proto3"
+	"job_status\x18\b \x01(\x0e2\x16.holdfast.v1.JobStatusR\tjobStatusBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_command_proto_rawDescOnce sync.Once

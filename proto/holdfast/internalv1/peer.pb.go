@@ -450,7 +450,7 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\vPeerService\x12Z\n" +
 	"\aPropose\x12$.holdfast.internal.v1.ProposeRequest\x1a%.holdfast.internal.v1.ProposeResponse(\x010\x01\x12h\n" +
 	"\rReportStreams\x12*.holdfast.internal.v1.ReportStreamsRequest\x1a+.holdfast.internal.v1.ReportStreamsResponse\x12\\\n" +
-	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponseBGZEgithub.com/holdfast-io/holdfast/proto/holdfast/internal/v1;internalv1b\x06proto3"
+	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_peer_proto_rawDescOnce sync.Once

@@ -1,0 +1,157 @@
+package coordinator
+
+import (
+	"fmt"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// applyBegin begins a checkpoint. The id is taken here, never proposed, so that
+// ids rise and are used once whoever leads (invariant 3).
+func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandResult {
+	if r := m.keptResult(c.RequestId); r != nil {
+		return r
+	}
+	j := m.byID[c.JobId]
+	if e := mayBegin(j, c.JobId); e != nil {
+		return refusal(e)
+	}
+	id := j.NextCheckpointId
+	j.NextCheckpointId++
+	j.Counts.Triggered++
+	j.Pending = &holdfastv1.Checkpoint{
+		Id: id, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_PENDING,
+		Trigger: c.Trigger, TriggeredMs: c.TimeMs,
+	}
+	m.touch(j)
+	res := &internalv1.CommandResult{CheckpointId: id}
+	m.keepResult(c.RequestId, j.JobId, res)
+	forSubtasks(j, func(v vertexState, st subtaskState) {
+		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+			m.ack(subtaskRef{j, v, st}, st.FinishedPositions, c.TimeMs)
+		}
+	})
+	return res
+}
+
+func mayBegin(j jobState, id string) *holdfastv1.Error {
+	switch {
+	case j == nil:
+		return Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, fmt.Sprintf("no job %q", id))
+	case !checkpointsEnabled(j):
+		return Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINTS_DISABLED,
+			fmt.Sprintf("job %q runs without checkpoints; enable them in the program (EnableCheckpointing)", j.Spec.Name))
+	case j.Pending != nil:
+		return notApplied(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING,
+			fmt.Sprintf("checkpoint %d of job %q is pending; one runs at a time", j.Pending.Id, j.Spec.Name),
+			"checkpoint", fmt.Sprint(j.Pending.Id))
+	case j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING:
+		return jobStateError(j, "a checkpoint needs every subtask running")
+	}
+	return nil
+}
+
+// ack takes the contribution of one subtask to the pending checkpoint: the
+// state of this moment is its version n. The first ack stands.
+func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs int64) {
+	p := ref.job.Pending
+	for _, a := range p.Acks {
+		if a.SubtaskId == ref.st.Id {
+			return
+		}
+	}
+	m.keyed.Freeze(ref.st.Id, p.Id)
+	p.Acks = append(p.Acks, &holdfastv1.SubtaskAck{
+		SubtaskId: ref.st.Id, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index,
+		FencingToken: ref.st.FencingToken, AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id),
+	})
+	m.touch(ref.job)
+	if len(p.Acks) == countSubtasks(ref.job) {
+		m.complete(ref.job, timeMs)
+	}
+}
+
+// complete makes the pending checkpoint the restart point. It subsumes the
+// older ones beyond the retained number.
+func (m *Machine) complete(j jobState, timeMs int64) {
+	p := j.Pending
+	j.Pending = nil
+	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED
+	p.EndedMs = timeMs
+	p.Retained = true
+	j.LatestCompleted = p.Id
+	j.Counts.Completed++
+	j.AcceptedGaps = nil
+	j.History = append(j.History, p)
+	retained := uint32(0)
+	for i := len(j.History) - 1; i >= 0; i-- {
+		c := j.History[i]
+		if !c.Retained {
+			continue
+		}
+		if retained++; retained > j.Spec.Checkpoint.NumRetained {
+			c.Retained = false
+			m.dropVersion(j, c.Id)
+		}
+	}
+	trimHistory(j)
+}
+
+func (m *Machine) applyAbort(c *internalv1.AbortCheckpoint) *internalv1.CommandResult {
+	j := m.byID[c.JobId]
+	if j == nil || j.Pending == nil || j.Pending.Id != c.CheckpointId {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED, "the checkpoint is not pending"))
+	}
+	m.abortPending(j, c.Reason, c.TimeMs)
+	return &internalv1.CommandResult{}
+}
+
+// abortPending decides the pending checkpoint, if there is one, as aborted.
+func (m *Machine) abortPending(j jobState, reason *holdfastv1.Error, timeMs int64) {
+	p := j.Pending
+	if p == nil {
+		return
+	}
+	j.Pending = nil
+	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED
+	p.EndedMs = timeMs
+	p.Reason = reason
+	j.Counts.Aborted++
+	j.History = append(j.History, p)
+	m.dropVersion(j, p.Id)
+	forSubtasks(j, func(_ vertexState, st subtaskState) { st.LastAborted = p.Id })
+	trimHistory(j)
+	m.touch(j)
+}
+
+func (m *Machine) dropVersion(j jobState, id uint64) {
+	forSubtasks(j, func(_ vertexState, st subtaskState) { m.keyed.DropVersion(st.Id, id) })
+}
+
+// trimHistory forgets the oldest decided checkpoints that are not retained.
+func trimHistory(j jobState) {
+	excess := len(j.History) - MaxHistory - int(j.Spec.Checkpoint.NumRetained)
+	kept := j.History[:0]
+	for _, c := range j.History {
+		if excess > 0 && !c.Retained {
+			excess--
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(j.History[len(kept):])
+	j.History = kept
+}
+
+// completedCheckpoint returns the newest completed checkpoint, nil if none.
+func completedCheckpoint(j jobState) *holdfastv1.Checkpoint {
+	for i := len(j.History) - 1; i >= 0; i-- {
+		if j.History[i].Id == j.LatestCompleted && j.History[i].Status == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED {
+			return j.History[i]
+		}
+	}
+	return nil
+}
+
+func checkpointsEnabled(j jobState) bool { return j.Spec.GetCheckpoint().GetIntervalMs() > 0 }

@@ -1,0 +1,32 @@
+package coordinator
+
+import (
+	"fmt"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Failure builds the error record for a refusal that is decided: sending the
+// same thing again gives the same answer. kv are metadata pairs.
+func Failure(reason holdfastv1.ErrorReason, message string, kv ...string) *holdfastv1.Error {
+	e := &holdfastv1.Error{Reason: reason, Message: message, Outcome: holdfastv1.Outcome_OUTCOME_FINAL}
+	if len(kv) > 0 {
+		e.Metadata = make(map[string]string, len(kv)/2)
+		for i := 0; i+1 < len(kv); i += 2 {
+			e.Metadata[kv[i]] = kv[i+1]
+		}
+	}
+	return e
+}
+
+// notApplied is Failure for what may be sent again.
+func notApplied(reason holdfastv1.ErrorReason, message string, kv ...string) *holdfastv1.Error {
+	e := Failure(reason, message, kv...)
+	e.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
+	return e
+}
+
+func fenced(st subtaskState) *holdfastv1.Error {
+	return Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the fencing token is not the current one",
+		"token", fmt.Sprint(st.FencingToken), "attempt", fmt.Sprint(st.Attempt))
+}

@@ -1,0 +1,197 @@
+package coordinator
+
+import (
+	"fmt"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Bounds of what the machine remembers.
+const (
+	// MaxRequests is how many results of admin calls are kept.
+	MaxRequests = 1024
+	// MaxEndedJobs is how many ended jobs are kept for display and for
+	// JOB_TERMINATED.
+	MaxEndedJobs = 256
+	// MaxHistory is how many decided checkpoints of a job are kept beyond the
+	// retained ones (Flink's web.checkpoints.history).
+	MaxHistory = 10
+	// MaxExceptions is how many failures of a job are kept.
+	MaxExceptions = 16
+)
+
+// KeyedState is the replicated state of the memory backend, as far as the
+// machine steers it. It is called in the order of the log and must be as
+// deterministic as the machine itself.
+type KeyedState interface {
+	// Create makes the empty state of a subtask.
+	Create(subtask uint64, space Space)
+	// Drop forgets a subtask with all its versions.
+	Drop(subtask uint64)
+	// Apply applies a flush, all sections or none. The error is the refusal.
+	Apply(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error
+	// Freeze keeps the state of this moment as a version.
+	Freeze(subtask, version uint64)
+	// DropVersion forgets a version; an unknown one is no error.
+	DropVersion(subtask, version uint64)
+	// Restore sets the state to a version, 0 being empty, and reports whether
+	// that version was there.
+	Restore(subtask, version uint64) bool
+	// Bytes is the size of keys and values over all states.
+	Bytes(subtask uint64) uint64
+}
+
+// Space describes the keyed state of one subtask.
+type Space struct {
+	KeyGroupStart, KeyGroupEnd, KeyGroups uint32
+	// ByPartition: sections name their key group.
+	ByPartition bool
+	States      []SpaceState
+}
+
+// SpaceState is one named state of a Space.
+type SpaceState struct {
+	ID       uint32
+	Name     string
+	Type     string
+	MaxBytes uint64
+}
+
+type (
+	jobState     = *internalv1.Job
+	vertexState  = *internalv1.Vertex
+	subtaskState = *internalv1.Subtask
+)
+
+// subtaskRef finds a subtask and what it belongs to.
+type subtaskRef struct {
+	job    jobState
+	vertex vertexState
+	st     subtaskState
+}
+
+// Machine is the replicated half of the coordinator.
+//
+// It is not safe for concurrent use: the caller guards it with a lock that
+// Apply holds exclusively and reads share.
+type Machine struct {
+	keyed KeyedState
+
+	nextSubtaskID uint64
+	jobs          []jobState // in the order of their creation
+	nodes         []*internalv1.Node
+	requests      []*internalv1.Request // oldest first
+
+	// Indexes over the above, rebuilt by Restore.
+	byID      map[string]jobState
+	byName    map[string]jobState // the newest of each name
+	bySubtask map[uint64]subtaskRef
+	bySession map[string]uint64
+	byRequest map[string]*internalv1.Request
+
+	// touched names the jobs that a command other than Flush changed since the
+	// last TakeTouched. Soft: it wakes readers up and is never part of the state.
+	touched map[string]struct{}
+}
+
+// NewMachine returns an empty machine over keyed.
+func NewMachine(keyed KeyedState) *Machine {
+	m := &Machine{keyed: keyed, nextSubtaskID: 1}
+	m.reindex()
+	return m
+}
+
+// Apply applies one command at a log index. A command that cannot be applied
+// gives a result with an error; only an unknown command, one that a newer
+// version wrote, is an error of Apply itself, and the node must halt.
+func (m *Machine) Apply(index uint64, cmd *internalv1.Command) (*internalv1.CommandResult, error) {
+	switch c := cmd.GetCommand().(type) {
+	case *internalv1.Command_Flush:
+		return m.applyFlush(index, c.Flush), nil
+	case *internalv1.Command_Ready:
+		return m.applyReady(c.Ready), nil
+	case *internalv1.Command_Finish:
+		return m.applyFinish(index, c.Finish), nil
+	case *internalv1.Command_Assign:
+		return m.applyAssign(index, c.Assign), nil
+	case *internalv1.Command_ResumeSubtask:
+		return m.applyResumeSubtask(index, c.ResumeSubtask), nil
+	case *internalv1.Command_BeginCheckpoint:
+		return m.applyBegin(c.BeginCheckpoint), nil
+	case *internalv1.Command_AbortCheckpoint:
+		return m.applyAbort(c.AbortCheckpoint), nil
+	case *internalv1.Command_SubmitJob:
+		return m.applySubmit(c.SubmitJob), nil
+	case *internalv1.Command_CancelJob:
+		return m.applyCancel(index, c.CancelJob), nil
+	case *internalv1.Command_ResumeJob:
+		return m.applyResumeJob(c.ResumeJob), nil
+	case *internalv1.Command_RecordSplits:
+		return m.applyRecordSplits(index, c.RecordSplits), nil
+	case *internalv1.Command_FailSubtask:
+		return m.applyFail(index, c.FailSubtask), nil
+	case *internalv1.Command_LoseSubtask:
+		return m.applyLose(c.LoseSubtask), nil
+	case *internalv1.Command_RegisterNode:
+		return m.applyRegisterNode(c.RegisterNode), nil
+	case *internalv1.Command_MarkHash:
+		return &internalv1.CommandResult{}, nil
+	default:
+		return nil, fmt.Errorf("unknown command %T: this node is older than the one that proposed it; upgrade it", c)
+	}
+}
+
+// TakeTouched returns the ids of the jobs that changed since the last call,
+// flushes apart. Order is of no meaning.
+func (m *Machine) TakeTouched() []string {
+	if len(m.touched) == 0 {
+		return nil
+	}
+	ids := make([]string, 0, len(m.touched))
+	for id := range m.touched {
+		ids = append(ids, id)
+	}
+	clear(m.touched)
+	return ids
+}
+
+func (m *Machine) touch(j jobState) { m.touched[j.JobId] = struct{}{} }
+
+func (m *Machine) applyRegisterNode(c *internalv1.RegisterNode) *internalv1.CommandResult {
+	rec := &internalv1.Node{NodeId: c.NodeId, Name: c.Name, ClientAddress: c.ClientAddress, Version: c.Version}
+	for i, n := range m.nodes {
+		if n.NodeId == c.NodeId {
+			m.nodes[i] = rec
+			return &internalv1.CommandResult{}
+		}
+	}
+	m.nodes = append(m.nodes, rec)
+	return &internalv1.CommandResult{}
+}
+
+// keepResult stores the result of an admin call under its request id, so that
+// the same call again gets the same answer.
+func (m *Machine) keepResult(requestID, jobID string, r *internalv1.CommandResult) {
+	if requestID == "" {
+		return
+	}
+	req := &internalv1.Request{RequestId: requestID, JobId: jobID, Result: r}
+	m.requests = append(m.requests, req)
+	m.byRequest[requestID] = req
+	for len(m.requests) > MaxRequests {
+		delete(m.byRequest, m.requests[0].RequestId)
+		m.requests = m.requests[1:]
+	}
+}
+
+func (m *Machine) keptResult(requestID string) *internalv1.CommandResult {
+	if req := m.byRequest[requestID]; requestID != "" && req != nil {
+		return req.Result
+	}
+	return nil
+}
+
+func refusal(e *holdfastv1.Error) *internalv1.CommandResult {
+	return &internalv1.CommandResult{Error: e}
+}

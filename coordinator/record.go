@@ -1,0 +1,93 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+)
+
+// Records returns the whole state as records that no later Apply changes, in
+// an order that depends on the log alone.
+func (m *Machine) Records() []*internalv1.Record {
+	out := make([]*internalv1.Record, 0, 1+len(m.jobs)+len(m.nodes)+len(m.requests))
+	out = append(out, &internalv1.Record{Record: &internalv1.Record_Meta{Meta: &internalv1.Meta{NextSubtaskId: m.nextSubtaskID}}})
+	for _, j := range m.jobs {
+		out = append(out, &internalv1.Record{Record: &internalv1.Record_Job{Job: proto.CloneOf(j)}})
+	}
+	for _, n := range m.nodes {
+		out = append(out, &internalv1.Record{Record: &internalv1.Record_Node{Node: proto.CloneOf(n)}})
+	}
+	for _, r := range m.requests {
+		out = append(out, &internalv1.Record{Record: &internalv1.Record_Request{Request: proto.CloneOf(r)}})
+	}
+	return out
+}
+
+// RestoreMachine builds a machine from records, over keyed state that was
+// restored beside it.
+func RestoreMachine(keyed KeyedState, records []*internalv1.Record) (*Machine, error) {
+	m := NewMachine(keyed)
+	for i, rec := range records {
+		switch r := rec.GetRecord().(type) {
+		case *internalv1.Record_Meta:
+			m.nextSubtaskID = r.Meta.NextSubtaskId
+		case *internalv1.Record_Job:
+			if r.Job.Spec == nil || r.Job.Counts == nil || r.Job.Restart == nil {
+				return nil, fmt.Errorf("record %d: job %q is incomplete", i, r.Job.JobId)
+			}
+			m.jobs = append(m.jobs, r.Job)
+		case *internalv1.Record_Node:
+			m.nodes = append(m.nodes, r.Node)
+		case *internalv1.Record_Request:
+			m.requests = append(m.requests, r.Request)
+		default:
+			return nil, fmt.Errorf("record %d has the unknown kind %T: this node is older than the one that wrote the snapshot; upgrade it", i, r)
+		}
+	}
+	m.reindex()
+	return m, nil
+}
+
+func (m *Machine) reindex() {
+	m.byID = map[string]jobState{}
+	m.byName = map[string]jobState{}
+	m.bySubtask = map[uint64]subtaskRef{}
+	m.bySession = map[string]uint64{}
+	m.byRequest = map[string]*internalv1.Request{}
+	m.touched = map[string]struct{}{}
+	for _, j := range m.jobs {
+		m.index(j)
+		m.touch(j)
+	}
+	for _, r := range m.requests {
+		m.byRequest[r.RequestId] = r
+	}
+}
+
+func (m *Machine) index(j jobState) {
+	m.byID[j.JobId] = j
+	m.byName[j.Spec.Name] = j
+	forSubtasks(j, func(v vertexState, st subtaskState) {
+		m.bySubtask[st.Id] = subtaskRef{j, v, st}
+		if st.SessionId != "" {
+			m.bySession[st.SessionId] = st.Id
+		}
+	})
+}
+
+func (m *Machine) unindex(j jobState) {
+	delete(m.byID, j.JobId)
+	if m.byName[j.Spec.Name] == j {
+		delete(m.byName, j.Spec.Name)
+	}
+	forSubtasks(j, func(_ vertexState, st subtaskState) { delete(m.bySubtask, st.Id) })
+}
+
+// sortedNodes returns the registered nodes by id.
+func (m *Machine) sortedNodes() []*internalv1.Node {
+	return slices.SortedFunc(slices.Values(m.nodes), func(a, b *internalv1.Node) int { return strings.Compare(a.NodeId, b.NodeId) })
+}

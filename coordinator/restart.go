@@ -1,0 +1,106 @@
+package coordinator
+
+import (
+	"math"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Flink's defaults (restart-strategy.*), in milliseconds. Without a strategy a
+// job without checkpoints restarts without bound: Flink's own default there
+// would end the job at its first failure.
+const (
+	defaultFixedDelayMs      = 1_000
+	defaultInitialBackoffMs  = 1_000
+	defaultMaxBackoffMs      = 60_000
+	defaultBackoffMultiplier = 1.5
+	defaultResetThresholdMs  = 3_600_000
+	defaultJitterFactor      = 0.1
+	defaultFixedAttempts     = 1
+	unboundedAttempts        = math.MaxUint32
+)
+
+// effectiveStrategy fills the defaults of a restart strategy.
+func effectiveStrategy(s *holdfastv1.RestartStrategy, checkpoints bool) *holdfastv1.RestartStrategy {
+	switch {
+	case s.GetStrategy() == nil && checkpoints:
+		return exponential(&holdfastv1.ExponentialDelay{})
+	case s.GetStrategy() == nil:
+		return fixed(&holdfastv1.FixedDelay{Attempts: unboundedAttempts, DelayMs: defaultFixedDelayMs})
+	case s.GetExponentialDelay() != nil:
+		return exponential(s.GetExponentialDelay())
+	case s.GetFixedDelay() != nil:
+		return fixed(s.GetFixedDelay())
+	}
+	return s
+}
+
+func fixed(f *holdfastv1.FixedDelay) *holdfastv1.RestartStrategy {
+	f = &holdfastv1.FixedDelay{Attempts: f.Attempts, DelayMs: f.DelayMs}
+	setDefault(&f.Attempts, defaultFixedAttempts)
+	setDefault(&f.DelayMs, defaultFixedDelayMs)
+	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FixedDelay{FixedDelay: f}}
+}
+
+func exponential(e *holdfastv1.ExponentialDelay) *holdfastv1.RestartStrategy {
+	e = &holdfastv1.ExponentialDelay{
+		InitialBackoffMs: e.InitialBackoffMs, MaxBackoffMs: e.MaxBackoffMs, BackoffMultiplier: e.BackoffMultiplier,
+		ResetBackoffThresholdMs: e.ResetBackoffThresholdMs, JitterFactor: e.JitterFactor,
+		AttemptsBeforeResetBackoff: e.AttemptsBeforeResetBackoff,
+	}
+	setDefault(&e.InitialBackoffMs, defaultInitialBackoffMs)
+	setDefault(&e.MaxBackoffMs, defaultMaxBackoffMs)
+	setDefault(&e.BackoffMultiplier, defaultBackoffMultiplier)
+	setDefault(&e.ResetBackoffThresholdMs, defaultResetThresholdMs)
+	setDefault(&e.JitterFactor, defaultJitterFactor)
+	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_ExponentialDelay{ExponentialDelay: e}}
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// nextRestart counts a failure at nowMs and tells after how many milliseconds
+// the subtask may start again; false: the strategy is exhausted. jitter is in
+// [-1, 1) and comes with the command.
+func nextRestart(j jobState, nowMs int64, jitter float64) (delayMs uint64, ok bool) {
+	r := j.Restart
+	switch s := j.Spec.RestartStrategy.GetStrategy().(type) {
+	case *holdfastv1.RestartStrategy_FixedDelay:
+		r.LastFailureMs = nowMs
+		if r.Attempts >= s.FixedDelay.Attempts {
+			return 0, false
+		}
+		r.Attempts++
+		return s.FixedDelay.DelayMs, true
+	case *holdfastv1.RestartStrategy_ExponentialDelay:
+		return exponentialDelay(j, s.ExponentialDelay, nowMs, jitter)
+	}
+	return 0, false
+}
+
+func exponentialDelay(j jobState, s *holdfastv1.ExponentialDelay, nowMs int64, jitter float64) (uint64, bool) {
+	r := j.Restart
+	if r.LastFailureMs != 0 && nowMs-max(r.LastFailureMs, r.NotBeforeMs) >= int64(s.ResetBackoffThresholdMs) {
+		r.Attempts, r.CurrentBackoffMs = 0, 0
+	}
+	r.LastFailureMs = nowMs
+	if s.AttemptsBeforeResetBackoff > 0 && r.Attempts >= s.AttemptsBeforeResetBackoff {
+		return 0, false
+	}
+	r.Attempts++
+	if r.CurrentBackoffMs == 0 {
+		r.CurrentBackoffMs = s.InitialBackoffMs
+	} else {
+		// The conversions keep the compiler from fusing operations, so that
+		// every architecture computes the same bits.
+		next := float64(float64(r.CurrentBackoffMs) * s.BackoffMultiplier)
+		r.CurrentBackoffMs = uint64(min(next, float64(s.MaxBackoffMs)))
+	}
+	factor := float64(1 + float64(jitter*s.JitterFactor))
+	delay := float64(float64(r.CurrentBackoffMs) * factor)
+	return uint64(min(max(delay, 0), float64(s.MaxBackoffMs))), true
+}

@@ -1,0 +1,223 @@
+package coordinator
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Bounds and defaults of a job specification.
+const (
+	// MaxParallelism bounds subtasks and key groups of an operator, as Flink.
+	MaxParallelism = 1 << 15
+	// MaxOperators and MaxStates bound the graph.
+	MaxOperators = 256
+	MaxStates    = 64
+
+	defaultMaxParallelism = 128
+	defaultMemoryMaxSize  = 5 << 20
+	defaultTimeoutMs      = 600_000
+	minIntervalMs         = 10
+)
+
+var (
+	nameRE = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,127}$`)
+	typeRE = regexp.MustCompile(`^(bytes|string|int64|float64|bool|json|proto:[A-Za-z_][A-Za-z0-9_.]*)$`)
+)
+
+// Backends lists the state backends that this version has, by every name a
+// user may write.
+var Backends = map[string]string{"": "memory", "memory": "memory", "jobmanager": "memory"}
+
+// NormalizeSpec checks a specification and fills its defaults, so that two
+// programs that mean the same job have equal specifications. The argument is
+// not changed. The error is INVALID_JOB_SPEC and names the field.
+func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Error) {
+	if in == nil {
+		return nil, invalid("spec", "the request has no job specification")
+	}
+	s := proto.CloneOf(in)
+	if !nameRE.MatchString(s.Name) {
+		return nil, invalid("name", fmt.Sprintf("the job name %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", s.Name))
+	}
+	if e := normalizeBackend(s); e != nil {
+		return nil, e
+	}
+	if e := normalizeCheckpoint(s); e != nil {
+		return nil, e
+	}
+	s.RestartStrategy = effectiveStrategy(s.RestartStrategy, s.Checkpoint.IntervalMs > 0)
+	if x := s.RestartStrategy.GetExponentialDelay(); x != nil && (x.BackoffMultiplier < 1 || x.JitterFactor < 0 || x.JitterFactor > 1 || x.MaxBackoffMs < x.InitialBackoffMs) {
+		return nil, invalid("restart_strategy", "exponential-delay needs a multiplier of at least 1, a jitter factor from 0 to 1, and a maximal backoff not below the initial one")
+	}
+	return s, normalizeOperators(s)
+}
+
+func invalid(field, message string) *holdfastv1.Error {
+	return Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC, message, "field", field)
+}
+
+func normalizeBackend(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	if s.StateBackend == nil {
+		s.StateBackend = &holdfastv1.StateBackend{}
+	}
+	name, ok := Backends[s.StateBackend.Name]
+	if !ok {
+		return invalid("state_backend.name", fmt.Sprintf("unknown state backend %q; this server has: memory (old name jobmanager)", s.StateBackend.Name))
+	}
+	s.StateBackend.Name = name
+	setDefault(&s.StateBackend.MemoryMaxSize, defaultMemoryMaxSize)
+	return nil
+}
+
+func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	if s.Checkpoint == nil {
+		s.Checkpoint = &holdfastv1.CheckpointConfig{}
+	}
+	c := s.Checkpoint
+	if c.IntervalMs == 0 {
+		// What is disabled has no other settings to differ in.
+		s.Checkpoint = &holdfastv1.CheckpointConfig{}
+		return nil
+	}
+	if c.IntervalMs < minIntervalMs {
+		return invalid("checkpoint.interval_ms", fmt.Sprintf("the checkpoint interval of %d ms is below the least one, %d ms", c.IntervalMs, minIntervalMs))
+	}
+	if _, ok := holdfastv1.CheckpointMode_name[int32(c.Mode)]; !ok {
+		return invalid("checkpoint.mode", fmt.Sprintf("unknown checkpoint mode %d", c.Mode))
+	}
+	setDefault(&c.Mode, holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE)
+	setDefault(&c.TimeoutMs, defaultTimeoutMs)
+	setDefault(&c.NumRetained, 1)
+	if c.NumRetained > 100 {
+		return invalid("checkpoint.num_retained", "at most 100 checkpoints are retained")
+	}
+	return nil
+}
+
+func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	if len(s.Operators) == 0 || len(s.Operators) > MaxOperators {
+		return invalid("operators", fmt.Sprintf("a job has 1 to %d operators, this one %d", MaxOperators, len(s.Operators)))
+	}
+	seen := map[string]*holdfastv1.Operator{}
+	head := map[string]string{}
+	for _, o := range s.Operators {
+		if e := normalizeOperator(o, seen); e != nil {
+			return e
+		}
+		h, e := chainHead(o, seen, head)
+		if e != nil {
+			return e
+		}
+		head[o.Uid], seen[o.Uid] = h, o
+	}
+	return nil
+}
+
+func normalizeOperator(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator) *holdfastv1.Error {
+	field := fmt.Sprintf("operators[%q]", o.Uid)
+	switch {
+	case !nameRE.MatchString(o.Uid):
+		return invalid(field, fmt.Sprintf("the operator uid %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", o.Uid))
+	case seen[o.Uid] != nil:
+		return invalid(field, fmt.Sprintf("two operators have the uid %q; give each its own", o.Uid))
+	case o.Parallelism == 0 || o.Parallelism > MaxParallelism:
+		return invalid(field+".parallelism", fmt.Sprintf("operator %q: parallelism %d is not from 1 to %d", o.Uid, o.Parallelism, MaxParallelism))
+	case (o.Source == nil) == (len(o.Inputs) == 0):
+		return invalid(field+".inputs", fmt.Sprintf("operator %q must be either a source or have inputs", o.Uid))
+	case len(o.States) > MaxStates:
+		return invalid(field+".states", fmt.Sprintf("operator %q has %d states, at most %d are allowed", o.Uid, len(o.States), MaxStates))
+	}
+	setDefault(&o.MaxParallelism, max(defaultMaxParallelism, o.Parallelism))
+	if o.MaxParallelism < o.Parallelism || o.MaxParallelism > MaxParallelism {
+		return invalid(field+".max_parallelism", fmt.Sprintf("operator %q: max parallelism %d is not from the parallelism %d to %d", o.Uid, o.MaxParallelism, o.Parallelism, MaxParallelism))
+	}
+	return normalizeStates(o, field)
+}
+
+func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {
+	names := map[string]bool{}
+	for _, d := range o.States {
+		switch {
+		case !nameRE.MatchString(d.Name):
+			return invalid(field+".states", fmt.Sprintf("operator %q: the state name %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", o.Uid, d.Name))
+		case names[d.Name]:
+			return invalid(field+".states", fmt.Sprintf("operator %q declares the state %q twice", o.Uid, d.Name))
+		case d.Kind != holdfastv1.StateKind_STATE_KIND_VALUE:
+			return invalid(field+".states", fmt.Sprintf("state %q: this server has the kind VALUE only", d.Name))
+		case !typeRE.MatchString(d.Type):
+			return invalid(field+".states", fmt.Sprintf("state %q: unknown type %q; known are bytes, string, int64, float64, bool, json, proto:<full name>", d.Name, d.Type))
+		}
+		names[d.Name] = true
+	}
+	keyed := slices.ContainsFunc(o.Inputs, func(in *holdfastv1.OperatorInput) bool {
+		return in.Partitioning == holdfastv1.Partitioning_PARTITIONING_HASH || in.Partitioning == holdfastv1.Partitioning_PARTITIONING_CO_PARTITIONED
+	})
+	if len(o.States) > 0 && !keyed {
+		return invalid(field+".states", fmt.Sprintf("operator %q has keyed state but no keyed input; put a KeyBy before it", o.Uid))
+	}
+	return nil
+}
+
+// chainHead finds the source whose subtask will run the operator, and refuses
+// what would need records to move between subtasks.
+func chainHead(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator, head map[string]string) (string, *holdfastv1.Error) {
+	if o.Source != nil {
+		return o.Uid, nil
+	}
+	h := ""
+	for _, in := range o.Inputs {
+		from := seen[in.OperatorUid]
+		field := fmt.Sprintf("operators[%q].inputs", o.Uid)
+		if from == nil {
+			return "", invalid(field, fmt.Sprintf("operator %q reads from %q, which is not before it", o.Uid, in.OperatorUid))
+		}
+		if h == "" {
+			h = head[from.Uid]
+		}
+		switch {
+		case in.Partitioning == holdfastv1.Partitioning_PARTITIONING_UNSPECIFIED || holdfastv1.Partitioning_name[int32(in.Partitioning)] == "":
+			return "", invalid(field, fmt.Sprintf("operator %q: its input has no known partitioning", o.Uid))
+		case in.Partitioning == holdfastv1.Partitioning_PARTITIONING_HASH && (o.Parallelism > 1 || from.Parallelism > 1):
+			return "", needsExchange(field, o.Uid, "keyBy at a parallelism above 1; use parallelism 1, or declare that the source is partitioned by the key already (co-partitioned)")
+		case o.Parallelism != from.Parallelism:
+			return "", needsExchange(field, o.Uid, fmt.Sprintf("parallelism %d after %d; give both the same", o.Parallelism, from.Parallelism))
+		case h != head[from.Uid]:
+			return "", needsExchange(field, o.Uid, "inputs of two sources")
+		}
+	}
+	return h, nil
+}
+
+func needsExchange(field, uid, what string) *holdfastv1.Error {
+	return invalid(field, fmt.Sprintf("operator %q needs records to move between subtasks, which this version does not do: %s", uid, what))
+}
+
+// specDifference names the first part in which two specifications differ.
+func specDifference(a, b *holdfastv1.JobSpec) string {
+	var parts []string
+	if !proto.Equal(a.Checkpoint, b.Checkpoint) {
+		parts = append(parts, "checkpoint settings")
+	}
+	if !proto.Equal(a.RestartStrategy, b.RestartStrategy) {
+		parts = append(parts, "restart strategy")
+	}
+	if !proto.Equal(a.StateBackend, b.StateBackend) {
+		parts = append(parts, "state backend")
+	}
+	if len(a.Operators) != len(b.Operators) {
+		parts = append(parts, "number of operators")
+	} else {
+		for i := range a.Operators {
+			if !proto.Equal(a.Operators[i], b.Operators[i]) {
+				parts = append(parts, fmt.Sprintf("operator %q", b.Operators[i].Uid))
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}

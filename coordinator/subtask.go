@@ -1,0 +1,244 @@
+package coordinator
+
+import (
+	"fmt"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// takeSeq judges a frame by token and seq (invariants 1 and 6). A result that
+// is not nil is the answer; nil says that the frame is the next one.
+func (m *Machine) takeSeq(ref subtaskRef, token, seq uint64) *internalv1.CommandResult {
+	st := ref.st
+	switch {
+	case st == nil:
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0"))
+	case token != st.FencingToken:
+		return m.answer(st, fenced(st))
+	case seq <= st.LastSeq:
+		return m.answer(st, nil)
+	case st.Refusal != nil:
+		return m.answer(st, Failure(holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED,
+			"an earlier flush of this attempt was refused: "+st.Refusal.Message))
+	case st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
+		return m.answer(st, fenced(st))
+	case seq > st.LastSeq+1:
+		return m.answer(st, notApplied(holdfastv1.ErrorReason_ERROR_REASON_SEQ_GAP,
+			fmt.Sprintf("seq %d does not follow %d; send again from %d", seq, st.LastSeq, st.LastSeq+1)))
+	}
+	return nil
+}
+
+func (m *Machine) answer(st subtaskState, e *holdfastv1.Error) *internalv1.CommandResult {
+	return &internalv1.CommandResult{Error: e, FencingToken: st.FencingToken, Attempt: st.Attempt, LastSeq: st.LastSeq}
+}
+
+func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+		return r
+	}
+	if e := m.keyed.Apply(c.SubtaskId, c.Sections); e != nil {
+		ref.st.Refusal = e
+		m.suspend(index, ref.job, ref.st, e)
+		return m.answer(ref.st, e)
+	}
+	ref.st.LastSeq = c.Seq
+	return m.answer(ref.st, nil)
+}
+
+// applyReady takes the seq of the frame whatever became of the checkpoint, so
+// that a Ready for a decided one leaves no gap, and acks a pending one once.
+func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+		return r
+	}
+	ref.st.LastSeq = c.Seq
+	if p := ref.job.Pending; p != nil && p.Id == c.CheckpointId {
+		m.ack(ref, c.Positions, c.TimeMs)
+	}
+	return m.answer(ref.st, nil)
+}
+
+// applyFinish ends a subtask. Its last state and positions stand for it in the
+// pending checkpoint and in all later ones.
+func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+		return r
+	}
+	st := ref.st
+	st.LastSeq = c.Seq
+	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
+	st.FinishedPositions = c.Positions
+	m.setSession(st, "")
+	m.touch(ref.job)
+	res := m.answer(st, nil)
+	if ref.job.Pending != nil {
+		m.ack(ref, c.Positions, c.TimeMs)
+	}
+	if allFinished(ref.job) {
+		m.endJob(index, ref.job, holdfastv1.JobStatus_JOB_STATUS_FINISHED, nil, c.TimeMs)
+	} else {
+		m.settleStatus(ref.job)
+	}
+	return res
+}
+
+// applyAssign gives subtasks to streams. The restore point is chosen here, at
+// this index, and every pending checkpoint is aborted by the same entry
+// (invariant 4), so that none can mix attempts.
+func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.CommandResult {
+	j := m.byID[c.JobId]
+	if j == nil {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, "no job "+c.JobId))
+	}
+	if !assignable(j.Status) {
+		return refusal(jobStateError(j, "its subtasks are not assigned"))
+	}
+	for _, t := range c.Targets {
+		ref := m.bySubtask[t.SubtaskId]
+		if ref.job != j {
+			return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "a target is no subtask of the job"))
+		}
+		if ref.st.FencingToken != t.ExpectedToken || ref.st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED || !ref.vertex.SplitsRecorded {
+			return m.answer(ref.st, fenced(ref.st))
+		}
+		if other, ok := m.bySession[t.SessionId]; ok && other != t.SubtaskId {
+			return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the stream has another subtask"))
+		}
+	}
+	m.abortPending(j, Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "a subtask was assigned anew"), c.TimeMs)
+	for _, t := range c.Targets {
+		if e := m.assignOne(index, m.bySubtask[t.SubtaskId], t); e != nil {
+			m.suspend(index, j, nil, e)
+			return refusal(e)
+		}
+	}
+	m.settleStatus(j)
+	m.touch(j)
+	return &internalv1.CommandResult{FencingToken: index, Attempt: index}
+}
+
+func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTarget) *holdfastv1.Error {
+	st, j := ref.st, ref.job
+	if st.NodeId != "" || st.RestoredCheckpoint != 0 || st.Attempt != 0 {
+		j.Restart.Restarts++
+	}
+	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, 0, nil
+	st.NodeId, st.InstanceId, st.ProcessId = t.NodeId, t.InstanceId, t.ProcessId
+	m.setSession(st, t.SessionId)
+	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
+	st.LastAborted = 0
+	if !checkpointsEnabled(j) {
+		return nil
+	}
+	st.RestoredCheckpoint = j.LatestCompleted
+	if !m.keyed.Restore(st.Id, j.LatestCompleted) {
+		return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
+			fmt.Sprintf("the state of checkpoint %d is gone", j.LatestCompleted), "checkpoint", fmt.Sprint(j.LatestCompleted))
+	}
+	return nil
+}
+
+// applyResumeSubtask moves an attempt to another stream of the same instance:
+// a new token, nothing else changes.
+func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	st := ref.st
+	if st == nil {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0"))
+	}
+	running := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
+	if st.Attempt != c.Attempt || st.InstanceId != c.InstanceId || st.FencingToken != c.ExpectedToken || !running {
+		return m.answer(st, fenced(st))
+	}
+	st.FencingToken = index
+	st.NodeId = c.NodeId
+	m.setSession(st, c.SessionId)
+	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
+	m.settleStatus(ref.job)
+	m.touch(ref.job)
+	return m.answer(st, nil)
+}
+
+// applyLose records that the process of an attempt is gone. The attempt stays
+// current until the next Assign, so it may still resume.
+func (m *Machine) applyLose(c *internalv1.LoseSubtask) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	if ref.st == nil || ref.st.FencingToken != c.FencingToken || ref.st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is not running"))
+	}
+	m.remember(ref, c.Error, c.TimeMs)
+	ref.st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
+	m.settleStatus(ref.job)
+	m.touch(ref.job)
+	return m.answer(ref.st, nil)
+}
+
+// applyFail ends an attempt that reported a failure, once for its token, and
+// asks the restart strategy.
+func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1.CommandResult {
+	ref := m.bySubtask[c.SubtaskId]
+	if ref.st == nil || ref.st.FencingToken != c.FencingToken || !assignable(ref.job.Status) {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is over"))
+	}
+	j := ref.job
+	m.remember(ref, c.Error, c.TimeMs)
+	m.fence(index, ref.st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
+	m.touch(j)
+	if suspends(c.Error.GetReason()) {
+		m.suspend(index, j, nil, c.Error)
+		return m.answer(ref.st, nil)
+	}
+	delay, ok := nextRestart(j, c.TimeMs, c.Jitter)
+	if !ok {
+		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, c.Error, c.TimeMs)
+		return &internalv1.CommandResult{JobStatus: holdfastv1.JobStatus_JOB_STATUS_FAILED}
+	}
+	j.Restart.NotBeforeMs = c.TimeMs + int64(delay)
+	j.Reason = c.Error
+	m.settleStatus(j)
+	return m.answer(ref.st, nil)
+}
+
+// fence makes every token that was ever given out for the subtask invalid.
+func (m *Machine) fence(index uint64, st subtaskState, status holdfastv1.SubtaskStatus) {
+	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, 0, nil
+	st.NodeId, st.InstanceId, st.ProcessId = "", "", ""
+	m.setSession(st, "")
+	st.Status = status
+}
+
+func (m *Machine) setSession(st subtaskState, session string) {
+	if st.SessionId != "" {
+		delete(m.bySession, st.SessionId)
+	}
+	st.SessionId = session
+	if session != "" {
+		m.bySession[session] = st.Id
+	}
+}
+
+func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, timeMs int64) {
+	ref.job.Exceptions = append(ref.job.Exceptions, &holdfastv1.ExceptionRecord{
+		TimeMs: timeMs, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index,
+		Attempt: ref.st.Attempt, NodeId: ref.st.NodeId, Error: e,
+	})
+	if n := len(ref.job.Exceptions); n > MaxExceptions {
+		ref.job.Exceptions = ref.job.Exceptions[n-MaxExceptions:]
+	}
+}
+
+// suspends tells whether a failure is one that no restart can mend.
+func suspends(r holdfastv1.ErrorReason) bool {
+	switch r {
+	case holdfastv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE,
+		holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
+		holdfastv1.ErrorReason_ERROR_REASON_STATE_INCOMPATIBLE:
+		return true
+	}
+	return false
+}
