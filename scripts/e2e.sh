@@ -37,4 +37,8 @@ if [ -z "${HOLDFAST_TEST_KAFKA:-}" ]; then
   echo "Kafka at $HOLDFAST_TEST_KAFKA"
 fi
 
-scripts/gotest.sh end-to-end "$limit" ./integration/e2e/... -- "$@"
+# In the background, so that a signal is handled at once and not after the tests.
+scripts/gotest.sh end-to-end "$limit" ./integration/e2e/... -- "$@" &
+tests=$!
+trap 'kill -TERM "$tests" 2>/dev/null; wait "$tests"; exit 130' INT TERM
+wait "$tests"

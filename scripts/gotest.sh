@@ -34,7 +34,8 @@ with_tests() {
   local found
   mapfile -t found < <(present "$@")
   [ ${#found[@]} -gt 0 ] || return 0
-  go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' "${found[@]}"
+  # -e: a broken package is go test's to report, beside the results of the others.
+  go list -e -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' "${found[@]}"
 }
 
 listed=$(with_tests "${want[@]}")
