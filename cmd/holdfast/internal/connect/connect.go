@@ -1,0 +1,167 @@
+// Package connect calls a cluster by the addresses of some of its nodes. Any
+// node answers any call, so a node that does not is left for the next one.
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+)
+
+// DefaultAddress is where a node listens that was started without flags.
+const DefaultAddress = "127.0.0.1:7070"
+
+const (
+	// tryLimit bounds one try, so that a frozen node does not use up the patience.
+	tryLimit = 5 * time.Second
+	// roundPause lies between two rounds over all addresses.
+	roundPause = 100 * time.Millisecond
+)
+
+// Cluster calls the nodes at its addresses. Safe for concurrent use.
+type Cluster struct {
+	addresses []string
+	conns     []*grpc.ClientConn
+	patience  time.Duration
+}
+
+// Split reads a comma separated list of addresses.
+func Split(list string) ([]string, error) {
+	var out []string
+	for a := range strings.SplitSeq(list, ",") {
+		a = strings.TrimSpace(a)
+		if a == "" {
+			continue
+		}
+		if !strings.Contains(a, ":") {
+			return nil, exit.Errorf(exit.Usage, "the address %q has no port; host:port is needed", a)
+		}
+		out = append(out, a)
+	}
+	if len(out) == 0 {
+		return nil, exit.Errorf(exit.Usage, "no node address in %q", list)
+	}
+	return out, nil
+}
+
+// Open makes a Cluster; nothing is connected yet. patience is how long a call
+// is tried again while there is no leader or no node.
+func Open(addresses []string, patience time.Duration) (*Cluster, error) {
+	c := &Cluster{addresses: addresses, patience: patience}
+	for _, a := range addresses {
+		conn, err := Dial(a)
+		if err != nil {
+			c.Close()
+			return nil, exit.Errorf(exit.Usage, "the address %q is not valid: %w", a, err)
+		}
+		c.conns = append(c.conns, conn)
+	}
+	return c, nil
+}
+
+// Dial makes a connection to one node, lazily.
+func Dial(address string) (*grpc.ClientConn, error) {
+	backoff := grpc.ConnectParams{MinConnectTimeout: 2 * time.Second}
+	backoff.Backoff.BaseDelay = 50 * time.Millisecond
+	backoff.Backoff.Multiplier = 1.5
+	backoff.Backoff.MaxDelay = 500 * time.Millisecond
+	// passthrough: a name is resolved by the dialer, without a proxy from the environment.
+	return grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(backoff), grpc.WithNoProxy())
+}
+
+// Close ends the connections.
+func (c *Cluster) Close() {
+	for _, conn := range c.conns {
+		_ = conn.Close() // nothing was written that could be lost
+	}
+}
+
+// Addresses are those given to Open.
+func (c *Cluster) Addresses() []string { return c.addresses }
+
+// Do runs call on one node after the other until one gives an answer other
+// than "not me, not now". call must be safe to repeat: reads are, and changes
+// carry a request id. The error is an *exit.Error.
+func (c *Cluster) Do(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
+	give := time.Now().Add(c.patience)
+	for {
+		var last error
+		for _, conn := range c.conns {
+			err := try(ctx, conn, call)
+			if err == nil || !again(ctx, err) {
+				return exit.FromRPC(err)
+			}
+			last = preferReason(last, err)
+		}
+		if !time.Now().Add(roundPause).Before(give) {
+			return c.explain(last)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(roundPause):
+		}
+	}
+}
+
+func try(ctx context.Context, conn grpc.ClientConnInterface, call func(context.Context, grpc.ClientConnInterface) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	return call(ctx, conn)
+}
+
+// again reports whether another node, or the same one later, may do better.
+func again(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
+
+// preferReason keeps the error that says most: one with a reason of the
+// cluster beats "connection refused" of a dead member.
+func preferReason(a, b error) error {
+	if a != nil && exit.Reason(a) != "" && exit.Reason(b) == "" {
+		return a
+	}
+	return b
+}
+
+func (c *Cluster) explain(last error) error {
+	if exit.Reason(last) != "" {
+		return exit.FromRPC(last)
+	}
+	message := fmt.Sprintf("no node answers at %s", strings.Join(c.addresses, ", "))
+	if status.Code(last) == codes.DeadlineExceeded {
+		message += " in time"
+	}
+	return exit.FromRPC(status.Error(codes.Unavailable, message))
+}
+
+// Serving asks one node's health service. nil means that it serves, which a
+// node says only while it knows a leader.
+func Serving(ctx context.Context, conn grpc.ClientConnInterface) error {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		return err
+	}
+	if answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		return errors.New("the node knows no leader yet")
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+// Command holdfast starts clusters and operator processes, administers jobs,
+// reads state and shows the whole in a demo. `holdfast --help` lists it all.
+package main
+
+import (
+	"os"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/cli"
+)
+
+func main() {
+	os.Exit(int(cli.Main(os.Args[1:], os.Stdout, os.Stderr)))
+}
