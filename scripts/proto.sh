@@ -30,9 +30,10 @@ check() {
   local tmp=$1
   "$buf" lint
   "$buf" format --diff --exit-code || { echo "proto.sh: run 'make proto'" >&2; return 1; }
-  fresh "$tmp"
-  # The protos stand only on the one side and are not compared.
-  if ! diff -r -u --exclude='*.proto' --exclude='*.md' proto "$tmp/proto" >"$tmp/diff"; then
+  fresh "$tmp/want"
+  mkdir "$tmp/have"
+  find proto -name '*.pb.go' -exec cp --parents -t "$tmp/have" {} +
+  if ! diff -r -u "$tmp/have" "$tmp/want" >"$tmp/diff"; then
     head -60 "$tmp/diff" >&2
     echo "proto.sh: the checked-in code is not what the protos generate: run 'make proto'" >&2
     return 1
