@@ -45,7 +45,10 @@ func (t *table) clone(epoch uint64) *table {
 	c := *t
 	c.epoch = epoch
 	c.slots = append([]uint64(nil), t.slots...)
-	c.arena = append([]byte(nil), t.arena...)
+	// Some of the spare capacity comes along, so that the next new entry does
+	// not copy the arena a second time.
+	spare := t.arena[:min(cap(t.arena), len(t.arena)+len(t.arena)/8+64)]
+	c.arena = append([]byte(nil), spare...)[:len(t.arena)]
 	return &c
 }
 
