@@ -15,12 +15,15 @@ import (
 const (
 	// MaxParallelism bounds subtasks and key groups of an operator, as Flink.
 	MaxParallelism = 1 << 15
-	// MaxOperators and MaxStates bound the graph.
+	// MaxOperators, MaxStates and MaxTables bound the graph: its operators, its
+	// named states, and states times key groups.
 	MaxOperators = 256
-	MaxStates    = 64
+	MaxStates    = 256
+	MaxTables    = 1 << 20
 
 	defaultMaxParallelism = 128
 	defaultMemoryMaxSize  = 5 << 20
+	maxMemoryMaxSize      = 64 << 30
 	defaultTimeoutMs      = 600_000
 	minIntervalMs         = 10
 )
@@ -72,6 +75,9 @@ func normalizeBackend(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	s.StateBackend.Name = name
 	setDefault(&s.StateBackend.MemoryMaxSize, defaultMemoryMaxSize)
+	if s.StateBackend.MemoryMaxSize > maxMemoryMaxSize {
+		return invalid("state_backend.memory_max_size", fmt.Sprintf("state.memory.max-size of %d bytes is above the largest, %d", s.StateBackend.MemoryMaxSize, int64(maxMemoryMaxSize)))
+	}
 	return nil
 }
 
@@ -106,6 +112,7 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	seen := map[string]*holdfastv1.Operator{}
 	head := map[string]string{}
+	states, groups := 0, 0
 	for _, o := range s.Operators {
 		if e := normalizeOperator(o, seen); e != nil {
 			return e
@@ -115,6 +122,11 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 			return e
 		}
 		head[o.Uid], seen[o.Uid] = h, o
+		states += len(o.States)
+		groups = max(groups, int(o.MaxParallelism))
+	}
+	if states > MaxStates || states*groups > MaxTables {
+		return invalid("operators", fmt.Sprintf("the job has %d named states in up to %d key groups; at most %d states and %d tables are allowed", states, groups, MaxStates, MaxTables))
 	}
 	return nil
 }
@@ -130,8 +142,6 @@ func normalizeOperator(o *holdfastv1.Operator, seen map[string]*holdfastv1.Opera
 		return invalid(field+".parallelism", fmt.Sprintf("operator %q: parallelism %d is not from 1 to %d", o.Uid, o.Parallelism, MaxParallelism))
 	case (o.Source == nil) == (len(o.Inputs) == 0):
 		return invalid(field+".inputs", fmt.Sprintf("operator %q must be either a source or have inputs", o.Uid))
-	case len(o.States) > MaxStates:
-		return invalid(field+".states", fmt.Sprintf("operator %q has %d states, at most %d are allowed", o.Uid, len(o.States), MaxStates))
 	}
 	setDefault(&o.MaxParallelism, max(defaultMaxParallelism, o.Parallelism))
 	if o.MaxParallelism < o.Parallelism || o.MaxParallelism > MaxParallelism {

@@ -1,0 +1,323 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// DriverConfig holds the leader's time limits. None of them decides who may
+// write (invariant 1), only when something is given to somebody else.
+type DriverConfig struct {
+	// SessionTimeout is how long a subtask waits for a process or a host of
+	// which nothing is heard.
+	SessionTimeout time.Duration
+	// ReconnectGrace is how long the process of a stream that ended may take to
+	// come back.
+	ReconnectGrace time.Duration
+	// NodeSilence is how old a host's report may be before what it says of
+	// its streams counts as unknown.
+	NodeSilence time.Duration
+}
+
+// DefaultDriverConfig returns the limits of protocol.md.
+func DefaultDriverConfig() DriverConfig {
+	return DriverConfig{SessionTimeout: 15 * time.Second, ReconnectGrace: time.Second, NodeSilence: 2 * time.Second}
+}
+
+// Driver is the leader's half of the coordinator: from the machine, from what
+// hosts report and from the time it derives the commands to propose next. It
+// holds soft state only and is made anew by each leader. Not safe for
+// concurrent use.
+type Driver struct {
+	cfg   DriverConfig
+	since time.Time // start of this leadership
+
+	reports map[string]report     // by node
+	missing map[string]time.Time  // by session: since when it is not reported
+	jobs    map[string]*jobTimers // by job id
+}
+
+type report struct {
+	at      time.Time
+	streams []*internalv1.OperatorStream
+	exited  []string // processes that a supervisor reported gone
+}
+
+// jobTimers are the timers of one job. They run on the leader's monotonic
+// clock, so that a jump of the wall clock moves none of them.
+type jobTimers struct {
+	lastBegin    time.Time
+	pendingID    uint64
+	pendingSince time.Time
+	notBefore    int64     // the machine's wall time that restartAt stands for
+	restartAt    time.Time // zero: at once
+}
+
+// NewDriver begins a leadership: everything that is recorded gets one session
+// timeout to show up.
+func NewDriver(cfg DriverConfig, now time.Time) *Driver {
+	return &Driver{
+		cfg: cfg, since: now, reports: map[string]report{}, missing: map[string]time.Time{},
+		jobs: map[string]*jobTimers{},
+	}
+}
+
+// Observe takes what a host says of its streams.
+func (d *Driver) Observe(now time.Time, r *internalv1.ReportStreamsRequest) {
+	d.reports[r.NodeId] = report{at: now, streams: r.Streams, exited: r.ExitedProcessIds}
+}
+
+// StandbySlots counts the streams of a job that hold no subtask.
+func (d *Driver) StandbySlots(now time.Time, m *Machine, jobID string) int {
+	return len(d.standbys(now, m, jobID))
+}
+
+// Step returns the commands that are due. The caller proposes them, waits for
+// their results, and calls again.
+func (d *Driver) Step(now time.Time, m *Machine) []*internalv1.Command {
+	var out []*internalv1.Command
+	live := map[string]bool{}
+	for _, j := range m.jobs {
+		if !assignable(j.Status) {
+			continue
+		}
+		live[j.JobId] = true
+		t := d.jobs[j.JobId]
+		if t == nil {
+			t = &jobTimers{lastBegin: now}
+			d.jobs[j.JobId] = t
+		}
+		lost := d.findLost(now, j)
+		out = append(out, lost...)
+		if len(lost) > 0 {
+			continue
+		}
+		if c := d.assign(now, m, j, t); c != nil {
+			out = append(out, c)
+			continue
+		}
+		if c := d.checkpoint(now, j, t); c != nil {
+			out = append(out, c)
+		}
+	}
+	d.forget(m, live)
+	return out
+}
+
+// forget drops the soft state of what is over.
+func (d *Driver) forget(m *Machine, live map[string]bool) {
+	for id := range d.jobs {
+		if !live[id] {
+			delete(d.jobs, id)
+		}
+	}
+	if len(d.missing) > 4*len(m.bySubtask)+64 {
+		clear(d.missing)
+	}
+}
+
+// findLost proposes to mark the subtasks whose process is gone.
+func (d *Driver) findLost(now time.Time, j jobState) []*internalv1.Command {
+	var out []*internalv1.Command
+	forSubtasks(j, func(_ vertexState, st subtaskState) {
+		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+			return
+		}
+		why := d.lost(now, st)
+		if why == "" {
+			return
+		}
+		out = append(out, &internalv1.Command{Command: &internalv1.Command_LoseSubtask{LoseSubtask: &internalv1.LoseSubtask{
+			SubtaskId: st.Id, FencingToken: st.FencingToken, TimeMs: now.UnixMilli(),
+			Error: Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, why),
+		}}})
+	})
+	return out
+}
+
+// lost tells why a running subtask counts as lost now, or nothing.
+func (d *Driver) lost(now time.Time, st subtaskState) string {
+	if d.exited(st.ProcessId) {
+		return "the operator process exited"
+	}
+	r, known := d.reports[st.NodeId]
+	fresh := known && now.Sub(r.at) <= d.cfg.NodeSilence
+	if fresh && slices.ContainsFunc(r.streams, func(s *internalv1.OperatorStream) bool { return s.SessionId == st.SessionId }) {
+		delete(d.missing, st.SessionId)
+		return ""
+	}
+	if !fresh {
+		heard := d.since
+		if known {
+			heard = r.at
+		}
+		if now.Sub(heard) >= d.cfg.SessionTimeout {
+			return fmt.Sprintf("nothing was heard from its host %s for the session timeout of %s", st.NodeId, d.cfg.SessionTimeout)
+		}
+		return ""
+	}
+	first, seen := d.missing[st.SessionId]
+	if !seen {
+		d.missing[st.SessionId] = now
+		return ""
+	}
+	if now.Sub(first) >= d.cfg.ReconnectGrace {
+		return fmt.Sprintf("its stream ended and did not come back in %s", d.cfg.ReconnectGrace)
+	}
+	return ""
+}
+
+func (d *Driver) exited(process string) bool {
+	for _, r := range d.reports {
+		if process != "" && slices.Contains(r.exited, process) {
+			return true
+		}
+	}
+	return false
+}
+
+// standbys returns the streams of a job that hold no subtask, on hosts that are
+// heard of, by node and session.
+func (d *Driver) standbys(now time.Time, m *Machine, jobID string) []standby {
+	var out []standby
+	for node, r := range d.reports {
+		if now.Sub(r.at) > d.cfg.NodeSilence {
+			continue
+		}
+		for _, s := range r.streams {
+			_, busy := m.bySession[s.SessionId]
+			if s.JobId == jobID && !busy && !d.exited(s.ProcessId) {
+				out = append(out, standby{node, s})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b standby) int { return compareStrings(a.node, b.node, a.SessionId, b.SessionId) })
+	return out
+}
+
+type standby struct {
+	node string
+	*internalv1.OperatorStream
+}
+
+func compareStrings(a1, b1, a2, b2 string) int {
+	switch {
+	case a1 < b1:
+		return -1
+	case a1 > b1:
+		return 1
+	case a2 < b2:
+		return -1
+	case a2 > b2:
+		return 1
+	}
+	return 0
+}
+
+// assign proposes streams for the subtasks that have none. A job begins only
+// when there is a slot for each; later each takes what it gets.
+func (d *Driver) assign(now time.Time, m *Machine, j jobState, t *jobTimers) *internalv1.Command {
+	var want []subtaskRef
+	forSubtasks(j, func(v vertexState, st subtaskState) {
+		waiting := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
+		failed := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED && d.restartDue(now, j, t)
+		if v.SplitsRecorded && (waiting || failed) {
+			want = append(want, subtaskRef{j, v, st})
+		}
+	})
+	if len(want) == 0 {
+		return nil
+	}
+	targets := pick(want, d.standbys(now, m, j.JobId))
+	first := j.Status == holdfastv1.JobStatus_JOB_STATUS_CREATED
+	if len(targets) == 0 || first && len(targets) < countSubtasks(j) {
+		return nil
+	}
+	return &internalv1.Command{Command: &internalv1.Command_Assign{Assign: &internalv1.Assign{
+		JobId: j.JobId, Targets: targets, TimeMs: now.UnixMilli(),
+	}}}
+}
+
+// restartDue tells whether the backoff of a failed subtask is over. The wait is
+// measured from when this leader first saw it and never longer than it was set.
+func (d *Driver) restartDue(now time.Time, j jobState, t *jobTimers) bool {
+	if t.notBefore != j.Restart.NotBeforeMs {
+		t.notBefore = j.Restart.NotBeforeMs
+		wait := min(t.notBefore-now.UnixMilli(), t.notBefore-j.Restart.LastFailureMs)
+		t.restartAt = now.Add(time.Duration(max(wait, 0)) * time.Millisecond)
+	}
+	return !now.Before(t.restartAt)
+}
+
+// pick matches subtasks with streams: first the slot that had it, then the
+// process with the fewest subtasks given here.
+func pick(want []subtaskRef, free []standby) []*internalv1.AssignTarget {
+	var out []*internalv1.AssignTarget
+	load := map[string]int{}
+	for _, w := range want {
+		best := -1
+		for i, s := range free {
+			if !runsAll(s.OperatorUids, w.vertex.Chain) {
+				continue
+			}
+			if s.InstanceId == w.st.InstanceId {
+				best = i
+				break
+			}
+			if best < 0 || load[s.ProcessId] < load[free[best].ProcessId] {
+				best = i
+			}
+		}
+		if best < 0 {
+			continue
+		}
+		s := free[best]
+		free = slices.Delete(free, best, best+1)
+		load[s.ProcessId]++
+		out = append(out, &internalv1.AssignTarget{
+			SubtaskId: w.st.Id, ExpectedToken: w.st.FencingToken, NodeId: s.node,
+			SessionId: s.SessionId, InstanceId: s.InstanceId, ProcessId: s.ProcessId,
+		})
+	}
+	return out
+}
+
+func runsAll(uids, chain []string) bool {
+	for _, c := range chain {
+		if !slices.Contains(uids, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkpoint proposes to begin a checkpoint or to give up the pending one.
+func (d *Driver) checkpoint(now time.Time, j jobState, t *jobTimers) *internalv1.Command {
+	if !checkpointsEnabled(j) {
+		return nil
+	}
+	c := j.Spec.Checkpoint
+	if p := j.Pending; p != nil {
+		if t.pendingID != p.Id {
+			t.pendingID, t.pendingSince = p.Id, now
+		}
+		if now.Sub(t.pendingSince) < time.Duration(c.TimeoutMs)*time.Millisecond {
+			return nil
+		}
+		return &internalv1.Command{Command: &internalv1.Command_AbortCheckpoint{AbortCheckpoint: &internalv1.AbortCheckpoint{
+			JobId: j.JobId, CheckpointId: p.Id, TimeMs: now.UnixMilli(),
+			Reason: Failure(holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT, fmt.Sprintf("the checkpoint expired: not every subtask acked in %d ms", c.TimeoutMs)),
+		}}}
+	}
+	if j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING || now.Sub(t.lastBegin) < time.Duration(c.IntervalMs)*time.Millisecond {
+		return nil
+	}
+	t.lastBegin = now
+	return &internalv1.Command{Command: &internalv1.Command_BeginCheckpoint{BeginCheckpoint: &internalv1.BeginCheckpoint{
+		JobId: j.JobId, Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_PERIODIC, TimeMs: now.UnixMilli(),
+	}}}
+}

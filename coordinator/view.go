@@ -1,0 +1,246 @@
+package coordinator
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Everything a view returns is the caller's own: no later Apply changes it.
+
+// SubtaskView is what a host needs to know of a subtask to serve its stream.
+type SubtaskView struct {
+	ID                    uint64
+	JobID                 string
+	JobStatus             holdfastv1.JobStatus
+	Status                holdfastv1.SubtaskStatus
+	Attempt, Token        uint64
+	LastSeq               uint64
+	Refusal               *holdfastv1.Error
+	SessionID, InstanceID string
+	CheckpointsEnabled    bool
+	// Pending is the checkpoint that waits for this subtask's ack, nil if none.
+	Pending *PendingView
+	// LatestCompleted is the newest completed checkpoint of the job.
+	LatestCompleted uint64
+	// LastAborted is the newest aborted checkpoint of this attempt, with its reason.
+	LastAborted   uint64
+	AbortedReason *holdfastv1.Error
+}
+
+// PendingView is a checkpoint that is under way.
+type PendingView struct {
+	ID, Base    uint64
+	TriggeredMs int64
+}
+
+// SubtaskOfSession returns the subtask that a stream holds.
+func (m *Machine) SubtaskOfSession(session string) (SubtaskView, bool) {
+	id, ok := m.bySession[session]
+	if !ok {
+		return SubtaskView{}, false
+	}
+	return m.Subtask(id)
+}
+
+// SubtaskOfInstance returns the subtask of a job whose current attempt belongs
+// to a slot.
+func (m *Machine) SubtaskOfInstance(jobID, instance string) (SubtaskView, bool) {
+	j := m.byID[jobID]
+	if j == nil || instance == "" {
+		return SubtaskView{}, false
+	}
+	for _, v := range j.Vertices {
+		for _, st := range v.Subtasks {
+			if st.InstanceId == instance && st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+				return m.Subtask(st.Id)
+			}
+		}
+	}
+	return SubtaskView{}, false
+}
+
+// Subtask returns one subtask by its id.
+func (m *Machine) Subtask(id uint64) (SubtaskView, bool) {
+	ref, ok := m.bySubtask[id]
+	if !ok {
+		return SubtaskView{}, false
+	}
+	j, st := ref.job, ref.st
+	v := SubtaskView{
+		ID: st.Id, JobID: j.JobId, JobStatus: j.Status, Status: st.Status, Attempt: st.Attempt, Token: st.FencingToken,
+		LastSeq: st.LastSeq, Refusal: st.Refusal, SessionID: st.SessionId, InstanceID: st.InstanceId,
+		CheckpointsEnabled: checkpointsEnabled(j), LatestCompleted: j.LatestCompleted, LastAborted: st.LastAborted,
+	}
+	if p := j.Pending; p != nil && !acked(p, st.Id) {
+		v.Pending = &PendingView{ID: p.Id, Base: j.LatestCompleted, TriggeredMs: p.TriggeredMs}
+	}
+	for i := len(j.History) - 1; i >= 0 && v.LastAborted != 0; i-- {
+		if j.History[i].Id == v.LastAborted {
+			v.AbortedReason = j.History[i].Reason
+			break
+		}
+	}
+	return v, true
+}
+
+func acked(p *holdfastv1.Checkpoint, subtask uint64) bool {
+	for _, a := range p.Acks {
+		if a.SubtaskId == subtask {
+			return true
+		}
+	}
+	return false
+}
+
+// AssignFrame builds the message that gives a subtask to its stream.
+func (m *Machine) AssignFrame(id uint64) *holdfastv1.Assign {
+	ref, ok := m.bySubtask[id]
+	if !ok {
+		return nil
+	}
+	j, v, st := ref.job, ref.vertex, ref.st
+	a := &holdfastv1.Assign{
+		FencingToken: st.FencingToken, Attempt: st.Attempt, OperatorUid: v.OperatorUid, SubtaskIndex: st.Index,
+		Parallelism: v.Parallelism, MaxParallelism: v.KeyGroups, KeyGroupStart: st.KeyGroupStart, KeyGroupEnd: st.KeyGroupEnd,
+		StateIds: v.StateIds, RestoredCheckpointId: st.RestoredCheckpoint, LatestCompletedId: j.LatestCompleted,
+		CheckpointsEnabled: checkpointsEnabled(j), CoPartitioned: v.CoPartitioned,
+	}
+	for _, s := range startSplits(j, v, st) {
+		a.Splits = append(a.Splits, proto.CloneOf(s))
+	}
+	return a
+}
+
+// JobID finds a job by its id or, newest first, by its name.
+func (m *Machine) JobID(job string) (string, *holdfastv1.Error) {
+	if j := m.byID[job]; j != nil {
+		return j.JobId, nil
+	}
+	if j := m.byName[job]; j != nil {
+		return j.JobId, nil
+	}
+	return "", Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, fmt.Sprintf("no job %q; `holdfast list` shows the jobs", job))
+}
+
+// JobStatusOf returns the status of a job and the reason for it.
+func (m *Machine) JobStatusOf(id string) (status holdfastv1.JobStatus, reason *holdfastv1.Error, ok bool) {
+	j := m.byID[id]
+	if j == nil {
+		return 0, nil, false
+	}
+	return j.Status, j.Reason, true
+}
+
+// Ended tells whether a job has ended for good.
+func Ended(s holdfastv1.JobStatus) bool { return ended(s) }
+
+// Undiscovered returns the sources of a job whose splits nobody has recorded,
+// and whether their start offsets must be resolved.
+func (m *Machine) Undiscovered(jobID string) (uids []string, resolve bool) {
+	j := m.byID[jobID]
+	if j == nil || !assignable(j.Status) {
+		return nil, false
+	}
+	for _, v := range j.Vertices {
+		if !v.SplitsRecorded {
+			uids = append(uids, v.OperatorUid)
+		}
+	}
+	return uids, checkpointsEnabled(j)
+}
+
+// StateOf finds a named state: the subtasks that hold it, its number and type.
+func (m *Machine) StateOf(sel *holdfastv1.StateSelector) (StateView, *holdfastv1.Error) {
+	id, e := m.JobID(sel.GetJob())
+	if e != nil {
+		return StateView{}, e
+	}
+	j := m.byID[id]
+	for _, v := range j.Vertices {
+		for _, s := range v.StateIds {
+			if s.OperatorUid != sel.OperatorUid || s.StateName != sel.StateName {
+				continue
+			}
+			if e := hasCheckpoint(j, sel.CheckpointId); e != nil {
+				return StateView{}, e
+			}
+			out := StateView{StateID: s.Id, Type: descriptor(j, s).GetType(), KeyGroups: v.KeyGroups, ByPartition: v.CoPartitioned}
+			for _, st := range v.Subtasks {
+				out.Subtasks = append(out.Subtasks, SubtaskRange{st.Id, st.KeyGroupStart, st.KeyGroupEnd})
+			}
+			return out, nil
+		}
+	}
+	return StateView{}, Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND,
+		fmt.Sprintf("job %q has no state %q of operator %q; it has: %s", j.Spec.Name, sel.StateName, sel.OperatorUid, stateNames(j)))
+}
+
+// StateView names where a state is.
+type StateView struct {
+	StateID     uint32
+	Type        string
+	KeyGroups   uint32
+	ByPartition bool
+	Subtasks    []SubtaskRange
+}
+
+// SubtaskRange is a subtask with its key groups [Start, End).
+type SubtaskRange struct {
+	ID         uint64
+	Start, End uint32
+}
+
+func hasCheckpoint(j jobState, id uint64) *holdfastv1.Error {
+	if id == 0 {
+		if ended(j.Status) {
+			return jobStateError(j, "its state is gone")
+		}
+		return nil
+	}
+	for _, c := range j.History {
+		if c.Id == id && c.Retained {
+			return nil
+		}
+	}
+	return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND,
+		fmt.Sprintf("checkpoint %d of job %q is not retained; `holdfast checkpoints` lists what is", id, j.Spec.Name))
+}
+
+func stateNames(j jobState) string {
+	s := ""
+	for _, v := range j.Vertices {
+		for _, id := range v.StateIds {
+			if s != "" {
+				s += ", "
+			}
+			s += fmt.Sprintf("%s of %s", id.StateName, id.OperatorUid)
+		}
+	}
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// NodeOf returns what a member registered, nil if it has not.
+func (m *Machine) NodeOf(id string) *internalv1.Node {
+	for _, n := range m.nodes {
+		if n.NodeId == id {
+			return proto.CloneOf(n)
+		}
+	}
+	return nil
+}
+
+// ClientAddresses returns the client addresses of the registered nodes.
+func (m *Machine) ClientAddresses() []string {
+	var out []string
+	for _, n := range m.sortedNodes() {
+		out = append(out, n.ClientAddress)
+	}
+	return out
+}
