@@ -1,9 +1,22 @@
 package raftstore
 
 import (
-	"sort"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
 )
+
+// pollHello is how often a node asks again what it waits for from others.
+const pollHello = 50 * time.Millisecond
 
 // canonicalList writes a member list so that equal lists are equal strings:
 // sorted by name, "name=address" joined by commas.
@@ -12,6 +25,176 @@ func canonicalList(members []InitialMember) string {
 	for _, m := range members {
 		parts = append(parts, m.Name+"="+m.Address)
 	}
-	sort.Strings(parts)
+	slices.Sort(parts)
 	return strings.Join(parts, ",")
+}
+
+// clusterIDOf derives the id of a cluster from the node ids of its first
+// members, so that all of them find the same one without a leader.
+func clusterIDOf(members []initialRecord) string {
+	ids := make([]string, 0, len(members))
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// formation finds out the node ids of the first members. Every node does it for
+// itself; what they find is the same because each id is fixed on disk before it
+// is told to anyone.
+type formation struct {
+	members []InitialMember
+	self    *identity
+	ask     func(ctx context.Context, address string) (hello, error)
+	logger  *slog.Logger
+}
+
+// run returns the first members, sorted by id, when all have answered with the
+// same list, or when one of them has settled it before with this node in it.
+//
+// Errors: ErrInitialClusterMismatch, ErrNotMember, ErrTimeout.
+func (f *formation) run(ctx context.Context, advertised string) ([]initialRecord, error) {
+	found := map[string]initialRecord{f.self.name: {ID: f.self.nodeID(), Name: f.self.name, Address: advertised}}
+	for {
+		settled, err := f.round(ctx, found)
+		if settled != nil || err != nil {
+			return settled, err
+		}
+		if len(found) == len(f.members) {
+			return f.settle(found)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, timeoutError(ctx, "hello from initial members "+f.missing(found))
+		case <-time.After(pollHello):
+		}
+	}
+}
+
+// round asks all members that have not answered yet, at once.
+func (f *formation) round(ctx context.Context, found map[string]initialRecord) ([]initialRecord, error) {
+	type reply struct {
+		m   InitialMember
+		h   hello
+		err error
+	}
+	var wg sync.WaitGroup
+	replies := make(chan reply, len(f.members))
+	for _, m := range f.members {
+		if _, ok := found[m.Name]; ok {
+			continue
+		}
+		wg.Go(func() {
+			h, err := f.ask(ctx, m.Address)
+			replies <- reply{m: m, h: h, err: err}
+		})
+	}
+	wg.Wait()
+	close(replies)
+	for r := range replies {
+		if r.err != nil {
+			f.logger.Debug("initial member does not answer yet", "member", r.m.Name, "address", r.m.Address, "error", r.err)
+			continue
+		}
+		settled, err := f.check(r.m, r.h)
+		if settled != nil || err != nil {
+			return settled, err
+		}
+		found[r.m.Name] = initialRecord{ID: r.h.NodeID, Name: r.m.Name, Address: r.m.Address}
+	}
+	return nil, nil
+}
+
+// check compares one answer with what this node was told. It returns the
+// settled members if the answering node already has a cluster with this one.
+func (f *formation) check(m InitialMember, h hello) ([]initialRecord, error) {
+	own := f.self.nodeID()
+	if h.ClusterID != "" {
+		if slices.ContainsFunc(h.Initial, func(r initialRecord) bool { return r.ID == own }) {
+			return h.Initial, nil
+		}
+		return nil, fmt.Errorf("%w: %s at %s already belongs to cluster %s, which does not know this node's id %s. "+
+			"A node with a new or emptied data directory is a new member: remove the old one if there is one, start this node to join, and add it",
+			ErrNotMember, m.Name, m.Address, h.ClusterID, own)
+	}
+	if h.List != f.self.list {
+		return nil, fmt.Errorf("%w: %s at %s was started with [%s], %s (this node) with [%s]",
+			ErrInitialClusterMismatch, h.Name, m.Address, h.List, f.self.name, f.self.list)
+	}
+	if h.Name != m.Name || h.NodeID == own {
+		return nil, fmt.Errorf("%w: at %s answers %s, %s (this node) expects %s there",
+			ErrInitialClusterMismatch, m.Address, h.Name, f.self.name, m.Name)
+	}
+	return nil, nil
+}
+
+func (f *formation) settle(found map[string]initialRecord) ([]initialRecord, error) {
+	var members []initialRecord
+	for _, m := range f.members {
+		// The listed addresses, also for this node: all must write the same.
+		members = append(members, initialRecord{ID: found[m.Name].ID, Name: m.Name, Address: m.Address})
+	}
+	slices.SortFunc(members, func(a, b initialRecord) int { return strings.Compare(a.ID, b.ID) })
+	return members, nil
+}
+
+func (f *formation) missing(found map[string]initialRecord) string {
+	var names []string
+	for _, m := range f.members {
+		if _, ok := found[m.Name]; !ok {
+			names = append(names, m.Name+" at "+m.Address)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// ensureCluster sees to it that a node that does not join has a cluster id and
+// first members on disk.
+func (n *Node) ensureCluster(ctx context.Context) error {
+	if n.self.clusterID() != "" || n.cfg.Join {
+		return nil
+	}
+	members := []initialRecord{{ID: n.ID(), Name: n.self.name, Address: n.Address()}}
+	if len(n.cfg.InitialCluster) > 0 {
+		f := &formation{members: n.cfg.InitialCluster, self: n.self, logger: n.logger,
+			ask: func(ctx context.Context, address string) (hello, error) { return n.port.askHello(ctx, "", address) }}
+		var err error
+		if members, err = f.run(ctx, n.Address()); err != nil {
+			return err
+		}
+	}
+	// On disk before the log is touched: a crash in between is healed by
+	// bootstrapping again with exactly these members.
+	return n.self.update(func(r *identityRecord) {
+		r.ClusterID, r.Initial = clusterIDOf(members), members
+	})
+}
+
+// ensureBootstrap writes the first configuration into an empty log. All first
+// members write the same bytes at index 1 in term 1.
+func (n *Node) ensureBootstrap(rc *raft.Config, snaps raft.SnapshotStore) error {
+	initial := n.self.record().Initial
+	if len(initial) == 0 {
+		return nil
+	}
+	var configuration raft.Configuration
+	for _, m := range initial {
+		configuration.Servers = append(configuration.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Address)})
+	}
+	err := raft.BootstrapCluster(rc, n.log, n.store, snaps, n.transport, configuration)
+	if !errors.Is(err, raft.ErrCantBootstrap) {
+		return err
+	}
+	last, err := n.store.LastIndex()
+	if err != nil || last > 0 {
+		return err
+	}
+	if list, err := snaps.List(); err != nil || len(list) > 0 {
+		return err
+	}
+	// The library stores the term first and the entry second: a crash came
+	// between the two.
+	return n.store.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)})
 }

@@ -1,0 +1,165 @@
+package raftstore
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// diskStore is what a log store on disk offers to Raft.
+type diskStore interface {
+	raft.LogStore
+	raft.StableStore
+	Close() error
+}
+
+// logStore watches a diskStore: an operation that does not return in time, and
+// a write that fails, end the node. Raft itself would go on leading with a hung
+// disk (hashicorp/raft issue 503), and after a failed fsync nobody knows what
+// is on the disk.
+type logStore struct {
+	disk diskStore
+	dog  *watchdog
+	hook func(op string)
+	fail func(reason string)
+}
+
+var (
+	_ raft.LogStore    = (*logStore)(nil)
+	_ raft.StableStore = (*logStore)(nil)
+)
+
+// openTimeout bounds bbolt's own file lock, which the directory lock makes
+// superfluous.
+const openTimeout = time.Second
+
+func openLogStore(path string, cfg Config, fail func(reason string)) (*logStore, error) {
+	disk, err := raftboltdb.New(raftboltdb.Options{
+		Path:   path,
+		NoSync: cfg.NoFsync,
+		BoltOptions: &bbolt.Options{
+			Timeout:        openTimeout,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+			NoSync:         cfg.NoFsync,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: open log store: %w", ErrDataDirCorrupt, err)
+	}
+	s := &logStore{disk: disk, hook: cfg.StoreHook, fail: fail}
+	s.dog = newWatchdog(cfg.LogStoreDeadline, func(op string) {
+		fail(fmt.Sprintf("log store operation %s has not returned for %v: the disk hangs", op, cfg.LogStoreDeadline))
+	})
+	return s, nil
+}
+
+// watch runs one operation under the watchdog.
+func (s *logStore) watch(op string, f func() error) error {
+	token := s.dog.begin(op)
+	defer s.dog.end(token)
+	if s.hook != nil {
+		s.hook(op)
+	}
+	return f()
+}
+
+// write is watch for operations that must not fail.
+func (s *logStore) write(op string, f func() error) error {
+	err := s.watch(op, f)
+	if err != nil {
+		s.fail(fmt.Sprintf("log store operation %s failed: %v", op, err))
+	}
+	return err
+}
+
+// FirstIndex implements raft.LogStore.
+func (s *logStore) FirstIndex() (index uint64, err error) {
+	err = s.watch("FirstIndex", func() error { index, err = s.disk.FirstIndex(); return err })
+	return index, err
+}
+
+// LastIndex implements raft.LogStore.
+func (s *logStore) LastIndex() (index uint64, err error) {
+	err = s.watch("LastIndex", func() error { index, err = s.disk.LastIndex(); return err })
+	return index, err
+}
+
+// GetLog implements raft.LogStore.
+func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	return s.watch("GetLog", func() error { return s.disk.GetLog(index, log) })
+}
+
+// StoreLog implements raft.LogStore.
+func (s *logStore) StoreLog(log *raft.Log) error {
+	return s.write("StoreLog", func() error { return s.disk.StoreLog(log) })
+}
+
+// StoreLogs implements raft.LogStore.
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	return s.write("StoreLogs", func() error { return s.disk.StoreLogs(logs) })
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *logStore) DeleteRange(first, last uint64) error {
+	return s.write("DeleteRange", func() error { return s.disk.DeleteRange(first, last) })
+}
+
+// Set implements raft.StableStore.
+func (s *logStore) Set(key, value []byte) error {
+	return s.write("Set", func() error { return s.disk.Set(key, value) })
+}
+
+// Get implements raft.StableStore.
+func (s *logStore) Get(key []byte) (value []byte, err error) {
+	err = s.watch("Get", func() error { value, err = s.disk.Get(key); return err })
+	return value, err
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *logStore) SetUint64(key []byte, value uint64) error {
+	return s.write("SetUint64", func() error { return s.disk.SetUint64(key, value) })
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *logStore) GetUint64(key []byte) (value uint64, err error) {
+	err = s.watch("GetUint64", func() error { value, err = s.disk.GetUint64(key); return err })
+	return value, err
+}
+
+func (s *logStore) close() error {
+	s.dog.close()
+	return s.disk.Close()
+}
+
+// stampKey holds the node id in the log store, so that a store cannot be taken
+// for that of another node.
+var stampKey = []byte("holdfast/node-id")
+
+// checkStamp compares the store with the identity of the directory, and marks
+// both when they are new. Error: ErrDataDirCorrupt.
+func (s *logStore) checkStamp(self *identity) error {
+	rec := self.record()
+	stamp, err := s.Get(stampKey)
+	switch {
+	case err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return fmt.Errorf("%w: read log store: %w", ErrDataDirCorrupt, err)
+	case string(stamp) == rec.NodeID:
+	case len(stamp) > 0:
+		return fmt.Errorf("%w: the log store is of node %s, the directory of node %s", ErrDataDirCorrupt, stamp, rec.NodeID)
+	case rec.StoreMade:
+		return fmt.Errorf("%w: the log store of node %s is gone, and its votes with it: remove the member, empty the directory and add it as a new one", ErrDataDirCorrupt, rec.NodeID)
+	default:
+		if err := s.Set(stampKey, []byte(rec.NodeID)); err != nil {
+			return fmt.Errorf("raftstore: mark log store: %w", err)
+		}
+	}
+	if rec.StoreMade {
+		return nil
+	}
+	return self.update(func(r *identityRecord) { r.StoreMade = true })
+}

@@ -1,0 +1,242 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// maxHandshakes bounds the connections that have not said yet what they are.
+const maxHandshakes = 128
+
+// peerPort is the one port that other nodes connect to. It reads the greeting
+// of each connection and hands it on by kind.
+type peerPort struct {
+	ln      net.Listener
+	self    *identity
+	timeout time.Duration
+	applied func() uint64
+	logger  *slog.Logger
+	addr    peerAddr
+
+	raft, rpc *connQueue
+	slots     chan struct{}
+	done      chan struct{}
+	wg        sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[*peerConn]struct{} // nil once closed
+}
+
+// peerAddr is the advertised address.
+type peerAddr string
+
+// Network implements net.Addr.
+func (peerAddr) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a peerAddr) String() string { return string(a) }
+
+func listenPeers(cfg Config, self *identity, applied func() uint64) (*peerPort, error) {
+	ln, err := net.Listen("tcp", cfg.PeerListen)
+	if err != nil {
+		return nil, fmt.Errorf("raftstore: listen for peers: %w", err)
+	}
+	advertise := cfg.PeerAdvertise
+	if advertise == "" {
+		advertise = ln.Addr().String()
+	}
+	p := &peerPort{
+		ln: ln, self: self, timeout: cfg.PeerTimeout, applied: applied,
+		logger: cfg.Logger.With("component", "peerport"), addr: peerAddr(advertise),
+		slots: make(chan struct{}, maxHandshakes), done: make(chan struct{}),
+		conns: map[*peerConn]struct{}{},
+	}
+	p.raft, p.rpc = newConnQueue(p.addr, p.done), newConnQueue(p.addr, p.done)
+	p.wg.Go(p.serve)
+	return p, nil
+}
+
+// serve accepts until the port is closed.
+func (p *peerPort) serve() {
+	for {
+		conn, err := p.ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, most likely: wait instead of spinning.
+			p.logger.Warn("cannot accept peer connections", "error", err)
+			select {
+			case <-p.done:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case p.slots <- struct{}{}:
+			p.wg.Go(func() { p.handle(conn) })
+		default:
+			conn.Close()
+		}
+	}
+}
+
+// handle reads one greeting, answers it and hands the connection on.
+func (p *peerPort) handle(raw net.Conn) {
+	conn := p.track(raw)
+	if conn == nil {
+		<-p.slots
+		return
+	}
+	g, err := p.greet(conn)
+	<-p.slots
+	if err != nil {
+		p.logger.Info("peer connection ended in its handshake", "remote", conn.RemoteAddr(), "error", err)
+	}
+	switch {
+	case err != nil || g.Kind == kindHello:
+		conn.Close()
+	case g.Kind == kindRaft:
+		p.raft.put(conn)
+	default:
+		p.rpc.put(conn)
+	}
+}
+
+func (p *peerPort) greet(conn net.Conn) (greeting, error) {
+	if err := conn.SetDeadline(time.Now().Add(p.timeout)); err != nil {
+		return greeting{}, err
+	}
+	g, err := readGreeting(conn)
+	a := answer{Code: answerOK, hello: p.self.hello(p.applied())}
+	switch {
+	case errors.Is(err, errVersion):
+		a.Code, a.Message = answerBadVersion, err.Error()
+	case err != nil:
+		// Not one of ours: say nothing.
+		return g, err
+	default:
+		a.Code, a.Message = p.self.judge(g)
+	}
+	// The answer to a joining node's first caller is made before judge.
+	a.ClusterID = p.self.clusterID()
+	if err := writeAnswer(conn, a); err != nil {
+		return g, err
+	}
+	if a.Code != answerOK {
+		return g, fmt.Errorf("refused %s (%s): %w", g.From, g.FromName, a.err())
+	}
+	p.self.learnName(g.From, g.FromName)
+	return g, conn.SetDeadline(time.Time{})
+}
+
+// dial opens a connection and does the handshake. ctx bounds both.
+func (p *peerPort) dial(ctx context.Context, kind connKind, id, address string) (net.Conn, answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, answer{}, fmt.Errorf("raftstore: dial peer: %w", err)
+	}
+	conn := p.track(raw)
+	if conn == nil {
+		return nil, answer{}, ErrShutdown
+	}
+	a, err := p.introduce(ctx, conn, kind, id)
+	if err != nil {
+		conn.Close()
+		return nil, a, fmt.Errorf("raftstore: handshake with %s: %w", address, err)
+	}
+	return conn, a, nil
+}
+
+func (p *peerPort) introduce(ctx context.Context, conn net.Conn, kind connKind, id string) (answer, error) {
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return answer{}, err
+	}
+	// A canceled context must end the handshake before its deadline.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	rec := p.self.record()
+	g := greeting{Kind: kind, ClusterID: rec.ClusterID, From: rec.NodeID, FromName: p.self.name, To: id, List: p.self.list}
+	if err := writeGreeting(conn, g); err != nil {
+		return answer{}, err
+	}
+	a, err := readAnswer(conn)
+	if err == nil {
+		err = a.err()
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return a, err
+	}
+	p.self.learnName(a.NodeID, a.Name)
+	return a, conn.SetDeadline(time.Time{})
+}
+
+// askHello fetches what the node at an address says about itself. With an id,
+// any other node is ErrWrongNode.
+func (p *peerPort) askHello(ctx context.Context, id, address string) (hello, error) {
+	conn, a, err := p.dial(ctx, kindHello, id, address)
+	if err != nil {
+		return hello{}, err
+	}
+	conn.Close()
+	return a.hello, nil
+}
+
+// close ends the port and every connection that came or went through it.
+func (p *peerPort) close() {
+	p.mu.Lock()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	if conns == nil {
+		return
+	}
+	close(p.done)
+	p.ln.Close()
+	for c := range conns {
+		c.Conn.Close()
+	}
+	p.wg.Wait()
+	p.raft.drain()
+	p.rpc.drain()
+}
+
+// peerConn is a connection that close knows of.
+type peerConn struct {
+	net.Conn
+	port *peerPort
+}
+
+// track registers a connection, or closes it and returns nil if the port is
+// closed.
+func (p *peerPort) track(conn net.Conn) *peerConn {
+	c := &peerConn{Conn: conn, port: p}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		conn.Close()
+		return nil
+	}
+	p.conns[c] = struct{}{}
+	return c
+}
+
+// Close implements net.Conn.
+func (c *peerConn) Close() error {
+	c.port.mu.Lock()
+	delete(c.port.conns, c)
+	c.port.mu.Unlock()
+	return c.Conn.Close()
+}
