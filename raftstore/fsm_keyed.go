@@ -1,0 +1,116 @@
+package raftstore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// keyedState lets the coordinator's machine steer the keyed state. What the
+// machine may never ask for (a version of an unknown subtask, say) is a broken
+// invariant: it is remembered and halts the node.
+type keyedState struct {
+	store    *keyed.Store
+	broken   error
+	sections []keyed.Section
+}
+
+var _ coordinator.KeyedState = (*keyedState)(nil)
+
+func (k *keyedState) must(err error) {
+	if err != nil && k.broken == nil {
+		k.broken = err
+	}
+}
+
+// Create implements [coordinator.KeyedState].
+func (k *keyedState) Create(subtask uint64, sp coordinator.Space) {
+	cfg := keyed.SpaceConfig{Start: sp.KeyGroupStart, End: sp.KeyGroupEnd, NumGroups: sp.KeyGroups, CoPartitioned: sp.ByPartition}
+	for _, s := range sp.States {
+		cfg.States = append(cfg.States, keyed.StateConfig{ID: s.ID, Type: keyedType(s.Type), MaxBytes: int64(s.MaxBytes)})
+	}
+	k.must(k.store.Create(subtask, cfg))
+}
+
+func keyedType(t string) keyed.Type {
+	switch t {
+	case "int64":
+		return keyed.TypeInt64
+	case "float64":
+		return keyed.TypeFloat64
+	}
+	return keyed.TypeOther
+}
+
+// Drop implements [coordinator.KeyedState].
+func (k *keyedState) Drop(subtask uint64) { k.store.Drop(subtask) }
+
+// Freeze implements [coordinator.KeyedState].
+func (k *keyedState) Freeze(subtask, version uint64) { k.must(k.store.Freeze(subtask, version)) }
+
+// DropVersion implements [coordinator.KeyedState].
+func (k *keyedState) DropVersion(subtask, version uint64) {
+	err := k.store.DropVersion(subtask, version)
+	if !errors.Is(err, keyed.ErrUnknownVersion) && !errors.Is(err, keyed.ErrUnknownSpace) {
+		k.must(err)
+	}
+}
+
+// Restore implements [coordinator.KeyedState].
+func (k *keyedState) Restore(subtask, version uint64) bool {
+	err := k.store.Restore(subtask, version)
+	if errors.Is(err, keyed.ErrUnknownVersion) {
+		return false
+	}
+	k.must(err)
+	return true
+}
+
+// Bytes implements [coordinator.KeyedState].
+func (k *keyedState) Bytes(subtask uint64) uint64 { return uint64(k.store.TotalBytes(subtask)) }
+
+// Apply implements [coordinator.KeyedState].
+func (k *keyedState) Apply(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+	k.sections = k.sections[:0]
+	for _, s := range sections {
+		k.sections = append(k.sections, KeyedSection(s))
+	}
+	return flushRefusal(k.store.Apply(subtask, k.sections))
+}
+
+// KeyedSection is the keyed state's view of a section of a frame. It shares the
+// frame's memory.
+func KeyedSection(s *holdfastv1.FlushSection) keyed.Section {
+	out := keyed.Section{
+		StateID: s.StateId, KeyGroup: keyed.ByHash, Ops: s.Ops,
+		KeyLengths: s.KeyLengths, Keys: s.Keys, ValueLengths: s.ValueLengths, Values: s.Values,
+	}
+	if s.KeyGroup != nil {
+		out.KeyGroup = int64(*s.KeyGroup)
+	}
+	return out
+}
+
+// flushRefusal is the table from the keyed state's errors to the reasons that
+// clients see.
+func flushRefusal(err error) *holdfastv1.Error {
+	var large *keyed.StateTooLargeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
+		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
+			fmt.Sprintf("a state of the subtask would hold %d bytes, its limit is %d; raise state.memory.max-size or use another backend", large.Bytes, large.Limit),
+			"state_id", fmt.Sprint(large.StateID), "bytes", fmt.Sprint(large.Bytes), "limit", fmt.Sprint(large.Limit))
+	case errors.Is(err, keyed.ErrTableFull):
+		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, err.Error())
+	case errors.Is(err, keyed.ErrKeyTooLarge), errors.Is(err, keyed.ErrValueTooLarge):
+		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE, err.Error())
+	case errors.Is(err, keyed.ErrTypeMismatch):
+		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_INCOMPATIBLE, err.Error())
+	}
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION, err.Error())
+}
