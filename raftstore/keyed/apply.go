@@ -106,6 +106,9 @@ func (sp *space) applySection(si, named int, sec *Section, hashes []uint64, u *u
 	d, typ := &sp.live[si], sp.cfg.States[si].Type
 	keys, values := sec.Keys, sec.Values
 	for i, op := range sec.Ops {
+		if i%warmBatch == 0 {
+			d.warm(&sp.cfg, named, hashes[i:])
+		}
 		key, value := keys[:sec.KeyLengths[i]], values[:sec.ValueLengths[i]]
 		keys, values = keys[len(key):], values[len(value):]
 		group := named

@@ -185,6 +185,28 @@ func TestApply_CoPartitioned(t *testing.T) {
 	}
 }
 
+// TestApply_TableFull sets the account of a table up instead of filling it.
+func TestApply_TableFull(t *testing.T) {
+	cfg := testConfig()
+	cfg.Start, cfg.End, cfg.NumGroups = 0, 1, 1
+	s := newStore(t, cfg)
+	apply(t, s, section(stBytes).put("a", "1"))
+	i, err := s.spaces[1].cfg.stateIndex(stBytes)
+	mustDo(t, err)
+	d := &s.spaces[1].live[i]
+	room := maxTableBytes - d.groups[0].logicalBytes() - 2*entryHeader - 4
+	d.bytes += room
+	d.groups[0].bytes += room
+	before := s.Hash()
+	if err := tryApply(s, section(stBytes).put("a", "2").put("b", "1").put("c", "12")); !errors.Is(err, ErrTableFull) {
+		t.Fatal(err)
+	}
+	if s.Hash() != before {
+		t.Fatal("a refused flush changed something")
+	}
+	apply(t, s, section(stBytes).put("a", "2").put("b", "1").put("c", "1"))
+}
+
 func TestApply_SteadyStateAllocatesNothing(t *testing.T) {
 	s := newStore(t, testConfig())
 	sections := []Section{*section(stBytes), *section(stInt)}

@@ -37,7 +37,8 @@ func perOp(b *testing.B, ops int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*ops), "ns/change")
 }
 
-var benchSizes = []int{1 << 14, 1 << 20}
+// The middle one is the default limit of the memory backend, 5 MiB.
+var benchSizes = []int{1 << 14, 5 << 20 / 24, 1 << 20}
 
 // BenchmarkApply1024 is a flush of 1,024 changes of existing keys.
 func BenchmarkApply1024(b *testing.B) {

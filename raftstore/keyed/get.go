@@ -34,24 +34,45 @@ func getColumns(cfg *SpaceConfig, states []stateData, stateID uint32, keyGroup i
 	if err := checkKeys(cfg, keyLengths, keys); err != nil {
 		return err
 	}
-	found, lengths, values := len(dst.Found), len(dst.ValueLengths), len(dst.Values)
-	d := &states[si]
-	for _, n := range keyLengths {
-		key := keys[:n]
-		keys = keys[n:]
-		hash, group := xxhash.Sum64(key), named
-		if named < 0 {
-			if group, err = cfg.group(hash); err != nil {
-				dst.Found, dst.ValueLengths, dst.Values = dst.Found[:found], dst.ValueLengths[:lengths], dst.Values[:values]
-				return err
-			}
+	before := *dst
+	for more := true; more && len(keyLengths) > 0; {
+		n := min(len(keyLengths), warmBatch)
+		if keys, more, err = getBatch(cfg, &states[si], named, keyLengths[:n], keys, dst, len(before.Values)); err != nil {
+			*dst = before
+			return err
 		}
-		v, ok := d.table(group).get(uint32(hash), key)
-		if !dst.add(v, ok, values) {
-			return nil
-		}
+		keyLengths = keyLengths[n:]
 	}
 	return nil
+}
+
+// getBatch looks up at most warmBatch keys and returns the rest of keys; more
+// is false once dst is full. from is where this Get's values begin.
+func getBatch(cfg *SpaceConfig, d *stateData, named int, lengths []uint32, keys []byte, dst *Values, from int) (rest []byte, more bool, err error) {
+	var hashes [warmBatch]uint64
+	rest = keys
+	for i, n := range lengths {
+		hashes[i] = xxhash.Sum64(rest[:n])
+		rest = rest[n:]
+		if named < 0 {
+			if _, err := cfg.group(hashes[i]); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	d.warm(cfg, named, hashes[:len(lengths)])
+	for i, n := range lengths {
+		group := named
+		if group < 0 {
+			group = int(groupOf(hashes[i], cfg.NumGroups) - cfg.Start)
+		}
+		value, ok := d.table(group).get(uint32(hashes[i]), keys[:n])
+		if !dst.add(value, ok, from) {
+			return nil, false, nil
+		}
+		keys = keys[n:]
+	}
+	return rest, true, nil
 }
 
 // checkKeys validates a column of keys that is only read.

@@ -39,10 +39,29 @@ func (re *restorer) table(p *payload) error {
 	if len(sp.images) == 1 {
 		epoch = ownEpoch
 	}
-	pl.table = newTable(epoch)
+	pl.table = newTableFor(epoch, entries, bytes)
 	sp.tables = append(sp.tables, *pl)
 	re.open = &openTable{placed: *pl, entries: entries, bytes: bytes}
 	return nil
+}
+
+// maxPresize bounds the memory taken on the word of a table record, in bytes.
+// One such record at a time can be wrong: the next is read only after the
+// entries of this one came as declared.
+const maxPresize = 4 << 20
+
+// newTableFor returns a table with room for what a snapshot declares.
+func newTableFor(epoch, entries, bytes uint64) *table {
+	t := newTable(epoch)
+	slots := minSlots
+	for entries < maxPresize/8 && uint64(slots)*3 < entries*4 {
+		slots *= 2
+	}
+	t.slots = make([]uint64, slots)
+	if entries < maxPresize/entryHeader && bytes < maxPresize-entries*entryHeader {
+		t.arena = make([]byte, 0, bytes+entries*entryHeader)
+	}
+	return t
 }
 
 // ref places a table that an earlier image has at the same place.
