@@ -3,6 +3,7 @@ package keyed
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -100,6 +101,9 @@ func TestApply_LimitIsExact(t *testing.T) {
 	cfg.States[0].MaxBytes = 100
 	v := func(n int) string { return strings.Repeat("v", n) }
 	s := newStore(t, cfg)
+	if err := tryApply(s, section(stBytes).put("a", v(100))); !errors.Is(err, ErrStateTooLarge) {
+		t.Fatal(err)
+	}
 	apply(t, s, section(stBytes).put("a", v(99)))
 	apply(t, s, section(stBytes).put("a", v(99)).put("a", v(1)).put("a", v(99)))
 	var tooLarge *StateTooLargeError
@@ -156,11 +160,14 @@ func TestApply_ForeignKeyGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := Values{Found: []byte{9}}
-	if err := s.Get(1, 0, stBytes, ByHash, []uint32{1, 1}, []byte("ba"), &v); !errors.Is(err, ErrMalformed) {
-		t.Fatal(err)
-	}
-	if len(v.Found) != 1 || len(v.Values) != 0 || len(v.ValueLengths) != 0 {
-		t.Fatalf("a refused Get left rows: %v", v)
+	for n := range 3 * warmBatch { // the foreign key after n good ones
+		keys := append([]byte(strings.Repeat("b", n)), 'a')
+		if err := s.Get(1, 0, stBytes, ByHash, slices.Repeat([]uint32{1}, n+1), keys, &v); !errors.Is(err, ErrMalformed) {
+			t.Fatal(err)
+		}
+		if len(v.Found) != 1 || len(v.Values) != 0 || len(v.ValueLengths) != 0 {
+			t.Fatalf("a refused Get left rows: %v", v)
+		}
 	}
 }
 

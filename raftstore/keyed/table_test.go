@@ -114,3 +114,19 @@ func TestTable_Churn(t *testing.T) {
 		t.Fatalf("empty table keeps %d bytes of %d and %d slots", cap(tab.arena), peak, len(tab.slots))
 	}
 }
+
+// TestTable_SlackIsBounded: a value that shrank gives its room back, so that
+// the arena stays a small multiple of the contents.
+func TestTable_SlackIsBounded(t *testing.T) {
+	tab := newTable(1)
+	key := func(i int) []byte { return fmt.Appendf(nil, "key-%d", i) }
+	for _, size := range []int{1000, 900, 1, 0, 30, 31, 100} {
+		for i := range 100 {
+			tab.put(uint32(xxhash.Sum64(key(i))), key(i), make([]byte, size))
+		}
+		bound := (100*(entryHeader+6+valueRoom(size)) + minGarbage) * 4 / 3
+		if len(tab.arena) > bound {
+			t.Errorf("values of %d bytes: arena of %d bytes, at most %d expected", size, len(tab.arena), bound)
+		}
+	}
+}

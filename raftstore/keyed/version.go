@@ -18,8 +18,7 @@ func (s *Store) Freeze(id, version uint64) error {
 	if found {
 		return wrapf(ErrVersionExists, "%d", version)
 	}
-	// A View holds the old slice: it is replaced, not changed.
-	sp.versions = slices.Insert(slices.Clone(sp.versions), i, image{version, share(sp.live)})
+	sp.versions = slices.Insert(sp.versions, i, image{version, share(sp.live)})
 	sp.epoch = s.nextEpoch()
 	return nil
 }
@@ -67,8 +66,9 @@ func (s *Store) Restore(id, version uint64) error {
 		}
 		live = share(frozen)
 	}
+	// No new epoch: Freeze took one, so every table of a version is older than
+	// the space and will be cloned.
 	sp.live = live
-	sp.epoch = s.nextEpoch()
 	return nil
 }
 
