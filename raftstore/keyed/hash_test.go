@@ -37,6 +37,18 @@ func TestHash_History(t *testing.T) {
 	}
 }
 
+// TestHash_SwappedValues: within one table, where entries are added up.
+func TestHash_SwappedValues(t *testing.T) {
+	cfg := testConfig()
+	cfg.NumGroups, cfg.End = 1, 1
+	one, two := newStore(t, cfg), newStore(t, cfg)
+	apply(t, one, section(stBytes).put("a", "1").put("b", "2"))
+	apply(t, two, section(stBytes).put("a", "2").put("b", "1"))
+	if one.Hash() == two.Hash() {
+		t.Error("swapped values have the same hash")
+	}
+}
+
 func TestHash_Differs(t *testing.T) {
 	cfg := func(edit func(*SpaceConfig)) func(*Store) {
 		return func(s *Store) {

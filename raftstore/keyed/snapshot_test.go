@@ -175,6 +175,7 @@ func TestSnapshot_Invalid(t *testing.T) {
 		"entries missing":     {space(1), live, table},
 		"entries twice":       {space(1), live, table, entry, entry},
 		"entries after image": {space(1), live, table, entry, rec(recordImage, 1, 0), entry},
+		"key twice":           {space(1), live, rec(recordTable, 2, g, 2, 0, 8, 0), entry, entry},
 		"wrong totals":        {space(1), live, rec(recordTable, 2, g, 1, 0, 5, 0), entry},
 		"table twice":         {space(1), live, table, entry, table, entry},
 		"foreign group":       {space(1), live, rec(recordTable, 2, (g+1)%16, 1, 0, 4, 0), entry},

@@ -111,12 +111,13 @@ func TestVersion_FreezeRestoreDrop(t *testing.T) {
 // TestVersion_ClonesOnce: a table is copied by the first write after a
 // capture, and by no later one.
 func TestVersion_ClonesOnce(t *testing.T) {
-	s := newStore(t, testConfig())
+	cfg := testConfig()
+	cfg.NumGroups, cfg.End = 1, 1
+	s := newStore(t, cfg)
 	apply(t, s, section(stBytes).put("k", "1"))
-	group := KeyGroup([]byte("k"), 16)
 	find := func() *table {
 		i, _ := s.spaces[1].cfg.stateIndex(stBytes)
-		return s.spaces[1].live[i].groups[group]
+		return s.spaces[1].live[i].groups[0]
 	}
 	before := find()
 	view := s.Capture()
