@@ -1,0 +1,97 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+func startJoining(t *testing.T) *testNode {
+	t.Helper()
+	cfg := testConfig(t)
+	cfg.Join = true
+	cfg.NodeName = "joiner"
+	tn := newTestNode(t, cfg)
+	tn.mustStart()
+	return tn
+}
+
+func TestMembership_AddAndRemove(t *testing.T) {
+	first := startSingle(t)
+	for i := range 100 {
+		mustAppend(t, fmt.Sprint("x", i), first)
+	}
+	joiner := startJoining(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if joiner.ClusterID() != "" || len(joiner.Members()) != 0 {
+		t.Fatal("the joiner has a cluster already")
+	}
+	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), false); err != nil {
+		t.Fatal(err)
+	}
+	joiner.mustHold("x0", "x99")
+	if m, ok := first.member(joiner.ID()); !ok || m.Suffrage.String() != "Nonvoter" {
+		t.Fatalf("member %+v", m)
+	}
+	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), true); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, "with two", first, joiner)
+	joiner.mustHold("with two")
+	for _, m := range first.Members() {
+		if m.ID == joiner.ID() && (m.Name != "joiner" || !m.Voter) {
+			t.Errorf("member %+v", m)
+		}
+	}
+	leader := waitLeader(t, first, joiner)
+	if err := leader.RemoveMember(ctx, "nobody"); !errors.Is(err, ErrUnknownMember) {
+		t.Errorf("remove nobody: %v", err)
+	}
+	if err := leader.RemoveMember(ctx, joiner.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if leader == first {
+		mustAppend(t, "alone", first)
+	}
+}
+
+func TestMembership_JoinerSurvivesRestart(t *testing.T) {
+	first := startSingle(t)
+	mustAppend(t, "a", first)
+	joiner := startJoining(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), false); err != nil {
+		t.Fatal(err)
+	}
+	joiner.mustHold("a")
+	joiner.Kill()
+	mustAppend(t, "b", first)
+	joiner.mustStart()
+	joiner.mustHold("a", "b")
+}
+
+func TestMembership_Refused(t *testing.T) {
+	first, other, joiner := startSingle(t), startSingle(t), startJoining(t)
+	waitLeader(t, first)
+	waitLeader(t, other)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := first.AddMember(ctx, "somebody else", joiner.Address(), false); !errors.Is(err, ErrWrongNode) {
+		t.Errorf("wrong id: %v", err)
+	}
+	if err := first.AddMember(ctx, other.ID(), other.Address(), false); !errors.Is(err, ErrWrongCluster) {
+		t.Errorf("node of another cluster: %v", err)
+	}
+	if err := joiner.AddMember(ctx, first.ID(), first.Address(), false); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("on a node that does not lead: %v", err)
+	}
+	if err := joiner.RemoveMember(ctx, first.ID()); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("remove on a node that does not lead: %v", err)
+	}
+	if got := len(first.Members()); got != 1 {
+		t.Errorf("%d members", got)
+	}
+}
