@@ -91,6 +91,9 @@ func (c *Cluster) Close() {
 // Addresses are those given to Open.
 func (c *Cluster) Addresses() []string { return c.addresses }
 
+// Patience is how long a call is tried again.
+func (c *Cluster) Patience() time.Duration { return c.patience }
+
 // Do runs call on one node after the other until one gives an answer other
 // than "not me, not now". call must be safe to repeat: reads are, and changes
 // carry a request id. The error is an *exit.Error.

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+)
+
+const (
+	groupStart   = "start"
+	groupCluster = "cluster"
+	groupJobs    = "jobs"
+	groupState   = "state"
+	groupOther   = "other"
+)
+
+// defaultPatience is long enough for an election and a slow disk.
+const defaultPatience = 15 * time.Second
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "holdfast",
+		Short: "Stateful stream processing for programs in any language",
+		Long: `holdfast runs and looks after Holdfast clusters and the programs that process
+streams with them: keyed state, checkpoints and exactly-once results.`,
+		Example:       "  holdfast demo\n  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast run -- ./my-program",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return exit.Errorf(exit.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.addressList, "address", "", "client addresses of nodes, comma separated; each is tried (default $HOLDFAST_ADDRESS, else 127.0.0.1:7070)")
+	flags.StringVarP(&a.output, "output", "o", string(render.FormatTable), "format of results: table or json")
+	flags.DurationVar(&a.patience, "timeout", defaultPatience, "how long a call is tried again while there is no leader or no node")
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "First steps:"},
+		&cobra.Group{ID: groupCluster, Title: "Cluster:"},
+		&cobra.Group{ID: groupJobs, Title: "Jobs:"},
+		&cobra.Group{ID: groupState, Title: "State:"},
+		&cobra.Group{ID: groupOther, Title: "Other:"},
+	)
+	root.SetHelpCommandGroupID(groupOther)
+	root.SetCompletionCommandGroupID(groupOther)
+	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand())
+	root.AddCommand(a.runCommand())
+	root.AddCommand(a.jobCommands()...)
+	root.AddCommand(a.stateCommand(), a.versionCommand())
+	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes() + "{{end}}")
+	return root
+}
+
+func exitCodes() string {
+	var b strings.Builder
+	b.WriteString("\nExit codes:\n")
+	for _, m := range exit.Meanings() {
+		fmt.Fprintf(&b, "  %-4d %s\n", m.Code, m.Text)
+	}
+	return b.String()
+}
+
+// parent is a command that only holds others. cobra would print its help and
+// call that success, also for a word that no command has.
+func (a *app) parent(use, group, short, example string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, GroupID: group, Short: short, Example: example,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return exit.Errorf(exit.Usage, "unknown command %q; see `%s --help`", args[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+// Version is set by the linker in releases.
+var Version = ""
+
+type versionView struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	Commit  string `json:"commit,omitempty"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", GroupID: groupOther, Short: "Print the version of this program", Args: exactly(),
+		Example: "  holdfast version -o json",
+		RunE: a.do(func(context.Context, []string) error {
+			return a.printVersion()
+		}),
+	}
+}
+
+func (a *app) printVersion() error {
+	v := versionView{Version: Version}
+	info, ok := debug.ReadBuildInfo()
+	if ok {
+		v.Go = info.GoVersion
+		if v.Version == "" {
+			v.Version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v.Commit = s.Value
+			}
+		}
+	}
+	if v.Version == "" {
+		v.Version = "(devel)"
+	}
+	return a.print(v, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "holdfast %s (%s)\n", v.Version, v.Go)
+		return err
+	})
+}

@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+const (
+	// jobPoll is the pause between two looks at the job.
+	jobPoll = 500 * time.Millisecond
+	// leaveLimit is how long processes may take to end by themselves once the
+	// job has ended, which its hosts tell them.
+	leaveLimit = 5 * time.Second
+)
+
+// runner is one `holdfast run`: the supervisor and the job that it serves.
+type runner struct {
+	app        *app
+	cluster    *connect.Cluster
+	supervisor *supervise.Supervisor
+	// jobName is --job, or "": then the job is the one that appears.
+	jobName string
+	// before has the jobs that existed before the run, by id, and whether
+	// they had ended.
+	before map[string]bool
+
+	mu    sync.Mutex
+	jobID string
+	last  *holdfastv1.JobDescription
+	// warned is the status that the person was told last.
+	warned holdfastv1.JobStatus
+}
+
+// lookBefore notes the jobs that are there. It also finds out at once that no
+// node answers.
+func (r *runner) lookBefore(ctx context.Context) error {
+	progress := render.StartProgress(r.app.stderr, "looking for the cluster")
+	defer progress.Stop()
+	list, err := jobs.List(ctx, r.cluster)
+	if err != nil {
+		return err
+	}
+	r.before = map[string]bool{}
+	for _, j := range list {
+		r.before[j.GetJobId()] = jobs.Ended(j.GetStatus())
+	}
+	return nil
+}
+
+func (r *runner) report(ctx context.Context, processID string) error {
+	return jobs.ReportExit(ctx, r.cluster, processID)
+}
+
+// run supervises until the job has ended, the processes are done, or a signal
+// came.
+func (r *runner) run(ctx context.Context) error {
+	kill := r.supervisor.KillNow
+	r.app.onSecondSignal.Store(&kill)
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- r.supervisor.Run(work) }()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watch(work)
+	}()
+	select {
+	case err := <-done:
+		stop()
+		<-watched
+		return r.outcome(ctx, err)
+	case <-watched:
+	}
+	// The job has ended, or a signal came. In the first case the processes
+	// know it too and are given the time to say goodbye.
+	if ctx.Err() == nil {
+		select {
+		case err := <-done:
+			return r.outcome(ctx, err)
+		case <-ctx.Done():
+		case <-time.After(leaveLimit):
+		}
+	}
+	stop()
+	return r.outcome(ctx, <-done)
+}
+
+// watch returns when the job has ended or ctx has.
+func (r *runner) watch(ctx context.Context) {
+	for jobs.Pause(ctx, jobPoll) == nil {
+		if r.look(ctx) {
+			return
+		}
+	}
+}
+
+// look asks for the job once and reports whether it has ended. While nobody
+// answers it has not.
+func (r *runner) look(ctx context.Context) bool {
+	r.mu.Lock()
+	id := r.jobID
+	r.mu.Unlock()
+	if id == "" {
+		if id = r.find(ctx); id == "" {
+			return false
+		}
+	}
+	job, err := jobs.Describe(ctx, r.cluster, id)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	r.jobID, r.last = id, job
+	r.mu.Unlock()
+	r.warn(job)
+	return jobs.Ended(job.GetSummary().GetStatus())
+}
+
+// find looks for the job of this run: of --job's name, or else the only one
+// that is new or that goes on with one of our processes.
+func (r *runner) find(ctx context.Context) string {
+	list, err := jobs.List(ctx, r.cluster)
+	if err != nil {
+		return ""
+	}
+	var fit []string
+	for _, j := range list {
+		hadEnded, old := r.before[j.GetJobId()]
+		switch {
+		case old && hadEnded:
+		case r.jobName != "" && j.GetName() == r.jobName, r.jobName == "" && !old:
+			fit = append(fit, j.GetJobId())
+		}
+	}
+	if len(fit) == 1 {
+		return fit[0]
+	}
+	return ""
+}
+
+// warn tells a person of a status in which nothing moves.
+func (r *runner) warn(job *holdfastv1.JobDescription) {
+	status := job.GetSummary().GetStatus()
+	if status == r.warned {
+		return
+	}
+	r.warned = status
+	if status == holdfastv1.JobStatus_JOB_STATUS_SUSPENDED {
+		r.app.note("the job %s is SUSPENDED: %s; `holdfast resume` or `holdfast cancel` decides", job.GetSummary().GetName(), viewError(job.GetReason()))
+	}
+}
+
+// outcome turns the end of the run into an exit code, by the job where it is
+// known, else by the processes.
+func (r *runner) outcome(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		r.app.note("the job waits for another run; `holdfast cancel` ends it")
+		return context.Canceled
+	}
+	look, cancel := context.WithTimeout(ctx, leaveLimit)
+	defer cancel()
+	r.look(look)
+	r.mu.Lock()
+	job := r.last
+	r.mu.Unlock()
+	if job == nil || !jobs.Ended(job.GetSummary().GetStatus()) {
+		return asFailure(err)
+	}
+	summary := job.GetSummary()
+	if summary.GetStatus() == holdfastv1.JobStatus_JOB_STATUS_FINISHED {
+		r.line(runLine{Event: "finished", Job: summary.GetName()}, "the job %s is FINISHED", summary.GetName())
+		return nil
+	}
+	message := fmt.Sprintf("the job %s is %s", summary.GetName(), statusName(summary.GetStatus()))
+	if reason := viewError(job.GetReason()); reason != nil {
+		message += ": " + reason.String()
+	}
+	return exit.Errorf(exit.Failure, "%s", message)
+}
+
+func asFailure(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return exit.Errorf(exit.Failure, "%w", err)
+}
+
+// runLine is one line of `run -o json`.
+type runLine struct {
+	Time      string `json:"time"`
+	Event     string `json:"event"`
+	Job       string `json:"job,omitempty"`
+	Process   *int   `json:"process,omitempty"`
+	Pid       int    `json:"pid,omitempty"`
+	ProcessID string `json:"process_id,omitempty"`
+	Out       string `json:"out,omitempty"`
+	Log       string `json:"log,omitempty"`
+	Exit      string `json:"exit,omitempty"`
+	DelayMs   int64  `json:"delay_ms,omitempty"`
+}
+
+func (r *runner) line(v runLine, format string, args ...any) {
+	now := time.Now()
+	if r.app.format == render.FormatJSON {
+		v.Time = now.Format(time.RFC3339Nano)
+		_ = render.JSONLine(r.app.stdout, v) // a closed stdout does not end the operators
+		return
+	}
+	fmt.Fprintf(r.app.stdout, "%s  %s\n", r.app.style.Dim(now.Format("15:04:05.000")), fmt.Sprintf(format, args...))
+}
+
+// event prints what the supervisor tells.
+func (r *runner) event(e supervise.Event) {
+	p, s := e.Process, r.app.style
+	v := runLine{Event: string(e.Kind), Process: &p.Slot, Pid: p.Pid, ProcessID: p.ProcessID, Out: p.Out, Log: p.Log}
+	switch e.Kind {
+	case supervise.Started:
+		r.line(v, "process %d %s as pid %d; output %s", p.Slot+1, s.Green("started"), p.Pid, p.Out)
+	case supervise.Exited:
+		v.Exit = e.Exit.String()
+		word := s.Red("ended")
+		if e.Exit.OK() {
+			word = s.Green("ended")
+		}
+		r.line(v, "process %d (pid %d) %s: %s; log %s", p.Slot+1, p.Pid, word, e.Exit, p.Log)
+	case supervise.Waiting:
+		v.DelayMs = e.Delay.Milliseconds()
+		r.line(v, "process %d starts again in %d ms", p.Slot+1, e.Delay.Milliseconds())
+	case supervise.ReportFailed:
+		r.app.note("the end of pid %d could not be reported: %v", p.Pid, e.Err)
+	}
+}

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/values"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// stateFlags say which state is meant and how its keys are written.
+type stateFlags struct {
+	uid, state, keyType string
+	checkpoint          uint64
+}
+
+func (f *stateFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.uid, "uid", "", "uid of the operator; not needed if the job has only one state")
+	cmd.Flags().StringVar(&f.state, "state", "", "name of the state; not needed if the job has only one state")
+	cmd.Flags().StringVar(&f.keyType, "key-type", values.String, "type of the keys: string, int64, float64, bool, json, or bytes as hexadecimal digits")
+	cmd.Flags().Uint64Var(&f.checkpoint, "checkpoint", 0, "read a completed checkpoint; 0 reads the live state as far as it is flushed")
+}
+
+func (f *stateFlags) check() error {
+	if !values.Known(f.keyType) {
+		return exit.Errorf(exit.Usage, "--key-type is string, int64, float64, bool, json or bytes, not %q", f.keyType)
+	}
+	return nil
+}
+
+// selector fills in the uid and the name of the state from the job, where they
+// were left out and only one state fits.
+func (f *stateFlags) selector(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.StateSelector, error) {
+	s := &holdfastv1.StateSelector{Job: job, OperatorUid: f.uid, StateName: f.state, CheckpointId: f.checkpoint}
+	if f.uid != "" && f.state != "" {
+		return s, nil
+	}
+	description, err := jobs.Describe(ctx, c, job)
+	if err != nil {
+		return nil, err
+	}
+	s.OperatorUid, s.StateName, err = onlyState(description.GetSpec(), f.uid, f.state)
+	return s, err
+}
+
+func onlyState(spec *holdfastv1.JobSpec, uid, state string) (string, string, error) {
+	var fit [][2]string
+	var all []string
+	for _, o := range spec.GetOperators() {
+		for _, d := range o.GetStates() {
+			all = append(all, fmt.Sprintf("--uid %s --state %s", o.GetUid(), d.GetName()))
+			if (uid == "" || uid == o.GetUid()) && (state == "" || state == d.GetName()) {
+				fit = append(fit, [2]string{o.GetUid(), d.GetName()})
+			}
+		}
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0][0], fit[0][1], nil
+	case len(all) == 0:
+		return "", "", exit.Errorf(exit.NotFound, "the job %q has no state", spec.GetName())
+	case len(fit) == 0:
+		return "", "", exit.Errorf(exit.NotFound, "no such state in the job %q; it has %s", spec.GetName(), strings.Join(all, ", "))
+	default:
+		return "", "", exit.Errorf(exit.Usage, "the job %q has several states; choose %s", spec.GetName(), strings.Join(all, ", or "))
+	}
+}
+
+func (a *app) stateCommand() *cobra.Command {
+	cmd := a.parent("state", groupState, "Read keyed state",
+		"  holdfast state list CheckpointExample\n  holdfast state get CheckpointExample a b c")
+	cmd.AddCommand(a.stateGetCommand(), a.stateListCommand())
+	return cmd
+}
+
+func (a *app) stateGetCommand() *cobra.Command {
+	var f stateFlags
+	cmd := &cobra.Command{
+		Use: "get JOB KEY...", Short: "Read keys of one state", Args: atLeast("JOB", "KEY"),
+		Long: "Prints one line for each key. A key that is not there is told and makes the exit code 3.",
+		Example: "  holdfast state get CheckpointExample hello\n" +
+			"  holdfast state get CheckpointExample --uid stateful-mapper --state CheckpointExample --key-type int64 1",
+	}
+	f.register(cmd)
+	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
+		keys, err := encodeKeys(f.keyType, args[1:])
+		if err != nil {
+			return err
+		}
+		var answer *holdfastv1.GetResponse
+		err = a.withCluster("reading the state", func(c *connect.Cluster) error {
+			selector, err := f.selector(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+				answer, err = holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{State: selector, Keys: keys})
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return a.printGot(f.keyType, answer)
+	})
+	return cmd
+}
+
+func encodeKeys(keyType string, texts []string) ([][]byte, error) {
+	f := stateFlags{keyType: keyType}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	var keys [][]byte
+	for _, text := range texts {
+		key, err := values.Encode(keyType, text)
+		if err != nil {
+			return nil, exit.Errorf(exit.Usage, "the key %w", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func (a *app) printGot(keyType string, answer *holdfastv1.GetResponse) error {
+	entries, err := viewEntries(keyType, answer.GetType(), answer.GetEntries(), false)
+	if err != nil {
+		return err
+	}
+	missing := 0
+	for _, e := range entries {
+		if !*e.Found {
+			missing++
+		}
+	}
+	err = a.print(map[string]any{"type": answer.GetType(), "entries": entries}, func(w io.Writer) error {
+		return writeEntries(w, entries, false)
+	})
+	if err == nil && missing > 0 {
+		return exit.Errorf(exit.NotFound, "%d of %d keys have no value", missing, len(entries))
+	}
+	return err
+}
+
+func (a *app) stateListCommand() *cobra.Command {
+	var f stateFlags
+	var limit uint32
+	var token string
+	var keysOnly bool
+	cmd := &cobra.Command{
+		Use: "list JOB", Short: "List keys and values of one state, by pages", Args: exactly("JOB"),
+		Example: "  holdfast state list CheckpointExample --limit 20\n  holdfast state list CheckpointExample --keys-only -o json",
+	}
+	f.register(cmd)
+	cmd.Flags().Uint32Var(&limit, "limit", 1000, "entries of a page, 1 to 10000")
+	cmd.Flags().StringVar(&token, "page-token", "", "from the page before")
+	cmd.Flags().BoolVar(&keysOnly, "keys-only", false, "leave the values out")
+	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
+		page, err := f.page(limit, token, keysOnly)
+		if err != nil {
+			return err
+		}
+		var answer *holdfastv1.ScanResponse
+		err = a.withCluster("reading the state", func(c *connect.Cluster) error {
+			page.State, err = f.selector(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+				answer, err = holdfastv1.NewStateServiceClient(conn).Scan(ctx, page)
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return a.printScan(f.keyType, keysOnly, answer)
+	})
+	return cmd
+}
+
+func (f *stateFlags) page(limit uint32, token string, keysOnly bool) (*holdfastv1.ScanRequest, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if limit < 1 || limit > 10000 {
+		return nil, exit.Errorf(exit.Usage, "--limit is 1 to 10000, not %d", limit)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return nil, exit.Errorf(exit.Usage, "--page-token %q is not one that was printed", token)
+	}
+	return &holdfastv1.ScanRequest{PageSize: limit, PageToken: raw, KeysOnly: keysOnly}, nil
+}
+
+func (a *app) printScan(keyType string, keysOnly bool, answer *holdfastv1.ScanResponse) error {
+	entries, err := viewEntries(keyType, answer.GetType(), answer.GetEntries(), keysOnly)
+	if err != nil {
+		return err
+	}
+	v := map[string]any{"type": answer.GetType(), "entries": entries}
+	next := base64.RawURLEncoding.EncodeToString(answer.GetNextPageToken())
+	if next != "" {
+		v["next_page_token"] = next
+	}
+	err = a.print(v, func(w io.Writer) error { return writeEntries(w, entries, keysOnly) })
+	if err == nil && next != "" && a.format == render.FormatTable {
+		a.note("there are more; --page-token %s shows the next page", next)
+	}
+	return err
+}
+
+// entryView is a key and its value. A key that does not fit --key-type is
+// given as key_hex instead.
+type entryView struct {
+	Key    any        `json:"key,omitempty"`
+	KeyHex values.Hex `json:"key_hex,omitempty"`
+	Value  any        `json:"value,omitempty"`
+	Found  *bool      `json:"found,omitempty"`
+}
+
+func viewEntries(keyType, valueType string, entries []*holdfastv1.StateEntry, keysOnly bool) ([]entryView, error) {
+	out := []entryView{}
+	for _, e := range entries {
+		found := e.GetFound()
+		v := entryView{}
+		if !keysOnly {
+			v.Found = &found
+		}
+		key, err := values.Decode(keyType, e.GetKey())
+		if text, isText := key.(string); err != nil || isText && !values.Printable(text) {
+			v.KeyHex = values.Hex(fmt.Sprintf("%x", e.GetKey()))
+		} else {
+			v.Key = key
+		}
+		if found && !keysOnly {
+			if v.Value, err = values.Decode(valueType, e.GetValue()); err != nil {
+				return nil, exit.Errorf(exit.Failure, "the value of key %x: %w", e.GetKey(), err)
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (e entryView) keyText() string {
+	if e.Key == nil {
+		return "hex:" + string(e.KeyHex)
+	}
+	return values.Text(e.Key)
+}
+
+func writeEntries(w io.Writer, entries []entryView, keysOnly bool) error {
+	t := render.Table{Header: []string{"KEY", "VALUE"}}
+	if keysOnly {
+		t.Header = t.Header[:1]
+	}
+	for _, e := range entries {
+		switch {
+		case keysOnly:
+			t.Add(e.keyText())
+		case !*e.Found:
+			t.Add(e.keyText(), "(absent)")
+		default:
+			t.Add(e.keyText(), values.Text(e.Value))
+		}
+	}
+	return t.Write(w)
+}

@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// viewLimit bounds the question to one node for its view.
+const viewLimit = 3 * time.Second
+
+func (a *app) clusterStatusCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the nodes, the leader, the term and the indexes", Args: exactly(),
+		Long: `With --dir: the processes of a local cluster and what each of them sees.
+Without: what the nodes at --address and the members they know of see.`,
+		Example: "  holdfast cluster status --dir ./hf\n  holdfast cluster status --address 127.0.0.1:7070",
+	}
+	dirFlag(cmd, &dir)
+	cmd.RunE = a.do(func(ctx context.Context, _ []string) error {
+		if dir == "" {
+			return a.statusByAddress(ctx)
+		}
+		c, err := nodes.Open(dir)
+		if err != nil {
+			return err
+		}
+		return a.printStatus(localStatus(ctx, c))
+	})
+	return cmd
+}
+
+// memberView is one node: its process where it is local, and its own view.
+type memberView struct {
+	Name            string `json:"name"`
+	NodeID          string `json:"node_id,omitempty"`
+	Pid             int    `json:"pid,omitempty"`
+	State           string `json:"state"`
+	ClientAddress   string `json:"client_address"`
+	LeaderID        string `json:"leader_id,omitempty"`
+	Term            uint64 `json:"term,omitempty"`
+	AppliedIndex    uint64 `json:"applied_index,omitempty"`
+	LastLogIndex    uint64 `json:"last_log_index,omitempty"`
+	SnapshotIndex   uint64 `json:"snapshot_index,omitempty"`
+	CommandsApplied uint64 `json:"commands_applied,omitempty"`
+	Version         string `json:"version,omitempty"`
+	Error           string `json:"error,omitempty"`
+}
+
+type statusView struct {
+	ClusterID string       `json:"cluster_id,omitempty"`
+	Leader    string       `json:"leader,omitempty"`
+	Members   []memberView `json:"members"`
+}
+
+// The states of a memberView.
+const (
+	stateLeader      = "leader"
+	stateFollower    = "follower"
+	stateNoLeader    = "no leader"
+	stateStopped     = "stopped"
+	stateUnreachable = "unreachable"
+)
+
+func localStatus(ctx context.Context, c *nodes.Cluster) statusView {
+	var members []memberView
+	for _, n := range c.Nodes() {
+		m := memberView{Name: n.Name, ClientAddress: n.ClientAddress, State: stateStopped}
+		if n.Running() {
+			m.Pid, m.State = n.Pid, stateUnreachable
+		}
+		members = append(members, m)
+	}
+	return lookAt(ctx, members)
+}
+
+// statusByAddress asks the addresses for the members and each member for its
+// own view. It needs no leader.
+func (a *app) statusByAddress(ctx context.Context) error {
+	var v statusView
+	err := a.withCluster("asking the nodes", func(c *connect.Cluster) error {
+		var answer *holdfastv1.ClusterServiceDescribeResponse
+		err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+			answer, err = holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		var members []memberView
+		for _, m := range answer.GetMembers() {
+			members = append(members, memberView{
+				Name: m.GetName(), NodeID: m.GetNodeId(), ClientAddress: m.GetClientAddress(),
+				State: stateUnreachable, Version: m.GetVersion(),
+			})
+		}
+		if len(members) == 0 {
+			// A node that was not taken into a cluster yet knows only itself.
+			members = []memberView{{Name: "-", NodeID: answer.GetNodeId(), ClientAddress: c.Addresses()[0], State: stateUnreachable}}
+		}
+		v = lookAt(ctx, members)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.printStatus(v)
+}
+
+// lookAt fills in what each node that is not stopped says of itself.
+func lookAt(ctx context.Context, members []memberView) statusView {
+	v := statusView{Members: members}
+	answers := make([]*holdfastv1.ClusterServiceDescribeResponse, len(members))
+	var wg sync.WaitGroup
+	for i := range members {
+		if members[i].State == stateStopped {
+			continue
+		}
+		wg.Go(func() { answers[i] = describeNode(ctx, &members[i]) })
+	}
+	wg.Wait()
+	var best uint64
+	for i, answer := range answers {
+		if answer == nil {
+			continue
+		}
+		v.ClusterID = answer.GetClusterId()
+		members[i].fill(answer)
+		// Of several views the one of the newest term is right.
+		if answer.GetLeaderId() != "" && answer.GetTerm() >= best {
+			best, v.Leader = answer.GetTerm(), nameOf(answer, answer.GetLeaderId())
+		}
+	}
+	return v
+}
+
+func describeNode(ctx context.Context, m *memberView) *holdfastv1.ClusterServiceDescribeResponse {
+	ctx, cancel := context.WithTimeout(ctx, viewLimit)
+	defer cancel()
+	conn, err := connect.Dial(m.ClientAddress)
+	if err != nil {
+		m.Error = err.Error()
+		return nil
+	}
+	defer conn.Close()
+	answer, err := holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+	if err != nil {
+		m.Error = exit.FromRPC(err).Error()
+		return nil
+	}
+	return answer
+}
+
+func (m *memberView) fill(d *holdfastv1.ClusterServiceDescribeResponse) {
+	m.NodeID, m.LeaderID, m.Term = d.GetNodeId(), d.GetLeaderId(), d.GetTerm()
+	m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex = d.GetAppliedIndex(), d.GetLastLogIndex(), d.GetSnapshotIndex()
+	m.CommandsApplied, m.Version = d.GetCommandsApplied(), d.GetServerVersion()
+	switch d.GetLeaderId() {
+	case "":
+		m.State = stateNoLeader
+	case d.GetNodeId():
+		m.State = stateLeader
+	default:
+		m.State = stateFollower
+	}
+}
+
+func nameOf(d *holdfastv1.ClusterServiceDescribeResponse, id string) string {
+	for _, m := range d.GetMembers() {
+		if m.GetNodeId() == id && m.GetName() != "" {
+			return m.GetName()
+		}
+	}
+	return id
+}
+
+func (a *app) printStatus(v statusView) error {
+	return a.print(v, func(w io.Writer) error {
+		t := render.Table{Header: []string{"NODE", "STATE", "TERM", "APPLIED", "LAST LOG", "SNAPSHOT", "CLIENT ADDRESS", "PID"}}
+		for _, m := range v.Members {
+			t.Add(m.Name, m.State, m.Term, m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex, m.ClientAddress, dash(m.Pid))
+		}
+		if err := t.Write(w); err != nil {
+			return err
+		}
+		if v.Leader == "" {
+			_, err := fmt.Fprintln(w, "\nno leader")
+			return err
+		}
+		_, err := fmt.Fprintf(w, "\nleader %s, cluster %s\n", v.Leader, v.ClusterID)
+		return err
+	})
+}
+
+func (a *app) clusterVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify", Short: "Compare the replicas' state at one index of the log", Args: exactly(),
+		Example: "  holdfast cluster verify",
+		RunE: a.do(func(ctx context.Context, _ []string) error {
+			var answer *holdfastv1.VerifyReplicasResponse
+			err := a.withCluster("comparing the replicas", func(c *connect.Cluster) error {
+				return c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+					answer, err = holdfastv1.NewClusterServiceClient(conn).VerifyReplicas(ctx, &holdfastv1.VerifyReplicasRequest{})
+					return err
+				})
+			})
+			if err != nil {
+				return err
+			}
+			return a.printVerify(answer)
+		}),
+	}
+}
+
+type replicaView struct {
+	Name                  string `json:"name"`
+	NodeID                string `json:"node_id"`
+	Reachable             bool   `json:"reachable"`
+	Hash                  string `json:"hash,omitempty"`
+	RestoredSnapshotIndex uint64 `json:"restored_snapshot_index"`
+	Error                 string `json:"error,omitempty"`
+}
+
+func (a *app) printVerify(answer *holdfastv1.VerifyReplicasResponse) error {
+	v := struct {
+		Index    uint64        `json:"index"`
+		Equal    bool          `json:"equal"`
+		Replicas []replicaView `json:"replicas"`
+	}{Index: answer.GetIndex(), Equal: answer.GetEqual()}
+	t := render.Table{Header: []string{"NODE", "HASH", "RESTORED SNAPSHOT", "ERROR"}}
+	for _, r := range answer.GetReplicas() {
+		v.Replicas = append(v.Replicas, replicaView{
+			Name: r.GetName(), NodeID: r.GetNodeId(), Reachable: r.GetReachable(), Hash: r.GetHash(),
+			RestoredSnapshotIndex: r.GetRestoredSnapshotIndex(), Error: r.GetError(),
+		})
+		hash := r.GetHash()
+		if !r.GetReachable() {
+			hash = stateUnreachable
+		}
+		t.Add(r.GetName(), hash, r.GetRestoredSnapshotIndex(), r.GetError())
+	}
+	err := a.print(v, func(w io.Writer) error {
+		if err := t.Write(w); err != nil {
+			return err
+		}
+		verdict := "the replicas are equal"
+		if !v.Equal {
+			verdict = "the replicas DIFFER"
+		}
+		_, err := fmt.Fprintf(w, "\n%s at index %d\n", verdict, v.Index)
+		return err
+	})
+	if err == nil && !v.Equal {
+		return exit.Errorf(exit.Failure, "the replicas differ at index %d", v.Index)
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+// Package jobs makes the calls to JobService that more than one command needs.
+package jobs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// operationPoll is the pause between two looks at an operation.
+const operationPoll = 50 * time.Millisecond
+
+// Call makes one call to JobService on whichever node answers.
+func Call[T any](ctx context.Context, c *connect.Cluster, call func(context.Context, holdfastv1.JobServiceClient) (T, error)) (T, error) {
+	var answer T
+	err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+		answer, err = call(ctx, holdfastv1.NewJobServiceClient(conn))
+		return err
+	})
+	return answer, err
+}
+
+// List lists the jobs.
+func List(ctx context.Context, c *connect.Cluster) ([]*holdfastv1.JobSummary, error) {
+	answer, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.ListResponse, error) {
+		return s.List(ctx, &holdfastv1.ListRequest{})
+	})
+	return answer.GetJobs(), err
+}
+
+// Describe describes a job by name or id.
+func Describe(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.JobDescription, error) {
+	answer, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.DescribeResponse, error) {
+		return s.Describe(ctx, &holdfastv1.DescribeRequest{Job: job})
+	})
+	return answer.GetJob(), err
+}
+
+// ReportExit tells that an operator process is gone.
+func ReportExit(ctx context.Context, c *connect.Cluster, processID string) error {
+	_, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.ReportProcessExitResponse, error) {
+		return s.ReportProcessExit(ctx, &holdfastv1.ReportProcessExitRequest{ProcessId: processID})
+	})
+	return err
+}
+
+// Ended reports whether a job's status is its last one.
+func Ended(s holdfastv1.JobStatus) bool {
+	switch s {
+	case holdfastv1.JobStatus_JOB_STATUS_FINISHED, holdfastv1.JobStatus_JOB_STATUS_CANCELED, holdfastv1.JobStatus_JOB_STATUS_FAILED:
+		return true
+	}
+	return false
+}
+
+// RequestID names one act of a person, so that trying again does not act twice.
+func RequestID() string { return rand.Text() }
+
+// TakeCheckpoint triggers a checkpoint and waits until it is decided. One that
+// was aborted is an *exit.Error with the reason.
+func TakeCheckpoint(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.Checkpoint, error) {
+	begun, err := trigger(ctx, c, job)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		op, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.GetOperationResponse, error) {
+			return s.GetOperation(ctx, &holdfastv1.GetOperationRequest{OperationId: begun.GetOperationId()})
+		})
+		if err != nil {
+			return nil, err
+		}
+		switch op.GetStatus() {
+		case holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED:
+			return op.GetCheckpoint(), nil
+		case holdfastv1.OperationStatus_OPERATION_STATUS_FAILED:
+			return nil, aborted(begun.GetCheckpointId(), op.GetCheckpoint().GetReason())
+		}
+		if err := Pause(ctx, operationPoll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// trigger begins a checkpoint. While another one is pending, a periodic one
+// mostly, it waits for its turn.
+func trigger(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.TriggerCheckpointResponse, error) {
+	give := time.Now().Add(c.Patience())
+	for {
+		request := &holdfastv1.TriggerCheckpointRequest{Job: job, RequestId: RequestID()}
+		begun, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.TriggerCheckpointResponse, error) {
+			return s.TriggerCheckpoint(ctx, request)
+		})
+		var e *exit.Error
+		if !errors.As(err, &e) || e.Reason != "CHECKPOINT_PENDING" || time.Now().After(give) {
+			return begun, err
+		}
+		if err := Pause(ctx, operationPoll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func aborted(id uint64, reason *holdfastv1.Error) error {
+	if reason == nil {
+		return exit.Errorf(exit.Failure, "checkpoint %d was aborted", id)
+	}
+	return &exit.Error{
+		Code: exit.Failure, Reason: ReasonName(reason.GetReason()),
+		Message: fmt.Sprintf("checkpoint %d was aborted: %s", id, reason.GetMessage()),
+	}
+}
+
+// ReasonName is a reason's name without its prefix.
+func ReasonName(r holdfastv1.ErrorReason) string {
+	return strings.TrimPrefix(r.String(), "ERROR_REASON_")
+}
+
+// Pause waits, or returns the context's error when that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
