@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/stateserver"
+)
+
+// drainTimeout bounds the wait for operator streams to leave a closing node.
+const drainTimeout = 5 * time.Second
+
+// Daemon is a running node.
+type Daemon struct {
+	cfg    Config
+	store  *raftstore.Store
+	server *stateserver.Server
+	client net.Addr
+}
+
+// nodeFile is what node.json in the data directory tells tools.
+type nodeFile struct {
+	NodeID        string `json:"node_id"`
+	Name          string `json:"name"`
+	PID           int    `json:"pid"`
+	ClientAddress string `json:"client_address"`
+	PeerAddress   string `json:"peer_address"`
+}
+
+// Start brings a node up: the client port is bound first, so that a taken one is
+// told before the log is touched. It returns when the node belongs to a cluster
+// and answers; a leader need not be known yet.
+func Start(ctx context.Context, cfg Config) (*Daemon, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	members, err := cfg.initialMembers()
+	if err != nil {
+		return nil, err
+	}
+	lis, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
+	d, err := start(ctx, cfg, members, lis)
+	if err != nil {
+		return nil, errors.Join(err, lis.Close())
+	}
+	return d, nil
+}
+
+func start(ctx context.Context, cfg Config, members []raftstore.InitialMember, lis net.Listener) (*Daemon, error) {
+	rc := cfg.Raft
+	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, members
+	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
+	store, err := raftstore.OpenStore(ctx, rc)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, store: store, client: lis.Addr()}
+	d.server = stateserver.New(store, stateserver.Config{
+		ClientAddress: d.ClientAddress(), HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
+		ReconnectGrace: cfg.ReconnectGrace, StatusInterval: cfg.StatusInterval, Logger: cfg.Logger,
+	})
+	d.server.Serve(lis)
+	if err := d.writeNodeFile(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// ClientAddress is the address told to clients.
+func (d *Daemon) ClientAddress() string {
+	if d.cfg.Advertise != "" {
+		return d.cfg.Advertise
+	}
+	return d.client.String()
+}
+
+// PeerAddress is the address told to other nodes.
+func (d *Daemon) PeerAddress() string { return d.store.Address() }
+
+// NodeID is the node's identity.
+func (d *Daemon) NodeID() string { return d.store.ID() }
+
+// IsLeader tells whether the node leads now.
+func (d *Daemon) IsLeader() bool { return d.store.IsLeader() }
+
+// Snapshot takes a snapshot of the log now.
+func (d *Daemon) Snapshot() error { return d.store.Snapshot() }
+
+// Close drains the node: operators move away, leadership too, then it stops.
+func (d *Daemon) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if len(d.store.Members()) > 1 {
+		d.server.Drain(ctx)
+	}
+	d.server.Close()
+	return d.store.Close()
+}
+
+// Kill stops the node at once, as a crash would, within the process.
+func (d *Daemon) Kill() {
+	d.store.Kill()
+	d.server.Close()
+}
+
+func (d *Daemon) writeNodeFile() error {
+	b, err := json.Marshal(nodeFile{
+		NodeID: d.NodeID(), Name: d.cfg.Name, PID: os.Getpid(), ClientAddress: d.ClientAddress(), PeerAddress: d.PeerAddress(),
+	})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.cfg.DataDir, "node.json")
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Run runs a node until ctx ends, then drains it.
+func Run(ctx context.Context, cfg Config) error {
+	d, err := Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
+	<-ctx.Done()
+	cfg.Logger.Info("draining")
+	return d.Close()
+}
+
+// NewLogger makes the logger of a node.
+func NewLogger(w *os.File, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("unknown log level %q: use debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("unknown log format %q: use text or json", format)
+}

@@ -1,0 +1,128 @@
+package stateserver
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
+)
+
+// ErrorDomain is the domain of every ErrorInfo.
+const ErrorDomain = "holdfast"
+
+// codesByReason is the one table from reasons to gRPC codes. Every reason is
+// in it.
+var codesByReason = map[holdfastv1.ErrorReason]codes.Code{
+	holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER:             codes.Unavailable,
+	holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT:      codes.Unavailable,
+	holdfastv1.ErrorReason_ERROR_REASON_FENCED:                codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED:    codes.Aborted,
+	holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION:    codes.InvalidArgument,
+	holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE:       codes.ResourceExhausted,
+	holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE:       codes.ResourceExhausted,
+	holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED:            codes.ResourceExhausted,
+	holdfastv1.ErrorReason_ERROR_REASON_STATE_INCOMPATIBLE:    codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE:   codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST:            codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED: codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND:         codes.NotFound,
+	holdfastv1.ErrorReason_ERROR_REASON_JOB_TERMINATED:        codes.AlreadyExists,
+	holdfastv1.ErrorReason_ERROR_REASON_JOB_SPEC_DIFFERS:      codes.AlreadyExists,
+	holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC:      codes.InvalidArgument,
+	holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:       codes.InvalidArgument,
+	holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE:             codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_OPERATION_NOT_FOUND:   codes.NotFound,
+	holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND:       codes.NotFound,
+	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING:    codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_SEQ_GAP:               codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED:       codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_USER_CODE:             codes.Aborted,
+	holdfastv1.ErrorReason_ERROR_REASON_EXTERNAL:              codes.Aborted,
+	holdfastv1.ErrorReason_ERROR_REASON_INTERNAL:              codes.Internal,
+	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINTS_DISABLED:  codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_SOURCE_NOT_FOUND:      codes.NotFound,
+	holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE:     codes.ResourceExhausted,
+	holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST:         codes.Unavailable,
+}
+
+// toStatus renders an error record as the gRPC status that clients see.
+func toStatus(e *holdfastv1.Error) error {
+	if e == nil {
+		return nil
+	}
+	code, ok := codesByReason[e.Reason]
+	if !ok {
+		code = codes.Internal
+	}
+	meta := map[string]string{"outcome": strings.ToLower(strings.TrimPrefix(e.Outcome.String(), "OUTCOME_"))}
+	for k, v := range e.Metadata {
+		meta[k] = v
+	}
+	st := status.New(code, e.Message)
+	detailed, err := st.WithDetails(&errdetails.ErrorInfo{
+		Reason: strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_"), Domain: ErrorDomain, Metadata: meta,
+	})
+	if err != nil {
+		return st.Err()
+	}
+	return detailed.Err()
+}
+
+// storeErrors is the table from the store's sentinels to reasons.
+var storeErrors = []struct {
+	err    error
+	reason holdfastv1.ErrorReason
+}{
+	{raftstore.ErrNotLeader, holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER},
+	{raftstore.ErrLeadershipLost, holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER},
+	{raftstore.ErrShutdown, holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER},
+	{raftstore.ErrCommandTooLarge, holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE},
+	{raftstore.ErrOverloaded, holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED},
+	{context.DeadlineExceeded, holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT},
+	{context.Canceled, holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT},
+}
+
+// fromStore renders an error of the store as an error record.
+func fromStore(err error) *holdfastv1.Error {
+	if err == nil {
+		return nil
+	}
+	out := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INTERNAL, err.Error())
+	for _, row := range storeErrors {
+		if errors.Is(err, row.err) {
+			out.Reason = row.reason
+			break
+		}
+	}
+	switch raftstore.Outcome(err) {
+	case raftstore.NotApplied:
+		out.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
+	case raftstore.Unknown:
+		out.Outcome = holdfastv1.Outcome_OUTCOME_UNKNOWN
+	case raftstore.Final:
+		out.Outcome = holdfastv1.Outcome_OUTCOME_FINAL
+	}
+	if out.Reason == holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE {
+		out.Outcome = holdfastv1.Outcome_OUTCOME_FINAL
+	}
+	return out
+}
+
+// noLeader is the answer while nobody leads.
+func noLeader() *holdfastv1.Error {
+	return &holdfastv1.Error{
+		Reason: holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER, Outcome: holdfastv1.Outcome_OUTCOME_NOT_APPLIED,
+		Message: "the cluster has no leader now; a majority of its nodes must be up and reach each other",
+	}
+}
+
+func violation(message string) *holdfastv1.Error {
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION, message)
+}

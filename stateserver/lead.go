@@ -1,0 +1,141 @@
+package stateserver
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// leadTick bounds how late a timer of the coordinator may fire.
+const leadTick = 10 * time.Millisecond
+
+// leadership drives the coordinator while this node leads.
+type leadership struct {
+	store *raftstore.Store
+	cfg   coordinator.DriverConfig
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	driver *coordinator.Driver // nil while this node does not lead
+	wakeup chan struct{}
+}
+
+func newLeadership(store *raftstore.Store, cfg coordinator.DriverConfig, log *slog.Logger) *leadership {
+	return &leadership{store: store, cfg: cfg, log: log, wakeup: make(chan struct{}, 1)}
+}
+
+// observe takes a host's report; false if this node does not lead.
+func (l *leadership) observe(r *internalv1.ReportStreamsRequest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.driver == nil {
+		return false
+	}
+	l.driver.Observe(time.Now(), r)
+	select {
+	case l.wakeup <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// standbySlots counts the slots that wait for a job; 0 if this node does not
+// lead.
+func (l *leadership) standbySlots(m *coordinator.Machine, job string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.driver == nil {
+		return 0
+	}
+	return l.driver.StandbySlots(time.Now(), m, job)
+}
+
+// run leads whenever this node is the leader, until ctx ends.
+func (l *leadership) run(ctx context.Context) {
+	changes, stop := l.store.LeaderChanges()
+	defer stop()
+	for ctx.Err() == nil {
+		if l.store.IsLeader() {
+			l.lead(ctx, changes)
+		}
+		select {
+		case <-changes:
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// lead is one leadership. The driver begins only when everything that earlier
+// leaders committed is applied here.
+func (l *leadership) lead(ctx context.Context, changes <-chan struct{}) {
+	if err := l.store.Barrier(ctx); err != nil {
+		return
+	}
+	l.setDriver(coordinator.NewDriver(l.cfg, time.Now()))
+	defer l.setDriver(nil)
+	l.log.Info("leading", "term", l.store.Term())
+	events, stop := l.store.Watch("")
+	defer stop()
+	tick := time.NewTicker(leadTick)
+	defer tick.Stop()
+	for l.store.IsLeader() {
+		if cmds := l.step(); len(cmds) > 0 {
+			applied, ok := l.propose(ctx, cmds)
+			if !ok {
+				return
+			}
+			if applied > 0 {
+				continue
+			}
+		}
+		select {
+		case <-events:
+		case <-l.wakeup:
+		case <-changes:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *leadership) setDriver(d *coordinator.Driver) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.driver = d
+}
+
+func (l *leadership) step() (cmds []*internalv1.Command) {
+	l.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		cmds = l.driver.Step(time.Now(), m)
+	})
+	return cmds
+}
+
+// propose applies the driver's commands and counts those that the machine took;
+// false if this leadership is over. A command that the machine refused was
+// overtaken by another entry: the next step sees why.
+func (l *leadership) propose(ctx context.Context, cmds []*internalv1.Command) (applied int, ok bool) {
+	for _, c := range cmds {
+		r, _, err := l.store.Do(ctx, c)
+		if err != nil {
+			l.log.Info("no longer leading", "err", err)
+			return applied, false
+		}
+		if r.GetError() != nil {
+			l.log.Debug("a coordinator command was refused", "command", c, "reason", r.Error.Reason.String(), "message", r.Error.Message)
+			continue
+		}
+		applied++
+	}
+	return applied, true
+}

@@ -1,0 +1,121 @@
+package stateserver
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
+)
+
+// maxMessageBytes bounds a gRPC message in both directions.
+const maxMessageBytes = 4 << 20
+
+// opOverheadBytes is what an operation counts beside its key and value.
+const opOverheadBytes = 6
+
+// commandOverheadBytes is room for what a command holds beside the sections.
+const commandOverheadBytes = 1 << 10
+
+// maxGetsOpen bounds the Gets of a stream that are not answered.
+const maxGetsOpen = 64
+
+// limits of the memory backend, told in Welcome.
+func limits() *holdfastv1.Limits {
+	return &holdfastv1.Limits{
+		MessageBytes: maxMessageBytes, KeyBytes: 4 << 10, ValueBytes: 128 << 10, FlushBytes: 192 << 10,
+		FlushesInFlight: 64, FlushBytesInFlight: 8 << 20, GetKeys: 1 << 16,
+	}
+}
+
+// shape is what a host must know of a subtask to check its frames.
+type shape struct {
+	states      map[uint32]bool
+	byPartition bool
+	start, end  uint32
+}
+
+func shapeOf(a *holdfastv1.Assign) shape {
+	s := shape{states: map[uint32]bool{}, byPartition: a.CoPartitioned, start: a.KeyGroupStart, end: a.KeyGroupEnd}
+	for _, id := range a.StateIds {
+		s.states[id.Id] = true
+	}
+	return s
+}
+
+// checkFlush refuses a malformed flush before it reaches the log.
+func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) *holdfastv1.Error {
+	total := 0
+	for i, sec := range f.Sections {
+		where := fmt.Sprintf("Flush seq %d, section %d", f.Seq, i)
+		if e := s.checkColumns(where, sec.StateId, sec.KeyGroup, sec.KeyLengths, sec.Keys, lim.KeyBytes); e != nil {
+			return e
+		}
+		if len(sec.Ops) != len(sec.KeyLengths) || len(sec.Ops) != len(sec.ValueLengths) {
+			return violation(fmt.Sprintf("%s: %d ops, %d keys and %d values; each op has one of each", where, len(sec.Ops), len(sec.KeyLengths), len(sec.ValueLengths)))
+		}
+		if e := checkLengths(where, "value", sec.ValueLengths, sec.Values, lim.ValueBytes); e != nil {
+			return e
+		}
+		for j, op := range sec.Ops {
+			if op == 0 || holdfastv1.FlushOp_name[int32(op)] == "" {
+				return violation(fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
+			}
+		}
+		total += len(sec.Keys) + len(sec.Values) + opOverheadBytes*len(sec.Ops)
+	}
+	if total > int(lim.FlushBytes) && proto.Size(f) > raftstore.MaxPayload-commandOverheadBytes {
+		return tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several", f.Seq, total, lim.FlushBytes))
+	}
+	return nil
+}
+
+func (s shape) checkGet(g *holdfastv1.Get, lim *holdfastv1.Limits) *holdfastv1.Error {
+	keys := 0
+	for i, sec := range g.Sections {
+		where := fmt.Sprintf("Get %d, section %d", g.RequestId, i)
+		if e := s.checkColumns(where, sec.StateId, sec.KeyGroup, sec.KeyLengths, sec.Keys, lim.KeyBytes); e != nil {
+			return e
+		}
+		keys += len(sec.KeyLengths)
+	}
+	if keys > int(lim.GetKeys) {
+		return violation(fmt.Sprintf("Get %d asks for %d keys, at most %d are allowed", g.RequestId, keys, lim.GetKeys))
+	}
+	return nil
+}
+
+func (s shape) checkColumns(where string, state uint32, group *uint32, lengths []uint32, keys []byte, limit uint32) *holdfastv1.Error {
+	switch {
+	case !s.states[state]:
+		return violation(fmt.Sprintf("%s: unknown state id %d", where, state))
+	case s.byPartition && group == nil:
+		return violation(where + ": key_group is missing, and the subtask is co-partitioned")
+	case !s.byPartition && group != nil:
+		return violation(where + ": key_group is set, and the subtask is not co-partitioned")
+	case group != nil && (*group < s.start || *group >= s.end):
+		return violation(fmt.Sprintf("%s: key group %d is not of this subtask, which has [%d, %d)", where, *group, s.start, s.end))
+	}
+	return checkLengths(where, "key", lengths, keys, limit)
+}
+
+func checkLengths(where, what string, lengths []uint32, packed []byte, limit uint32) *holdfastv1.Error {
+	sum := uint64(0)
+	for i, n := range lengths {
+		if n > limit {
+			return tooLarge(fmt.Sprintf("%s: %s %d has %d bytes, at most %d are allowed", where, what, i, n, limit))
+		}
+		sum += uint64(n)
+	}
+	if sum != uint64(len(packed)) {
+		return violation(fmt.Sprintf("%s: the %s lengths add up to %d, and there are %d bytes", where, what, sum, len(packed)))
+	}
+	return nil
+}
+
+func tooLarge(message string) *holdfastv1.Error {
+	e := violation(message)
+	e.Reason = holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE
+	return e
+}

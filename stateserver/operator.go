@@ -1,0 +1,224 @@
+package stateserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// The protocol versions that this server speaks.
+const minProtocolVersion, maxProtocolVersion = 1, 1
+
+// helloTimeout bounds the time to the first message of a stream.
+const helloTimeout = 10 * time.Second
+
+// maxUids and maxIDBytes bound Hello.
+const maxUids, maxIDBytes = 1024, 64
+
+var errJobEnded = errors.New("the job ended")
+
+// operatorService serves operator streams.
+type operatorService struct {
+	holdfastv1.UnimplementedOperatorServiceServer
+	s *Server
+}
+
+// Run implements holdfastv1.OperatorService.
+func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error {
+	hello, err := o.firstMessage(stream)
+	if err != nil {
+		return err
+	}
+	x := newSession(stream.Context(), o.s, hello)
+	defer x.end(nil)
+	if err := o.awaitJob(x); err != nil {
+		return err
+	}
+	x.push(o.welcome(x))
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		x.send(stream)
+	}()
+	go x.recv(stream)
+	go x.answerGets()
+	o.s.hosts.add(x)
+	defer o.s.hosts.remove(x)
+	x.resume()
+	x.follow()
+	<-sent
+	return x.cause()
+}
+
+// firstMessage reads and checks Hello.
+func (o *operatorService) firstMessage(stream holdfastv1.OperatorService_RunServer) (*holdfastv1.Hello, error) {
+	type first struct {
+		m   *holdfastv1.OperatorMessage
+		err error
+	}
+	got := make(chan first, 1)
+	go func() {
+		m, err := stream.Recv()
+		got <- first{m, err}
+	}()
+	select {
+	case f := <-got:
+		if f.err != nil {
+			return nil, f.err
+		}
+		return checkHello(f.m.GetHello())
+	case <-time.After(helloTimeout):
+		return nil, toStatus(violation(fmt.Sprintf("no Hello came within %s", helloTimeout)))
+	case <-o.s.ctx.Done():
+		return nil, toStatus(noLeader())
+	}
+}
+
+func checkHello(h *holdfastv1.Hello) (*holdfastv1.Hello, error) {
+	switch {
+	case h == nil:
+		return nil, toStatus(violation("the first message of a stream must be Hello"))
+	case h.ProtocolVersion < minProtocolVersion || h.ProtocolVersion > maxProtocolVersion:
+		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED,
+			fmt.Sprintf("protocol version %d is not supported; this server speaks %d to %d", h.ProtocolVersion, minProtocolVersion, maxProtocolVersion),
+			"min", strconv.Itoa(minProtocolVersion), "max", strconv.Itoa(maxProtocolVersion)))
+	case h.InstanceId == "" || len(h.InstanceId) > maxIDBytes || len(h.ProcessId) > maxIDBytes:
+		return nil, toStatus(violation(fmt.Sprintf("Hello: instance_id must have 1 to %d characters, process_id at most as many", maxIDBytes)))
+	case len(h.OperatorUids) > maxUids:
+		return nil, toStatus(violation(fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUids)))
+	}
+	return h, nil
+}
+
+// awaitJob waits until this node knows the job: it may lag behind the one that
+// answered Submit. Only the leader can say that there is no such job.
+func (o *operatorService) awaitJob(x *session) error {
+	changes, stop := o.s.store.Watch("")
+	defer stop()
+	deadline := time.NewTimer(helloTimeout)
+	defer deadline.Stop()
+	asked := false
+	for {
+		known := false
+		x.view(func(m *coordinator.Machine) { _, _, known = m.JobStatusOf(x.jobID) })
+		if known {
+			return nil
+		}
+		if !asked {
+			asked = true
+			if err := o.s.askLeader(x.ctx, holdfastv1.JobService_Describe_FullMethodName,
+				&holdfastv1.DescribeRequest{Job: x.jobID}, &holdfastv1.DescribeResponse{}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changes:
+		case <-deadline.C:
+			return toStatus(noLeader())
+		case <-x.ctx.Done():
+			return x.ctx.Err()
+		case <-o.s.ctx.Done():
+			return toStatus(noLeader())
+		}
+	}
+}
+
+func (o *operatorService) welcome(x *session) *holdfastv1.HostMessage {
+	w := &holdfastv1.Welcome{
+		SessionId: x.id, ClusterId: o.s.store.ClusterID(), NodeId: o.s.store.ID(), ServerVersion: Version,
+		HeartbeatIntervalMs: uint32(o.s.cfg.HeartbeatInterval.Milliseconds()),
+		SessionTimeoutMs:    uint32(o.s.cfg.SessionTimeout.Milliseconds()), Limits: x.limits,
+	}
+	x.view(func(m *coordinator.Machine) { w.Addresses = m.ClientAddresses() })
+	return &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Welcome{Welcome: w}}
+}
+
+// send writes what is queued until the stream ends; then what is left, so that
+// the last word reaches the client.
+func (x *session) send(stream holdfastv1.OperatorService_RunServer) {
+	for {
+		select {
+		case m := <-x.out:
+			if err := stream.Send(m); err != nil {
+				x.end(err)
+				return
+			}
+		case <-x.ctx.Done():
+			for {
+				select {
+				case m := <-x.out:
+					if stream.Send(m) != nil {
+						return
+					}
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// cause is what the client sees as the end of the stream.
+func (x *session) cause() error {
+	err := context.Cause(x.ctx)
+	switch {
+	case errors.Is(err, errJobEnded), errors.Is(err, context.Canceled):
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Unavailable, err.Error())
+}
+
+// resume settles Hello.resume: the attempt moves to this stream, or the client
+// is told what is current. It proposes with the token that this node shows and
+// tries again while that is behind.
+func (x *session) resume() {
+	attempt := x.hello.GetResume().GetAttempt()
+	if attempt == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(x.ctx, x.s.cfg.SessionTimeout)
+	defer cancel()
+	if err := x.s.store.WaitApplied(ctx, attempt); err != nil {
+		x.fail(noLeader())
+		return
+	}
+	for ctx.Err() == nil {
+		var v coordinator.SubtaskView
+		x.view(func(m *coordinator.Machine) { v, _ = m.SubtaskOfInstance(x.jobID, x.hello.InstanceId) })
+		if v.Attempt != attempt {
+			x.push(fencedMessage(v.Token, v.Attempt))
+			return
+		}
+		x.mu.Lock()
+		x.resuming = attempt
+		x.mu.Unlock()
+		_, index, e := x.s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_ResumeSubtask{ResumeSubtask: &internalv1.ResumeSubtask{
+			SubtaskId: v.ID, Attempt: attempt, ExpectedToken: v.Token, InstanceId: x.hello.InstanceId, NodeId: x.s.store.ID(), SessionId: x.id,
+		}}})
+		if index != 0 && x.s.store.WaitApplied(ctx, index) != nil {
+			break
+		}
+		switch e.GetReason() {
+		case holdfastv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+			return
+		case holdfastv1.ErrorReason_ERROR_REASON_FENCED:
+			// This node now shows at least what the log judged by.
+		default:
+			x.fail(e)
+			return
+		}
+	}
+	x.fail(noLeader())
+}

@@ -1,0 +1,239 @@
+package stateserver
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// Version is the version of this build.
+const Version = "0.1.0"
+
+// Config holds what a node's edge can be told.
+type Config struct {
+	// ClientAddress is the address told to clients, host:port.
+	ClientAddress string
+	// HeartbeatInterval and SessionTimeout are told to operator processes.
+	HeartbeatInterval, SessionTimeout time.Duration
+	// ReconnectGrace is how long the process of a broken stream may take.
+	ReconnectGrace time.Duration
+	// StatusInterval is how often the leader is told of this host's streams.
+	StatusInterval time.Duration
+	Logger         *slog.Logger
+}
+
+// Server is the edge of one node.
+type Server struct {
+	cfg   Config
+	store *raftstore.Store
+	log   *slog.Logger
+	fwd   *forwarder
+	peers *peers
+	lead  *leadership
+	hosts *sessions
+
+	public, internal *grpc.Server
+	health           *health.Server
+	ctx              context.Context
+	cancel           context.CancelFunc
+	wg               sync.WaitGroup
+}
+
+// New builds the edge over a store. Serve starts it.
+func New(store *raftstore.Store, cfg Config) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel, health: health.NewServer(), hosts: newSessions()}
+	s.peers = newPeers(store.DialPeer)
+	changes, _ := store.LeaderChanges()
+	s.fwd = newForwarder(s.leaderID, changes, s.openLink)
+	s.lead = newLeadership(store, coordinator.DriverConfig{
+		SessionTimeout: cfg.SessionTimeout, ReconnectGrace: cfg.ReconnectGrace, NodeSilence: 4 * cfg.StatusInterval,
+	}, cfg.Logger)
+	s.public = s.newGRPC(true)
+	s.internal = s.newGRPC(false)
+	internalv1.RegisterPeerServiceServer(s.internal, &peerService{s: s})
+	holdfastv1.RegisterOperatorServiceServer(s.public, &operatorService{s: s})
+	holdfastv1.RegisterClusterServiceServer(s.public, &clusterService{s: s})
+	healthv1.RegisterHealthServer(s.public, s.health)
+	reflection.Register(s.public)
+	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	return s
+}
+
+// newGRPC makes a server with the services that both ports have. The public
+// one forwards to the leader what only the leader may answer.
+func (s *Server) newGRPC(public bool) *grpc.Server {
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.ChainUnaryInterceptor(s.toLeader(public)),
+	}
+	g := grpc.NewServer(opts...)
+	holdfastv1.RegisterJobServiceServer(g, &jobService{s: s})
+	holdfastv1.RegisterStateServiceServer(g, &stateService{s: s})
+	return g
+}
+
+// Serve answers clients on lis and other nodes on the peer port until Close.
+func (s *Server) Serve(lis net.Listener) {
+	s.goRun(func() { s.fwd.run(s.ctx) })
+	s.goRun(func() { s.lead.run(s.ctx) })
+	s.goRun(func() { s.reportStreams(s.ctx) })
+	s.goRun(func() { s.register(s.ctx) })
+	s.goRun(func() { s.watchHealth(s.ctx) })
+	s.goRun(func() { s.serve(s.internal, s.store.PeerListener(), "peer") })
+	s.goRun(func() { s.serve(s.public, lis, "client") })
+}
+
+func (s *Server) serve(g *grpc.Server, lis net.Listener, port string) {
+	if err := g.Serve(lis); err != nil && s.ctx.Err() == nil {
+		s.log.Error("a port stopped serving", "port", port, "err", err)
+	}
+}
+
+func (s *Server) goRun(f func()) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		f()
+	}()
+}
+
+// Drain asks every operator stream to move to another node and waits until they
+// have, or until ctx ends.
+func (s *Server) Drain(ctx context.Context) {
+	s.hosts.goAway()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.hosts.count() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.log.Warn("streams are left while draining", "streams", s.hosts.count())
+			return
+		}
+	}
+}
+
+// Close stops serving at once.
+func (s *Server) Close() {
+	s.cancel()
+	s.health.Shutdown()
+	s.public.Stop()
+	s.internal.Stop()
+	s.peers.close()
+	s.wg.Wait()
+}
+
+// leaderID names the leader, empty if unknown.
+func (s *Server) leaderID() string {
+	id, _, ok := s.store.Leader()
+	if !ok {
+		return ""
+	}
+	return id
+}
+
+// openLink connects the forwarder to the leader.
+func (s *Server) openLink(settle func(uint64, answer)) (string, link) {
+	leader := s.leaderID()
+	switch leader {
+	case "":
+		return "", nil
+	case s.store.ID():
+		return leader, newLocalLink(s.ctx, s.store, settle)
+	}
+	conn, err := s.peers.conn(leader)
+	if err != nil {
+		return "", nil
+	}
+	l, err := newRemoteLink(s.ctx, internalv1.NewPeerServiceClient(conn), settle)
+	if err != nil {
+		return "", nil
+	}
+	return leader, l
+}
+
+// watchHealth answers SERVING while a leader is known.
+func (s *Server) watchHealth(ctx context.Context) {
+	changes, stop := s.store.LeaderChanges()
+	defer stop()
+	for {
+		st := healthv1.HealthCheckResponse_NOT_SERVING
+		if s.leaderID() != "" {
+			st = healthv1.HealthCheckResponse_SERVING
+		}
+		s.health.SetServingStatus("", st)
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// register records in the log where clients reach this node.
+func (s *Server) register(ctx context.Context) {
+	want := &internalv1.RegisterNode{NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: Version}
+	if err := s.store.WaitMember(ctx); err != nil {
+		return
+	}
+	var have *internalv1.Node
+	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { have = m.NodeOf(want.NodeId) })
+	if have.GetClientAddress() == want.ClientAddress && have.GetName() == want.Name && have.GetVersion() == want.Version {
+		return
+	}
+	if _, _, e := s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_RegisterNode{RegisterNode: want}}); e != nil && ctx.Err() == nil {
+		s.log.Warn("this node could not be registered", "err", e.Message)
+	}
+}
+
+// reportStreams tells the leader which operator streams this host has: at each
+// change, after a change of the leader, and every status interval.
+func (s *Server) reportStreams(ctx context.Context) {
+	changes, stop := s.store.LeaderChanges()
+	defer stop()
+	tick := time.NewTicker(s.cfg.StatusInterval)
+	defer tick.Stop()
+	for {
+		s.reportOnce(ctx)
+		select {
+		case <-tick.C:
+		case <-s.hosts.changed:
+		case <-changes:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) reportOnce(ctx context.Context) {
+	r := s.hosts.report(s.store.ID())
+	leader := s.leaderID()
+	if leader == "" || leader == s.store.ID() {
+		// Not yet leading for good: the next tick tells it.
+		s.lead.observe(r)
+		return
+	}
+	conn, err := s.peers.conn(leader)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.StatusInterval)
+	defer cancel()
+	if _, err := internalv1.NewPeerServiceClient(conn).ReportStreams(ctx, r); err != nil {
+		s.log.Debug("the leader did not take the report of streams", "leader", leader, "err", err)
+	}
+}

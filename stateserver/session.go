@@ -1,0 +1,233 @@
+package stateserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// outgoingQueue bounds what waits for a client that reads slowly; a stream that
+// does not read ends.
+const outgoingQueue = 1024
+
+// tokensKept is how many old tokens of a stream are remembered, so that late
+// frames are told from invented ones.
+const tokensKept = 64
+
+// session is one operator stream on this host.
+//
+// Three goroutines serve it: recv reads and judges frames, follow turns facts
+// of this node's state into messages, send writes. They share what mu guards.
+type session struct {
+	s      *Server
+	log    *slog.Logger
+	id     string
+	hello  *holdfastv1.Hello
+	jobID  string
+	limits *holdfastv1.Limits
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	out    chan *holdfastv1.HostMessage
+	pokes  chan struct{}
+	gets   chan *getCall
+
+	mu    sync.Mutex
+	heard time.Time
+	hold  held
+	// tokens are those that this stream was given, newest last.
+	tokens []uint64
+	// resuming is the attempt that Hello.resume named, until it is settled.
+	resuming uint64
+}
+
+// held is the subtask that a stream holds.
+type held struct {
+	subtask        uint64 // 0: standby
+	token, attempt uint64
+	shape          shape
+	ctx            context.Context // ends when the stream no longer holds it
+	cancel         context.CancelFunc
+
+	nextSeq  uint64 // the seq that the next frame must have
+	inFlight int    // frames without an answer
+	bytes    int
+	ackedAt  uint64 // highest index of an answer to this stream
+
+	barrier, completed, aborted uint64 // highest ids that were sent
+}
+
+func newSession(ctx context.Context, s *Server, hello *holdfastv1.Hello) *session {
+	ctx, cancel := context.WithCancelCause(ctx)
+	x := &session{
+		s: s, id: randomID(), hello: hello, jobID: hello.JobId, limits: limits(), ctx: ctx, cancel: cancel,
+		out: make(chan *holdfastv1.HostMessage, outgoingQueue), pokes: make(chan struct{}, 1),
+		gets: make(chan *getCall, maxGetsOpen), heard: time.Now(),
+	}
+	x.log = s.log.With("session", x.id[:8], "job", x.jobID, "instance", hello.InstanceId)
+	return x
+}
+
+func randomID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func (x *session) describe() *internalv1.OperatorStream {
+	return &internalv1.OperatorStream{
+		SessionId: x.id, JobId: x.jobID, OperatorUids: x.hello.OperatorUids,
+		InstanceId: x.hello.InstanceId, ProcessId: x.hello.ProcessId,
+	}
+}
+
+func (x *session) holds() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.hold.subtask != 0
+}
+
+// poke makes follow look at the state again.
+func (x *session) poke() {
+	select {
+	case x.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// end ends the stream with a cause; the first one counts.
+func (x *session) end(cause error) { x.cancel(cause) }
+
+func (x *session) fail(e *holdfastv1.Error) { x.end(toStatus(e)) }
+
+// push queues a message down.
+func (x *session) push(m *holdfastv1.HostMessage) {
+	select {
+	case x.out <- m:
+	case <-x.ctx.Done():
+	default:
+		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED, "the client does not read its stream"))
+	}
+}
+
+func (x *session) goAway() {
+	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_GoAway{GoAway: &holdfastv1.GoAway{
+		Reason: coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER, "the node is draining; go on at another one"),
+	}}})
+}
+
+// take makes the stream hold an attempt. The caller holds mu.
+func (x *session) take(v coordinator.SubtaskView, a *holdfastv1.Assign, nextSeq uint64) {
+	x.drop()
+	ctx, cancel := context.WithCancel(x.ctx)
+	x.hold = held{
+		subtask: v.ID, token: v.Token, attempt: v.Attempt, shape: shapeOf(a), ctx: ctx, cancel: cancel,
+		nextSeq: nextSeq, ackedAt: v.Token, completed: v.LatestCompleted, aborted: v.LastAborted,
+	}
+	x.tokens = append(x.tokens, v.Token)
+	if len(x.tokens) > tokensKept {
+		x.tokens = x.tokens[1:]
+	}
+}
+
+// drop makes the stream a standby. Proposals under way are given up: if they
+// were applied, the log has judged them by their token. The caller holds mu.
+func (x *session) drop() {
+	if x.hold.cancel != nil {
+		x.hold.cancel()
+	}
+	x.hold = held{}
+}
+
+// current tells whether a frame is of the attempt that the stream holds. One
+// with an older token of this stream is late and dropped; one with a token
+// that was never given out ends the stream. The caller holds mu.
+func (x *session) current(token uint64, frame string) bool {
+	if x.hold.subtask != 0 && token == x.hold.token {
+		return true
+	}
+	for _, t := range x.tokens {
+		if t == token {
+			return false
+		}
+	}
+	x.fail(violation(frame + ": this stream was never given its fencing token"))
+	return false
+}
+
+// window takes room for a frame with a seq. The caller holds mu.
+func (x *session) window(seq uint64, size int, frame string) bool {
+	h := &x.hold
+	switch {
+	case seq != h.nextSeq:
+		x.fail(violation(frameSeq(frame, seq, h.nextSeq)))
+		return false
+	case h.inFlight >= int(x.limits.FlushesInFlight) || h.inFlight > 0 && h.bytes+size > int(x.limits.FlushBytesInFlight):
+		x.fail(violation(frame + ": more is in flight than the limits of Welcome allow"))
+		return false
+	}
+	h.nextSeq++
+	h.inFlight++
+	h.bytes += size
+	return true
+}
+
+// proposeFrame puts a frame with a seq into the log, in the order of the
+// stream, and answers it.
+func (x *session) proposeFrame(h held, seq uint64, size int, c *internalv1.Command) {
+	b, err := proto.Marshal(c)
+	if err != nil {
+		x.fail(fromStore(err))
+		return
+	}
+	x.s.fwd.submit(h.ctx, b, func(a answer) { x.answered(h.token, seq, size, a) })
+}
+
+// answered tells the client what became of a frame.
+func (x *session) answered(token, seq uint64, size int, a answer) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.hold.subtask == 0 || x.hold.token != token {
+		return
+	}
+	x.hold.inFlight--
+	x.hold.bytes -= size
+	if a.err != nil {
+		if a.err.Reason != holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT {
+			x.fail(a.err)
+		}
+		return
+	}
+	x.hold.ackedAt = max(x.hold.ackedAt, a.index)
+	switch e := a.result.Error; {
+	case e == nil:
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{
+			FencingToken: token, ThroughSeq: max(seq, a.result.LastSeq)}}})
+	case e.Reason == holdfastv1.ErrorReason_ERROR_REASON_FENCED:
+		x.push(fencedMessage(a.result.FencingToken, a.result.Attempt))
+		x.drop()
+	default:
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
+			FencingToken: token, Seq: seq, Error: e}}})
+		x.drop()
+	}
+}
+
+func fencedMessage(token, attempt uint64) *holdfastv1.HostMessage {
+	return &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Fenced{Fenced: &holdfastv1.Fenced{FencingToken: token, Attempt: attempt}}}
+}
+
+// view reads what the state says of this stream.
+func (x *session) view(read func(m *coordinator.Machine)) {
+	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { read(m) })
+}

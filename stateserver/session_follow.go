@@ -1,0 +1,155 @@
+package stateserver
+
+import (
+	"slices"
+	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// facts are what this node's state says that concerns a stream, read at once.
+type facts struct {
+	jobStatus holdfastv1.JobStatus
+	jobReason *holdfastv1.Error
+	known     bool
+
+	holds   bool
+	subtask coordinator.SubtaskView
+	assign  *holdfastv1.Assign
+
+	discover []string
+	resolve  bool
+}
+
+// follow turns facts into messages until the stream ends. It looks at the state
+// as a whole each time, so no event can be missed.
+func (x *session) follow() {
+	changes, stop := x.s.store.Watch(x.jobID)
+	defer stop()
+	beat := time.NewTicker(max(x.s.cfg.SessionTimeout/8, time.Millisecond))
+	defer beat.Stop()
+	for {
+		x.look()
+		select {
+		case <-changes:
+		case <-x.pokes:
+		case <-beat.C:
+			x.checkHeard()
+		case <-x.ctx.Done():
+			return
+		}
+	}
+}
+
+func (x *session) checkHeard() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if time.Since(x.heard) > x.s.cfg.SessionTimeout {
+		x.log.Info("no heartbeat for the session timeout; ending the stream")
+		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "nothing was heard for the session timeout"))
+	}
+}
+
+func (x *session) read() (f facts) {
+	x.view(func(m *coordinator.Machine) {
+		f.jobStatus, f.jobReason, f.known = m.JobStatusOf(x.jobID)
+		f.subtask, f.holds = m.SubtaskOfSession(x.id)
+		if f.holds {
+			f.assign = m.AssignFrame(f.subtask.ID)
+		}
+		f.discover, f.resolve = m.Undiscovered(x.jobID)
+	})
+	return f
+}
+
+// look compares the facts with what the client was told, and tells the rest.
+func (x *session) look() {
+	f := x.read()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !f.known || coordinator.Ended(f.jobStatus) {
+		x.jobEnded(f)
+		return
+	}
+	x.follows(f)
+	if x.hold.subtask == 0 {
+		x.askForSplits(f)
+		return
+	}
+	x.tellOutcomes(f.subtask)
+}
+
+func (x *session) jobEnded(f facts) {
+	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_JobEnded{JobEnded: &holdfastv1.JobEnded{Status: f.jobStatus, Reason: f.jobReason}}})
+	x.drop()
+	x.end(errJobEnded)
+}
+
+// follows makes the stream hold what the state says it holds.
+func (x *session) follows(f facts) {
+	switch {
+	case !f.holds && x.hold.subtask != 0:
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
+		x.drop()
+	case f.holds && f.subtask.Token != x.hold.token && !slices.Contains(x.tokens, f.subtask.Token):
+		x.begin(f)
+	}
+}
+
+// begin tells of a new token: a resume of the attempt that Hello named, or an
+// assignment.
+func (x *session) begin(f facts) {
+	v := f.subtask
+	if x.resuming != 0 && v.Attempt == x.resuming {
+		x.take(v, f.assign, v.LastSeq+1)
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Resume{Resume: &holdfastv1.Resume{
+			FencingToken: v.Token, Attempt: v.Attempt, LastSeq: v.LastSeq, LatestCompletedId: v.LatestCompleted}}})
+		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
+	} else {
+		x.take(v, f.assign, 1)
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
+		x.log.Info("assigned", "token", v.Token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)
+	}
+	x.resuming = 0
+	if v.Refusal != nil {
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
+			FencingToken: v.Token, Seq: v.LastSeq + 1, Error: v.Refusal}}})
+		x.drop()
+	}
+}
+
+// tellOutcomes sends barriers and outcomes that the client has not seen. An
+// older outcome goes before a newer barrier.
+func (x *session) tellOutcomes(v coordinator.SubtaskView) {
+	h := &x.hold
+	if v.Token != h.token {
+		return
+	}
+	if v.LastAborted > h.aborted {
+		h.aborted = v.LastAborted
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_CheckpointAborted{CheckpointAborted: &holdfastv1.CheckpointAborted{
+			FencingToken: h.token, CheckpointId: v.LastAborted, Reason: v.AbortedReason}}})
+	}
+	if v.LatestCompleted > h.completed {
+		h.completed = v.LatestCompleted
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_CheckpointComplete{CheckpointComplete: &holdfastv1.CheckpointComplete{
+			FencingToken: h.token, CheckpointId: v.LatestCompleted}}})
+	}
+	if v.Pending != nil && v.Pending.ID > h.barrier {
+		h.barrier = v.Pending.ID
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Barrier{Barrier: &holdfastv1.Barrier{
+			FencingToken: h.token, CheckpointId: v.Pending.ID, BaseCheckpointId: v.Pending.Base, TimestampMs: v.Pending.TriggeredMs}}})
+	}
+}
+
+// askForSplits asks this client for the splits of sources that nobody has
+// recorded, unless another stream of this host is asked already.
+func (x *session) askForSplits(f facts) {
+	for _, uid := range f.discover {
+		if slices.Contains(x.hello.OperatorUids, uid) && x.s.hosts.claim(x, uid) {
+			x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_DiscoverSplits{DiscoverSplits: &holdfastv1.DiscoverSplits{
+				OperatorUid: uid, ResolveOffsets: f.resolve}}})
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package stateserver
+
+import (
+	"context"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// valuesBytes bounds the values of one Values message.
+const valuesBytes = 1 << 20
+
+// getCall is a Get that waits for its turn.
+type getCall struct {
+	get     *holdfastv1.Get
+	subtask uint64
+	// atLeast is the index that this node must have applied: the token and
+	// everything that was acknowledged on the stream. By then the subtask's
+	// state here is what its client may rely on.
+	atLeast uint64
+	ctx     context.Context
+}
+
+// onGet queues a Get. The caller holds mu.
+func (x *session) onGet(g *holdfastv1.Get) {
+	if !x.current(g.FencingToken, "Get") {
+		return
+	}
+	if e := x.hold.shape.checkGet(g, x.limits); e != nil {
+		x.fail(e)
+		return
+	}
+	select {
+	case x.gets <- &getCall{get: g, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx}:
+	default:
+		x.fail(violation("Get: too many are open on this stream"))
+	}
+}
+
+// answerGets answers Gets in their order.
+func (x *session) answerGets() {
+	for {
+		select {
+		case c := <-x.gets:
+			if err := x.s.store.WaitApplied(c.ctx, c.atLeast); err == nil {
+				x.answerGet(c)
+			}
+		case <-x.ctx.Done():
+			return
+		}
+	}
+}
+
+// answerGet reads on this node and sends the values in pages.
+func (x *session) answerGet(c *getCall) {
+	page := &holdfastv1.Values{FencingToken: c.get.FencingToken, RequestId: c.get.RequestId}
+	room := valuesBytes
+	for i, sec := range c.get.Sections {
+		lengths, keys := sec.KeyLengths, sec.Keys
+		for {
+			vals, e := x.readValues(c, sec, lengths, keys, room)
+			if e != nil {
+				x.fail(e)
+				return
+			}
+			page.Sections = append(page.Sections, &holdfastv1.ValueSection{
+				StateId: sec.StateId, Found: vals.Found, ValueLengths: vals.ValueLengths, Values: vals.Values, Section: uint32(i),
+			})
+			room -= len(vals.Values)
+			done := len(vals.Found)
+			keys = keys[sum(lengths[:done]):]
+			lengths = lengths[done:]
+			if len(lengths) == 0 {
+				break
+			}
+			x.pushValues(page)
+			page = &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId}
+			room = valuesBytes
+		}
+	}
+	page.Last = true
+	x.pushValues(page)
+}
+
+func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []uint32, keys []byte, room int) (*keyed.Values, *holdfastv1.Error) {
+	vals := &keyed.Values{MaxBytes: max(room, 1)}
+	group := int64(keyed.ByHash)
+	if sec.KeyGroup != nil {
+		group = int64(*sec.KeyGroup)
+	}
+	var err error
+	x.s.store.Read(func(_ *coordinator.Machine, k *keyed.Store) {
+		err = k.Get(c.subtask, 0, sec.StateId, group, lengths, keys, vals)
+	})
+	if err != nil {
+		if c.ctx.Err() != nil {
+			return vals, nil
+		}
+		return nil, violation("Get: " + err.Error())
+	}
+	return vals, nil
+}
+
+// pushValues waits for room: values are answers that the client asked for, so
+// a slow reader holds up only itself.
+func (x *session) pushValues(v *holdfastv1.Values) {
+	select {
+	case x.out <- &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Values{Values: v}}:
+	case <-x.ctx.Done():
+	}
+}
+
+func sum(lengths []uint32) int {
+	n := 0
+	for _, l := range lengths {
+		n += int(l)
+	}
+	return n
+}

@@ -1,0 +1,160 @@
+package stateserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// recv reads the stream until it ends. It never waits for the log.
+func (x *session) recv(stream holdfastv1.OperatorService_RunServer) {
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			x.end(nil)
+			return
+		}
+		if err != nil {
+			x.end(err)
+			return
+		}
+		x.mu.Lock()
+		x.heard = time.Now()
+		x.handle(m)
+		x.mu.Unlock()
+		if x.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// handle judges one message. The caller holds mu.
+func (x *session) handle(m *holdfastv1.OperatorMessage) {
+	switch f := m.GetMessage().(type) {
+	case *holdfastv1.OperatorMessage_Heartbeat:
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_HeartbeatEcho{HeartbeatEcho: &holdfastv1.HeartbeatEcho{Sequence: f.Heartbeat.GetSequence()}}})
+	case *holdfastv1.OperatorMessage_Flush:
+		x.onFlush(f.Flush)
+	case *holdfastv1.OperatorMessage_Get:
+		x.onGet(f.Get)
+	case *holdfastv1.OperatorMessage_BarrierPassed:
+		// The cut of the output; of no meaning while no output goes through the host.
+		x.current(f.BarrierPassed.GetFencingToken(), "BarrierPassed")
+	case *holdfastv1.OperatorMessage_CheckpointReady:
+		x.onReady(f.CheckpointReady)
+	case *holdfastv1.OperatorMessage_Finished:
+		x.onFinished(f.Finished)
+	case *holdfastv1.OperatorMessage_Failed:
+		x.onFailed(f.Failed)
+	case *holdfastv1.OperatorMessage_SplitsFound:
+		x.onSplitsFound(f.SplitsFound)
+	case *holdfastv1.OperatorMessage_Hello:
+		x.fail(violation("Hello: only the first message of a stream may be one"))
+	default:
+		x.fail(violation("a message of a kind that this server does not know"))
+	}
+}
+
+func (x *session) onFlush(f *holdfastv1.Flush) {
+	if !x.current(f.FencingToken, "Flush") {
+		return
+	}
+	if e := x.hold.shape.checkFlush(f, x.limits); e != nil {
+		x.fail(e)
+		return
+	}
+	size := proto.Size(f)
+	if !x.window(f.Seq, size, "Flush") {
+		return
+	}
+	x.proposeFrame(x.hold, f.Seq, size, &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
+		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Sections: f.Sections,
+	}}})
+}
+
+func (x *session) onReady(f *holdfastv1.CheckpointReady) {
+	if !x.current(f.FencingToken, "CheckpointReady") || !x.window(f.Seq, proto.Size(f), "CheckpointReady") {
+		return
+	}
+	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
+		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
+		Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
+	}}})
+}
+
+func (x *session) onFinished(f *holdfastv1.Finished) {
+	if !x.current(f.FencingToken, "Finished") || !x.window(f.Seq, proto.Size(f), "Finished") {
+		return
+	}
+	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
+		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
+	}}})
+}
+
+// onFailed reports the failure under the server's context: the client has
+// stopped the attempt, and its stream may end before the log answers.
+func (x *session) onFailed(f *holdfastv1.Failed) {
+	if !x.current(f.FencingToken, "Failed") {
+		return
+	}
+	if f.Error == nil || f.FailureClass == holdfastv1.FailureClass_FAILURE_CLASS_UNSPECIFIED {
+		x.fail(violation("Failed: error and failure_class must be set"))
+		return
+	}
+	x.submit(&internalv1.Command{Command: &internalv1.Command_FailSubtask{FailSubtask: &internalv1.FailSubtask{
+		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, FailureClass: f.FailureClass, Error: clip(f.Error),
+		TimeMs: time.Now().UnixMilli(), Jitter: 2*rand.Float64() - 1,
+	}}})
+}
+
+func (x *session) onSplitsFound(f *holdfastv1.SplitsFound) {
+	x.submit(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
+		JobId: x.jobID, OperatorUid: f.OperatorUid, Splits: f.Splits, Error: clip(f.Error), TimeMs: time.Now().UnixMilli(),
+	}}})
+}
+
+// submit proposes a command that outlives the stream.
+func (x *session) submit(c *internalv1.Command) {
+	b, err := proto.Marshal(c)
+	if err != nil {
+		x.fail(fromStore(err))
+		return
+	}
+	x.s.fwd.submit(x.s.ctx, b, func(a answer) {
+		if a.err != nil && x.s.ctx.Err() == nil {
+			x.fail(a.err)
+		}
+	})
+}
+
+// clip bounds an error that a client wrote, since it is kept in the log.
+func clip(e *holdfastv1.Error) *holdfastv1.Error {
+	const maxText, maxPairs = 8 << 10, 32
+	if e == nil {
+		return nil
+	}
+	cut := func(s string) string {
+		if len(s) > maxText {
+			return s[:maxText] + "…"
+		}
+		return s
+	}
+	out := &holdfastv1.Error{Reason: e.Reason, Message: cut(e.Message), Outcome: e.Outcome, Metadata: map[string]string{}}
+	for k, v := range e.Metadata {
+		if len(out.Metadata) < maxPairs {
+			out.Metadata[cut(k)] = cut(v)
+		}
+	}
+	return out
+}
+
+func frameSeq(frame string, got, want uint64) string {
+	return fmt.Sprintf("%s: seq %d, and %d is next on this stream", frame, got, want)
+}

@@ -1,0 +1,196 @@
+package stateserver
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// Bounds of one answer of the state service.
+const (
+	defaultPage   = 1_000
+	maxPage       = 10_000
+	maxGetKeys    = 10_000
+	maxPageBytes  = 2 << 20
+	cursorVersion = 1
+)
+
+// stateService reads state for tools.
+type stateService struct {
+	holdfastv1.UnimplementedStateServiceServer
+	s *Server
+}
+
+// Get implements holdfastv1.StateService.
+func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
+	if len(r.Keys) > maxGetKeys {
+		return nil, invalidRequest("keys", fmt.Sprintf("%d keys, at most %d are allowed", len(r.Keys), maxGetKeys))
+	}
+	out := &holdfastv1.GetResponse{}
+	var err error
+	t.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {
+		v, e := m.StateOf(r.State)
+		if e != nil {
+			err = toStatus(e)
+			return
+		}
+		out.Type = v.Type
+		for _, key := range r.Keys {
+			entry, e := getKey(k, v, r.State.CheckpointId, key)
+			if e != nil {
+				err = e
+				return
+			}
+			out.Entries = append(out.Entries, entry)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// getKey looks for a key in the subtask that owns its key group; where the key
+// group is the source's partition, which the key does not tell, in all.
+func getKey(k *keyed.Store, v coordinator.StateView, version uint64, key []byte) (*holdfastv1.StateEntry, error) {
+	group := keyed.KeyGroup(key, max(v.KeyGroups, 1))
+	for _, st := range v.Subtasks {
+		if v.ByPartition {
+			for g := st.Start; g < st.End; g++ {
+				if e, err := lookup(k, st.ID, version, v.StateID, int64(g), key); err != nil || e.Found {
+					return e, err
+				}
+			}
+		} else if group >= st.Start && group < st.End {
+			return lookup(k, st.ID, version, v.StateID, keyed.ByHash, key)
+		}
+	}
+	return &holdfastv1.StateEntry{Key: key}, nil
+}
+
+func lookup(k *keyed.Store, subtask, version uint64, state uint32, group int64, key []byte) (*holdfastv1.StateEntry, error) {
+	if !k.Has(subtask) {
+		return &holdfastv1.StateEntry{Key: key}, nil // its splits are not known yet
+	}
+	var vals keyed.Values
+	if err := k.Get(subtask, version, state, group, []uint32{uint32(len(key))}, key, &vals); err != nil {
+		return nil, invalidRequest("keys", err.Error())
+	}
+	return &holdfastv1.StateEntry{Key: key, Found: vals.Found[0] == 1, Value: vals.Values}, nil
+}
+
+// Scan implements holdfastv1.StateService.
+func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*holdfastv1.ScanResponse, error) {
+	size := int(r.PageSize)
+	switch {
+	case size == 0:
+		size = defaultPage
+	case size > maxPage:
+		return nil, invalidRequest("page_size", fmt.Sprintf("a page of %d entries, at most %d are allowed", size, maxPage))
+	}
+	cur, err := parseCursor(r.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &holdfastv1.ScanResponse{}
+	t.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {
+		v, e := m.StateOf(r.State)
+		if e != nil {
+			err = toStatus(e)
+			return
+		}
+		out.Type = v.Type
+		err = scanPage(k, v, r, cur, size, out)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// scanPage fills one page, going from subtask to subtask.
+func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse) error {
+	for i, st := range v.Subtasks {
+		if uint64(i) < cur.subtask || !k.Has(st.ID) {
+			continue
+		}
+		at := keyed.Cursor{}
+		if uint64(i) == cur.subtask {
+			at = cur.at
+		}
+		page, next, done, err := k.Scan(st.ID, r.State.CheckpointId, v.StateID, at, size-len(out.Entries), maxPageBytes)
+		if err != nil {
+			return invalidRequest("page_token", err.Error())
+		}
+		appendPage(out, page, r.KeysOnly)
+		switch {
+		case !done:
+			out.NextPageToken = scanCursor{uint64(i), next}.token()
+			return nil
+		case len(out.Entries) >= size && i+1 < len(v.Subtasks):
+			out.NextPageToken = scanCursor{uint64(i + 1), keyed.Cursor{}}.token()
+			return nil
+		}
+	}
+	return nil
+}
+
+func appendPage(out *holdfastv1.ScanResponse, p keyed.Page, keysOnly bool) {
+	keys, vals := p.Keys, p.Values
+	for i := range p.KeyLengths {
+		e := &holdfastv1.StateEntry{Key: keys[:p.KeyLengths[i]], Found: true}
+		if !keysOnly {
+			e.Value = vals[:p.ValueLengths[i]]
+		}
+		keys, vals = keys[p.KeyLengths[i]:], vals[p.ValueLengths[i]:]
+		out.Entries = append(out.Entries, e)
+	}
+}
+
+// scanCursor is a place in a scan over all subtasks.
+type scanCursor struct {
+	subtask uint64
+	at      keyed.Cursor
+}
+
+func (c scanCursor) token() []byte {
+	b := []byte{cursorVersion}
+	b = binary.AppendUvarint(b, c.subtask)
+	b = binary.AppendUvarint(b, uint64(c.at.KeyGroup))
+	if !c.at.AfterKey {
+		return append(b, 0)
+	}
+	return append(append(b, 1), c.at.Key...)
+}
+
+func parseCursor(b []byte) (scanCursor, error) {
+	if len(b) == 0 {
+		return scanCursor{}, nil
+	}
+	bad := invalidRequest("page_token", "the page token is not one that this server gave")
+	if b[0] != cursorVersion {
+		return scanCursor{}, bad
+	}
+	subtask, n := binary.Uvarint(b[1:])
+	if n <= 0 {
+		return scanCursor{}, bad
+	}
+	b = b[1+n:]
+	group, n := binary.Uvarint(b)
+	if n <= 0 || len(b) < n+1 || group > keyed.MaxNumGroups || b[n] > 1 {
+		return scanCursor{}, bad
+	}
+	return scanCursor{subtask, keyed.Cursor{KeyGroup: uint32(group), AfterKey: b[n] == 1, Key: b[n+1:]}}, nil
+}
+
+func invalidRequest(field, message string) error {
+	e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, message, "field", field)
+	st, _ := status.FromError(toStatus(e))
+	return st.Err()
+}
