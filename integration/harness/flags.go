@@ -1,0 +1,72 @@
+package harness
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Heavier runs are asked for by environment variables, so that one command
+// reaches every package of a tier. make passes variables of its command line
+// on, as in: make test-integration HOLDFAST_TEST_KILLS=30
+
+// Kills is how many leaders the leader-kill scenarios kill
+// (HOLDFAST_TEST_KILLS, default 5; 30 for the acceptance).
+func Kills() int { return number("HOLDFAST_TEST_KILLS", 5) }
+
+// Restarts is how often the restart scenarios kill all nodes
+// (HOLDFAST_TEST_RESTARTS, default 3; 10 for the acceptance).
+func Restarts() int { return number("HOLDFAST_TEST_RESTARTS", 3) }
+
+// Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
+// default 60s). It is no measure of speed: nothing should ever come near it.
+func Patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("HOLDFAST_TEST_PATIENCE")); err == nil && d > 0 {
+		return d
+	}
+	return 60 * time.Second
+}
+
+// KeepLogs keeps the directories of clusters although the test passed
+// (HOLDFAST_TEST_KEEP, 0 or 1).
+func KeepLogs() bool { return number("HOLDFAST_TEST_KEEP", 0) != 0 }
+
+// Where the end-to-end tier finds its surroundings; scripts/e2e.sh sets them.
+const (
+	EnvKafka  = "HOLDFAST_TEST_KAFKA"
+	EnvBin    = "HOLDFAST_TEST_BIN"
+	EnvPython = "HOLDFAST_TEST_PYTHON"
+)
+
+// RequireEnv returns the values of variables of the end-to-end tier. Without
+// any of them the test is skipped; with only some of them it fails, since
+// something meant to run it.
+func RequireEnv(t testing.TB, names ...string) []string {
+	t.Helper()
+	out := make([]string, 0, len(names))
+	missing := ""
+	for _, n := range names {
+		v := os.Getenv(n)
+		if v == "" {
+			missing += " " + n
+		}
+		out = append(out, v)
+	}
+	switch {
+	case missing == "":
+		return out
+	case os.Getenv(EnvKafka)+os.Getenv(EnvBin)+os.Getenv(EnvPython) == "":
+		t.Skip("needs processes and a real Kafka: run `make test-e2e`")
+	default:
+		t.Fatalf("not set:%s; run `make test-e2e`, which provides all of them", missing)
+	}
+	return nil
+}
+
+func number(env string, fallback int) int {
+	if n, err := strconv.Atoi(os.Getenv(env)); err == nil {
+		return n
+	}
+	return fallback
+}

@@ -1,0 +1,143 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/stateserver/daemon"
+)
+
+// Options shape a cluster. The zero value is three nodes.
+type Options struct {
+	Size int
+	// Tune changes the configuration of a node in process before each start;
+	// processes run with the configuration that users get.
+	Tune func(n Node, cfg *daemon.Config)
+}
+
+func (o Options) size() int {
+	if o.Size == 0 {
+		return 3
+	}
+	return o.Size
+}
+
+// The limits of nodes in process.
+const (
+	sessionTimeoutInProcess = 3 * time.Second
+	raftTimeoutInProcess    = 50 * time.Millisecond
+)
+
+// InProcess starts a cluster whose nodes run in this process, with Raft
+// timeouts of 50 ms and a session timeout of 3 s.
+func InProcess(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	c := newCluster(t, o.size(), func(dir string) Backend {
+		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*daemon.Daemon{}}
+	})
+	c.SessionTimeout = sessionTimeoutInProcess
+	return c
+}
+
+// inProcess runs nodes as daemons of this process.
+type inProcess struct {
+	t    testing.TB
+	dir  string
+	tune func(Node, *daemon.Config)
+
+	mu      sync.Mutex
+	daemons map[int]*daemon.Daemon
+	closing bool
+}
+
+// Kind implements Backend.
+func (*inProcess) Kind() string { return "in process" }
+
+// Start implements Backend.
+func (b *inProcess) Start(n Node, initialCluster string) error {
+	log, err := os.OpenFile(filepath.Join(b.dir, n.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	cfg := b.config(n, initialCluster, log)
+	if b.tune != nil {
+		b.tune(n, &cfg)
+	}
+	// The first start of a cluster waits for its members, so the limit is long.
+	ctx, cancel := context.WithTimeout(context.Background(), Patience())
+	defer cancel()
+	d, err := daemon.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if d.ClientAddress() != n.ClientAddress || d.PeerAddress() != n.PeerAddress {
+		return fmt.Errorf("the node listens on %s and %s, not on %s and %s", d.ClientAddress(), d.PeerAddress(), n.ClientAddress, n.PeerAddress)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.daemons[n.Index] = d
+	return nil
+}
+
+func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.Config {
+	cfg := daemon.DefaultConfig()
+	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ClientAddress, n.PeerAddress
+	cfg.InitialCluster = initialCluster
+	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
+	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
+	timeout := raftTimeoutInProcess
+	if RaceEnabled {
+		timeout *= 2
+	}
+	cfg.Raft.HeartbeatTimeout, cfg.Raft.ElectionTimeout, cfg.Raft.LeaderLease = timeout, timeout, timeout
+	// A node that is killed in process loses nothing that it wrote.
+	cfg.Raft.NoFsync = true
+	cfg.Raft.Exit = func(reason string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.closing {
+			b.t.Errorf("node %s gave up: %s", n.Name, reason)
+		}
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return cfg
+}
+
+// Kill implements Backend.
+func (b *inProcess) Kill(nodes ...Node) {
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		if d := b.take(n); d != nil {
+			wg.Go(d.Kill)
+		}
+	}
+	wg.Wait()
+}
+
+// Close implements Backend.
+func (b *inProcess) Close(n Node) error {
+	if d := b.take(n); d != nil {
+		return d.Close()
+	}
+	return nil
+}
+
+func (b *inProcess) take(n Node) *daemon.Daemon {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := b.daemons[n.Index]
+	delete(b.daemons, n.Index)
+	return d
+}
+
+// Freeze implements Backend.
+func (*inProcess) Freeze(Node) bool { return false }
+
+// Thaw implements Backend.
+func (*inProcess) Thaw(Node) {}

@@ -1,0 +1,95 @@
+package harness
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// flusherOp is what the i-th operation of the n-th flush (from 0) of a
+// partition adds to which of its keys. Deltas are positive, so that the value
+// of a key only rises.
+func flusherOp(partition uint32, n int64, i, keys int) (key string, delta int64) {
+	k := (n*31 + int64(i)*17 + int64(partition)) % int64(keys)
+	return fmt.Sprintf("p%d-k%d", partition, k), 1 + (n*7+int64(i))%13
+}
+
+// FlusherSums computes what the sums are once exactly the first flushes[p]
+// flushes of each partition p have been applied, each of them once.
+func FlusherSums(flushes map[uint32]int64, ops, keys int) map[string]int64 {
+	sums := map[string]int64{}
+	for p, count := range flushes {
+		for n := range count {
+			for i := range ops {
+				key, delta := flusherOp(p, n, i, keys)
+				sums[key] += delta
+			}
+		}
+	}
+	return sums
+}
+
+// RecordKey is the key of the record at an offset of a partition of the
+// generated source with a seed: a number below keys, as text.
+func RecordKey(seed uint64, partition uint32, offset int64, keys int) string {
+	// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable
+	// Pseudorandom Number Generators, 2014).
+	x := seed + uint64(partition)*0x9e3779b97f4a7c15 + uint64(offset)*0xbf58476d1ce4e5b9
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	return fmt.Sprintf("k%d", x%uint64(keys))
+}
+
+// RecordCounts computes how often each key occurs in the records of the
+// generated source from offset from[p] (absent: 0) up to, not including, to[p].
+func RecordCounts(seed uint64, from, to map[uint32]int64, keys int) map[string]int64 {
+	counts := map[string]int64{}
+	for p, end := range to {
+		for offset := from[p]; offset < end; offset++ {
+			counts[RecordKey(seed, p, offset, keys)]++
+		}
+	}
+	return counts
+}
+
+// Difference tells in which keys two results differ: lost where got is below
+// want, double where it is above. Empty: they are equal.
+func Difference(got, want map[string]int64) string {
+	keys := map[string]bool{}
+	for k := range got {
+		keys[k] = true
+	}
+	for k := range want {
+		keys[k] = true
+	}
+	var lines []string
+	lost, double := int64(0), int64(0)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if got[k] == want[k] {
+			continue
+		}
+		if d := got[k] - want[k]; d > 0 {
+			double += d
+		} else {
+			lost -= d
+		}
+		if len(lines) < 10 {
+			lines = append(lines, fmt.Sprintf("  %q: got %d, want %d", k, got[k], want[k]))
+		}
+	}
+	if lost == 0 && double == 0 {
+		return ""
+	}
+	return fmt.Sprintf("lost %d, double counted %d:\n%s", lost, double, strings.Join(lines, "\n"))
+}
+
+// Sum adds up the values.
+func Sum(m map[string]int64) int64 {
+	total := int64(0)
+	for _, v := range m {
+		total += v
+	}
+	return total
+}

@@ -1,0 +1,193 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Processes starts a cluster of holdfastd processes with the configuration
+// that users get.
+func Processes(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	binary := Binary(t, "holdfastd")
+	c := newCluster(t, o.size(), func(dir string) Backend {
+		return &processes{binary: binary, dir: dir, running: map[int]*Process{}}
+	})
+	c.SessionTimeout = 15 * time.Second
+	return c
+}
+
+// processes runs nodes as child processes.
+type processes struct {
+	binary, dir string
+
+	mu      sync.Mutex
+	running map[int]*Process
+}
+
+// Kind implements Backend.
+func (*processes) Kind() string { return "processes" }
+
+// Start implements Backend.
+func (b *processes) Start(n Node, initialCluster string) error {
+	log, err := os.OpenFile(filepath.Join(b.dir, n.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	p, err := Spawn(Command{
+		Path: b.binary,
+		Args: []string{
+			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
+			"--initial-cluster", initialCluster, "--log-level", "debug",
+		},
+		Stdout: log, Stderr: log,
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running[n.Index] = p
+	return nil
+}
+
+// Kill implements Backend.
+func (b *processes) Kill(nodes ...Node) {
+	var victims []*Process
+	for _, n := range nodes {
+		if p := b.take(n); p != nil {
+			_ = p.Signal(syscall.SIGKILL) // what is gone needs no signal
+			victims = append(victims, p)
+		}
+	}
+	for _, p := range victims {
+		p.Kill()
+	}
+}
+
+// Close implements Backend.
+func (b *processes) Close(n Node) error {
+	p := b.take(n)
+	if p == nil {
+		return nil
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(Patience()):
+		p.Kill()
+		return fmt.Errorf("node %s did not end within %s after SIGTERM", n.Name, Patience())
+	}
+	if code := p.ExitCode(); code != 0 {
+		return fmt.Errorf("node %s ended with status %d", n.Name, code)
+	}
+	return nil
+}
+
+// Freeze implements Backend.
+func (b *processes) Freeze(n Node) bool { return b.get(n).Signal(syscall.SIGSTOP) == nil }
+
+// Thaw implements Backend.
+func (b *processes) Thaw(n Node) { _ = b.get(n).Signal(syscall.SIGCONT) }
+
+// Pid is the process id of a running node, 0 in process.
+func (c *Cluster) Pid(i int) int {
+	if b, ok := c.Backend.(*processes); ok {
+		return b.get(c.nodes[i]).Pid()
+	}
+	return 0
+}
+
+func (b *processes) get(n Node) *Process {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running[n.Index]
+}
+
+func (b *processes) take(n Node) *Process {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.running[n.Index]
+	delete(b.running, n.Index)
+	return p
+}
+
+// packages of the programs that scenarios start.
+var programs = map[string]string{
+	"holdfastd":                   "./cmd/holdfastd",
+	"holdfast":                    "./cmd/holdfast",
+	"holdfast-example-checkpoint": "./clients/go/examples/checkpoint",
+}
+
+var built struct {
+	sync.Mutex
+	dir string
+}
+
+// Binary is the path of a program: in HOLDFAST_TEST_BIN, or else built once for
+// this test run.
+func Binary(t testing.TB, name string) string {
+	t.Helper()
+	if dir := os.Getenv(EnvBin); dir != "" {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("%s is not in %s: run `make build`: %v", name, EnvBin, err)
+		}
+		return path
+	}
+	built.Lock()
+	defer built.Unlock()
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "holdfast-bin-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.dir = dir
+	}
+	path := filepath.Join(built.dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	cmd := exec.Command("go", "build", "-o", path, programs[name])
+	cmd.Dir = ModuleRoot(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+func removeBuilt() {
+	built.Lock()
+	defer built.Unlock()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir) // a leftover in the temporary directory at worst
+	}
+}
+
+// ModuleRoot is the nearest directory above with a go.mod.
+func ModuleRoot(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = up
+	}
+}

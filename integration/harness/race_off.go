@@ -1,0 +1,6 @@
+//go:build !race
+
+package harness
+
+// RaceEnabled tells that the race detector slows everything down.
+const RaceEnabled = false
