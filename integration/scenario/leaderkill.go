@@ -1,0 +1,63 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"testing"
+
+	"github.com/holdfast-io/holdfast/integration/harness"
+)
+
+// LeaderKill kills leader after leader under traffic: every flush must be
+// counted exactly once, no attempt may end, and the replicas must be equal.
+func LeaderKill(t *testing.T, c *harness.Cluster, kills int) {
+	// One flusher has checkpoints and reads its own writes, one has none.
+	with := harness.StartFlusher(c, harness.FlusherConfig{Job: "with-checkpoints", CheckpointMs: 100})
+	without := harness.StartFlusher(c, harness.FlusherConfig{Job: "without-checkpoints"})
+	flushers := []*harness.Flusher{with, without}
+	var gaps []time.Duration
+	var inFlight []uint64
+	for range kills {
+		for _, f := range flushers {
+			f.WaitAcked(20)
+		}
+		old := c.Leader()
+		marks := []*harness.Mark{with.MarkNow(0), without.MarkNow(0)}
+		c.Kill(old.Index)
+		c.WaitForNewLeader(old)
+		for _, m := range marks {
+			gaps = append(gaps, m.Gap())
+			inFlight = append(inFlight, m.InFlight)
+		}
+		c.Start(old.Index)
+		c.WaitCaughtUp(old.Index)
+	}
+	for _, f := range flushers {
+		sum := f.Check()
+		st := f.Stats()
+		t.Logf("%s: %d flushes, sum %d, 0 lost, 0 double counted; %d resumes, %d frames sent again, %d reads within bounds",
+			f.Config.Job, st.Flushes, sum, st.Resumes, st.Resent, st.Gets)
+		if st.Attempts != 1 {
+			t.Errorf("%s needed %d attempts; killing leaders must never end one", f.Config.Job, st.Attempts)
+		}
+	}
+	with.CheckCheckpoint(c.WaitCheckpoint(with.JobID, 0))
+	c.VerifyReplicas()
+	t.Logf("flushes in flight at each kill: %v", inFlight)
+	t.Logf("%d leaders killed (%s), from kill to the first new commit: %s", kills, c.Backend.Kind(), Distribution(gaps))
+}
+
+// Distribution renders min, median, 90th percentile and max.
+func Distribution(d []time.Duration) string {
+	if len(d) == 0 {
+		return "none"
+	}
+	s := slices.Sorted(slices.Values(d))
+	at := func(q float64) time.Duration { return s[min(int(q*float64(len(s))), len(s)-1)].Round(time.Millisecond / 10) }
+	return strings.Join([]string{
+		fmt.Sprintf("min %s", at(0)), fmt.Sprintf("p50 %s", at(0.5)), fmt.Sprintf("p90 %s", at(0.9)), fmt.Sprintf("max %s", at(1)),
+	}, ", ")
+}
