@@ -1,0 +1,137 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// example is the program that counts.
+const example = "holdfast-example-checkpoint"
+
+// startOperators starts one process that works and one that stands by.
+func (d *demo) startOperators(ctx context.Context) error {
+	program, err := procs.Find(example, "HOLDFAST_EXAMPLE_CHECKPOINT")
+	if err != nil {
+		return err
+	}
+	d.super = supervise.New(supervise.Config{
+		Path: program,
+		Args: []string{
+			"-checkpoint-enable", "-checkpoint-interval", "1000", "-checkpoint-mode", "EXACTLY_ONCE",
+			"-bootstrap-servers", d.brokers(), "-topic", topic, "-group-id", "holdfast-demo",
+			"-auto-offset-reset", "earliest", "-job-name", jobName, "-key-by", "record", "-parallelism", "1",
+		},
+		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(),
+		Logs:    supervise.LogNames{Dir: d.outputDir(), User: d.cfg.User, Job: jobName, Host: d.cfg.Host},
+		Restart: true, MinDelay: 200 * time.Millisecond, MaxDelay: 2 * time.Second, GiveUp: 5, Grace: operatorGrace,
+		Report: func(ctx context.Context, id string) error { return jobs.ReportExit(ctx, d.api, id) },
+	})
+	d.supervise()
+	var job *holdfastv1.JobDescription
+	err = d.until(ctx, "the job to run with one process standing by", func(ctx context.Context) (bool, error) {
+		job, err = d.describe(ctx)
+		return err == nil && running(job) != nil && job.GetStandbySlots() > 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	worker, err := d.worker(running(job))
+	if err != nil {
+		return err
+	}
+	d.say("the job %s runs in pid %d, hosted by %s; %s", jobName, worker.Pid, d.nodeName(ctx, running(job).GetNodeId()), d.standbys(worker.Pid))
+	return nil
+}
+
+// supervise runs the supervisor and the watcher of its output beside the demo.
+func (d *demo) supervise() {
+	work, stop := context.WithCancel(context.Background())
+	d.stopSuper, d.superDone = stop, make(chan error, 1)
+	super, done := d.super, d.superDone
+	go func() {
+		err := super.Run(work)
+		if err == nil {
+			err = errors.New("the operator processes have ended")
+		}
+		done <- err
+	}()
+	watching, stopWatch := context.WithCancel(context.Background())
+	d.stopWatch = stopWatch
+	d.watch = newWatcher(d.outputDir())
+	go d.watch.run(watching)
+}
+
+func (d *demo) standbys(working int) string {
+	for _, p := range d.super.Processes() {
+		if p.Pid != working {
+			return fmt.Sprintf("pid %d stands by", p.Pid)
+		}
+	}
+	return "nothing stands by"
+}
+
+// describe asks for the job without the patience of a command: the caller asks
+// again.
+func (d *demo) describe(ctx context.Context) (*holdfastv1.JobDescription, error) {
+	return jobs.Describe(ctx, d.api, jobName)
+}
+
+// running is the job's one subtask if it runs.
+func running(job *holdfastv1.JobDescription) *holdfastv1.SubtaskDescription {
+	for _, s := range job.GetSubtasks() {
+		if s.GetStatus() == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING && s.GetInstanceId() != "" {
+			return s
+		}
+	}
+	return nil
+}
+
+// worker is the process that runs the subtask: the one whose id its instance
+// carries, else the one that printed last.
+func (d *demo) worker(s *holdfastv1.SubtaskDescription) (supervise.Process, error) {
+	all := d.super.Processes()
+	for _, p := range all {
+		if strings.Contains(s.GetInstanceId(), p.ProcessID) {
+			return p, nil
+		}
+	}
+	grew, _ := d.watch.newest()
+	for _, p := range all {
+		if p.Out == grew {
+			return p, nil
+		}
+	}
+	if len(all) > 0 && grew == "" {
+		return all[0], nil
+	}
+	return supervise.Process{}, fmt.Errorf("no process of this run has the instance %s", s.GetInstanceId())
+}
+
+// until looks again and again until ready says so, the step's limit is over,
+// or the operators have failed.
+func (d *demo) until(ctx context.Context, what string, ready func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	for {
+		ok, err := ready(ctx)
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case err := <-d.superDone:
+			d.superDone <- err // for those who ask later
+			return fmt.Errorf("the operators: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("waited %s in vain for %s", stepLimit, what)
+		case <-time.After(poll):
+		}
+	}
+}
