@@ -1,0 +1,194 @@
+package holdfast
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// DefaultAddress is where a node listens by default.
+const DefaultAddress = "127.0.0.1:7070"
+
+// StreamExecutionEnvironment is where a job is built and executed. It is not
+// safe for concurrent use.
+type StreamExecutionEnvironment struct {
+	addresses    []string
+	submissionID string
+	processID    string
+	jobName      string
+	parallelism  int
+	maxParallel  int
+	slots        int
+	log          *slog.Logger
+	credentials  credentials.TransportCredentials
+
+	checkpoint *holdfastv1.CheckpointConfig
+	backend    StateBackend
+	restart    RestartStrategy
+	copyBytes  int
+
+	nodes    []*node
+	writers  map[io.Writer]*lineWriter
+	problems []error
+}
+
+// Option sets what otherwise comes from the environment of the process.
+type Option func(*StreamExecutionEnvironment)
+
+// WithAddresses sets the nodes (host:port), instead of HOLDFAST_ADDRESS.
+func WithAddresses(addresses ...string) Option {
+	return func(e *StreamExecutionEnvironment) { e.addresses = addresses }
+}
+
+// WithSubmissionID names one act of submitting, instead of
+// HOLDFAST_SUBMISSION_ID.
+func WithSubmissionID(id string) Option {
+	return func(e *StreamExecutionEnvironment) { e.submissionID = id }
+}
+
+// WithProcessID names this process, instead of HOLDFAST_PROCESS_ID.
+func WithProcessID(id string) Option {
+	return func(e *StreamExecutionEnvironment) { e.processID = id }
+}
+
+// WithLogger sets where the client logs; standard error by default. Contents of
+// records are never logged.
+func WithLogger(log *slog.Logger) Option {
+	return func(e *StreamExecutionEnvironment) { e.log = log }
+}
+
+// WithTransportCredentials sets how connections are secured; not at all by
+// default.
+func WithTransportCredentials(c credentials.TransportCredentials) Option {
+	return func(e *StreamExecutionEnvironment) { e.credentials = c }
+}
+
+// WithTaskSlots sets how many subtasks this process offers to run, instead of
+// HOLDFAST_TASK_SLOTS; the parallelism by default.
+func WithTaskSlots(n int) Option {
+	return func(e *StreamExecutionEnvironment) { e.slots = n }
+}
+
+// GetExecutionEnvironment reads HOLDFAST_ADDRESS (comma separated),
+// HOLDFAST_SUBMISSION_ID, HOLDFAST_PROCESS_ID, HOLDFAST_PARALLELISM,
+// HOLDFAST_TASK_SLOTS and HOLDFAST_JOB_NAME. What is wrong with them is told by
+// Execute.
+func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
+	e := &StreamExecutionEnvironment{
+		submissionID: os.Getenv("HOLDFAST_SUBMISSION_ID"),
+		processID:    os.Getenv("HOLDFAST_PROCESS_ID"),
+		jobName:      os.Getenv("HOLDFAST_JOB_NAME"),
+		parallelism:  1,
+		checkpoint:   &holdfastv1.CheckpointConfig{},
+		backend:      MemoryStateBackend{},
+		writers:      map[io.Writer]*lineWriter{},
+		credentials:  insecure.NewCredentials(),
+	}
+	for address := range strings.SplitSeq(os.Getenv("HOLDFAST_ADDRESS"), ",") {
+		if address = strings.TrimSpace(address); address != "" {
+			e.addresses = append(e.addresses, address)
+		}
+	}
+	if len(e.addresses) == 0 {
+		e.addresses = []string{DefaultAddress}
+	}
+	e.readNumber("HOLDFAST_PARALLELISM", &e.parallelism)
+	e.readNumber("HOLDFAST_TASK_SLOTS", &e.slots)
+	for _, o := range options {
+		o(e)
+	}
+	if e.processID == "" {
+		e.processID = slot.RandomID()
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return e
+}
+
+func (e *StreamExecutionEnvironment) readNumber(name string, to *int) {
+	text := os.Getenv(name)
+	if text == "" {
+		return
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		e.problem(fmt.Errorf("%s must be a number from 1, and is %q", name, text))
+		return
+	}
+	*to = n
+}
+
+// SetParallelism sets the number of subtasks of every operator, over
+// HOLDFAST_PARALLELISM.
+func (e *StreamExecutionEnvironment) SetParallelism(n int) { e.parallelism = n }
+
+// Parallelism is the number of subtasks of every operator.
+func (e *StreamExecutionEnvironment) Parallelism() int { return e.parallelism }
+
+// SetMaxParallelism sets the number of key groups; 0 means 128. A
+// co-partitioned source must not have more partitions.
+func (e *StreamExecutionEnvironment) SetMaxParallelism(n int) { e.maxParallel = n }
+
+// EnableCheckpointing begins a checkpoint every interval. Without a mode it is
+// ExactlyOnce.
+func (e *StreamExecutionEnvironment) EnableCheckpointing(interval time.Duration, mode ...CheckpointingMode) {
+	m := ExactlyOnce
+	if len(mode) > 0 {
+		m = mode[0]
+	}
+	if interval < time.Millisecond {
+		e.problem(fmt.Errorf("the checkpoint interval must be at least 1 ms, and is %s", interval))
+		return
+	}
+	e.checkpoint.IntervalMs = uint64(interval.Milliseconds())
+	e.checkpoint.Mode = m.proto()
+}
+
+// SetCheckpointTimeout aborts a checkpoint that takes longer; 10 minutes by
+// default.
+func (e *StreamExecutionEnvironment) SetCheckpointTimeout(d time.Duration) {
+	if d < time.Millisecond {
+		e.problem(fmt.Errorf("the checkpoint timeout must be at least 1 ms, and is %s", d))
+		return
+	}
+	e.checkpoint.TimeoutMs = uint64(d.Milliseconds())
+}
+
+// SetNumRetainedCheckpoints sets how many completed checkpoints are kept; 1 by
+// default.
+func (e *StreamExecutionEnvironment) SetNumRetainedCheckpoints(n uint32) {
+	e.checkpoint.NumRetained = n
+}
+
+// SetStateBackend says where working state lives.
+func (e *StreamExecutionEnvironment) SetStateBackend(b StateBackend) {
+	if b == nil {
+		e.problem(errors.New("SetStateBackend needs a backend"))
+		return
+	}
+	e.backend = b
+}
+
+// SetRestartStrategy says what follows a failure. Without it the server decides:
+// fixed delay without bound where checkpoints are disabled, else exponential
+// delay.
+func (e *StreamExecutionEnvironment) SetRestartStrategy(r RestartStrategy) { e.restart = r }
+
+// SetWorkingCopySize sets how many bytes of state a slot keeps in memory before
+// it forgets what it did not use of late; 64 MiB by default.
+func (e *StreamExecutionEnvironment) SetWorkingCopySize(bytes int) { e.copyBytes = bytes }
+
+// problem is told by Execute, where it can be told as an error.
+func (e *StreamExecutionEnvironment) problem(err error) { e.problems = append(e.problems, err) }

@@ -1,0 +1,142 @@
+// CheckpointExample counts the records of a topic in a keyed state and prints
+// each with its number: the example that Flink's users know, to be killed and
+// started again.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	holdfast "github.com/holdfast-io/holdfast/clients/go"
+	"github.com/holdfast-io/holdfast/clients/go/kafka"
+)
+
+const className = "CheckpointExample"
+
+// Defaults of the flags.
+const (
+	kafkaBroker     = "localhost:9092"
+	kafkaInputTopic = "input-topic"
+	kafkaGroupID    = "holdfast-checkpointer"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		slog.Error(className+": ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	f, err := parse(args)
+	if err != nil {
+		return err
+	}
+	slog.Info(className + ": starting...")
+	env := holdfast.GetExecutionEnvironment()
+
+	// kafka source
+	source := kafka.NewSource(f.topic, kafka.Properties{
+		"bootstrap.servers":  f.bootstrapServers,
+		"group.id":           f.groupID,
+		"auto.offset.reset":  f.autoOffsetReset,
+		"enable.auto.commit": "false",
+	})
+
+	// checkpoints
+	if f.checkpointEnable {
+		env.EnableCheckpointing(f.checkpointInterval, f.checkpointMode)
+	}
+	if f.parallelism > 0 {
+		env.SetParallelism(f.parallelism)
+	}
+
+	records := holdfast.FromSource(env, "kafka-source", source, holdfast.SimpleStringSchema)
+	holdfast.FlatMap(f.keyed(env, records), "stateful-mapper", &StatefulMapper{}).Print()
+
+	return env.Execute(ctx, f.jobName)
+}
+
+// StatefulMapper counts records.
+type StatefulMapper struct {
+	state *holdfast.ValueState[int64]
+}
+
+// Open declares the state.
+func (m *StatefulMapper) Open(ctx holdfast.RuntimeContext) (err error) {
+	m.state, err = holdfast.GetState(ctx, holdfast.ValueStateDescriptor[int64]{Name: className, Default: 0})
+	return err
+}
+
+// FlatMap emits a record with its number.
+func (m *StatefulMapper) FlatMap(record string, out holdfast.Collector[string]) error {
+	// access the state value
+	currentState, err := m.state.Value()
+	if err != nil {
+		return err
+	}
+	// update the counts
+	currentState++
+	out.Collect(fmt.Sprintf("%s: (%s,%d)", time.Now().Format("2006-01-02T15:04:05.000"), record, currentState))
+	// update the state
+	return m.state.Update(currentState)
+}
+
+// keyed is keyBy((any) -> 1) by default.
+func (f *flags) keyed(env *holdfast.StreamExecutionEnvironment, records *holdfast.DataStream[string]) holdfast.Stream[string] {
+	record := func(v string) string { return v }
+	switch {
+	case f.keyBy == "constant":
+		return holdfast.KeyBy(records, func(string) int64 { return 1 })
+	case env.Parallelism() > 1:
+		return holdfast.KeyByCoPartitioned(records, record)
+	}
+	return holdfast.KeyBy(records, record)
+}
+
+// flags are what to play with.
+type flags struct {
+	checkpointEnable   bool
+	checkpointInterval time.Duration
+	checkpointMode     holdfast.CheckpointingMode
+	bootstrapServers   string
+	topic              string
+	groupID            string
+	autoOffsetReset    string
+	jobName            string
+	parallelism        int
+	keyBy              string
+}
+
+func parse(args []string) (*flags, error) {
+	f := &flags{checkpointInterval: time.Second}
+	set := flag.NewFlagSet(className, flag.ContinueOnError)
+	set.BoolVar(&f.checkpointEnable, "checkpoint-enable", false, "enable checkpoints")
+	interval := set.String("checkpoint-interval", "1000", "time between checkpoints, in ms or as a duration")
+	mode := set.String("checkpoint-mode", "EXACTLY_ONCE", "EXACTLY_ONCE or AT_LEAST_ONCE")
+	set.StringVar(&f.keyBy, "key-by", "constant", "constant: one counter for all; record: one for each value")
+	set.StringVar(&f.bootstrapServers, "bootstrap-servers", kafkaBroker, "Kafka brokers")
+	set.StringVar(&f.topic, "topic", kafkaInputTopic, "topic to read")
+	set.StringVar(&f.groupID, "group-id", kafkaGroupID, "Kafka consumer group")
+	set.StringVar(&f.autoOffsetReset, "auto-offset-reset", "latest", "latest or earliest")
+	set.StringVar(&f.jobName, "job-name", className, "name of the job")
+	set.IntVar(&f.parallelism, "parallelism", 0, "number of subtasks; above 1 it needs -key-by record on a topic that is partitioned by the record")
+	if err := set.Parse(args); err != nil {
+		return nil, err
+	}
+	var err error
+	if f.checkpointInterval, err = parseInterval(*interval); err != nil {
+		return nil, err
+	}
+	if f.checkpointMode, err = parseMode(*mode); err != nil {
+		return nil, err
+	}
+	if f.keyBy != "constant" && f.keyBy != "record" {
+		return nil, fmt.Errorf("-key-by must be constant or record, and is %q", f.keyBy)
+	}
+	return f, nil
+}

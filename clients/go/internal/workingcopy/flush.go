@@ -1,0 +1,192 @@
+package workingcopy
+
+import (
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Seal makes everything that changed and is in no frame a generation of its
+// own: later changes are kept apart from it until all of it is in frames. It
+// takes time per table, not per entry, unless an older seal is unfinished; that
+// one is taken into the new one (rules 6.1 and 6.5).
+func (s *Store) Seal() {
+	for _, t := range s.tables {
+		if len(t.sealed) == 0 {
+			t.sealed, t.dirty = t.dirty, t.sealed
+			continue
+		}
+		t.sealed = append(t.sealed, t.dirty...)
+		t.dirty = clearList(t.dirty)
+	}
+	s.dropOld()
+	s.sealedGen = s.gen
+	s.gen++
+}
+
+// Dissolve makes an unfinished seal ordinary changes again (rule 6.6).
+func (s *Store) Dissolve() {
+	for _, t := range s.tables {
+		t.dirty = append(t.dirty, t.sealed...)
+		t.sealed = clearList(t.sealed)
+	}
+	s.dropOld()
+	s.sealedGen = 0
+}
+
+// dropOld forgets the values that only an unfinished seal needed, where a newer
+// one is going to take their place.
+func (s *Store) dropOld() {
+	if s.sealedGen == 0 {
+		return
+	}
+	for _, t := range s.tables {
+		for _, list := range [][]*Entry{t.sealed, t.dirty} {
+			for _, e := range list {
+				e.takeOld()
+			}
+		}
+	}
+}
+
+// SealDone tells that a seal has no change left that is in no frame.
+func (s *Store) SealDone() bool {
+	for _, t := range s.tables {
+		if len(t.sealed) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// EndSeal lets newer changes be flushed; CheckpointReady has its place behind
+// the sealed ones.
+func (s *Store) EndSeal() { s.sealedGen = 0 }
+
+// Dirty tells whether there are changes that are in no frame.
+func (s *Store) Dirty() bool { return s.pendingCount > 0 }
+
+// Frame is the content of one flush.
+type Frame struct {
+	Sections []*holdfastv1.FlushSection
+	// Bytes of keys and values.
+	Bytes int
+}
+
+// NextFrame takes changes of at most maxBytes of keys and values, at least one
+// change, as the frame with number seq; nil if there is none to take. While a
+// seal is unfinished it takes sealed changes only.
+func (s *Store) NextFrame(seq uint64, maxBytes int) *Frame {
+	f := frameBuilder{store: s, seq: seq, maxBytes: maxBytes}
+	for _, t := range s.tables {
+		list := &t.dirty
+		if s.sealedGen != 0 {
+			list = &t.sealed
+		}
+		taken := 0
+		for _, e := range *list {
+			if !f.take(e) {
+				break
+			}
+			taken++
+		}
+		s.pendingCount -= taken
+		if taken < len(*list) {
+			*list = (*list)[taken:]
+			break
+		}
+		*list = clearList(*list)
+	}
+	if f.frame.Bytes == 0 && len(f.frame.Sections) == 0 {
+		return nil
+	}
+	return &f.frame
+}
+
+type frameBuilder struct {
+	store    *Store
+	seq      uint64
+	maxBytes int
+	frame    Frame
+	sections map[sectionKey]*holdfastv1.FlushSection
+	lastKey  sectionKey
+	last     *holdfastv1.FlushSection
+}
+
+type sectionKey struct {
+	id, group uint32
+}
+
+// take adds what the entry has for this frame and returns false where it has
+// no room left. An entry that is in a list twice has nothing the second time.
+func (f *frameBuilder) take(e *Entry) bool {
+	s := f.store
+	value, found := e.value, e.found
+	newest := s.sealedGen == 0 || e.gen <= s.sealedGen
+	if newest && e.gen == 0 || !newest && e.old == nil {
+		return true
+	}
+	if !newest {
+		value, found = e.old.value, e.old.found
+	}
+	size := len(e.key) + len(value)
+	if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {
+		return false
+	}
+	f.add(e, value, found)
+	f.frame.Bytes += size
+	e.seq = f.seq
+	if newest {
+		s.unflushed -= e.cost
+		e.gen, e.cost = 0, 0
+	}
+	e.takeOld()
+	return true
+}
+
+func (f *frameBuilder) add(e *Entry, value []byte, found bool) {
+	sec := f.section(sectionKey{e.table.id, e.group})
+	op := holdfastv1.FlushOp_FLUSH_OP_PUT
+	if !found {
+		op = holdfastv1.FlushOp_FLUSH_OP_DELETE
+	}
+	sec.Ops = append(sec.Ops, byte(op))
+	sec.KeyLengths = append(sec.KeyLengths, uint32(len(e.key)))
+	sec.Keys = append(sec.Keys, e.key...)
+	sec.ValueLengths = append(sec.ValueLengths, uint32(len(value)))
+	sec.Values = append(sec.Values, value...)
+}
+
+func (f *frameBuilder) section(k sectionKey) *holdfastv1.FlushSection {
+	if f.last != nil && f.lastKey == k {
+		return f.last
+	}
+	sec := f.sections[k]
+	if sec == nil {
+		sec = &holdfastv1.FlushSection{StateId: k.id}
+		if f.store.coPartitioned {
+			sec.KeyGroup = new(k.group)
+		}
+		if f.sections == nil {
+			f.sections = map[sectionKey]*holdfastv1.FlushSection{}
+		}
+		f.sections[k] = sec
+		f.frame.Sections = append(f.frame.Sections, sec)
+	}
+	f.lastKey, f.last = k, sec
+	return sec
+}
+
+// takeOld forgets the value that a seal held.
+func (e *Entry) takeOld() {
+	if e.old == nil {
+		return
+	}
+	e.table.store.unflushed -= e.old.cost
+	e.table.store.bytes -= cap(e.old.value)
+	e.old = nil
+}
+
+// clearList empties a list without keeping its entries alive.
+func clearList(list []*Entry) []*Entry {
+	clear(list)
+	return list[:0]
+}

@@ -1,0 +1,164 @@
+package holdfast
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
+)
+
+// task is the chain of operators of one attempt.
+type task struct {
+	head func(Record) error
+	// record and partition are those of the record in hand.
+	record     int
+	partition  uint32
+	partitions []uint32
+	stages     []stage
+	outputs    []*slot.Output
+	closers    []func() error
+}
+
+// stage is where the first step of a record ends and the second one begins:
+// an operator with effects that has none before it.
+type stage interface {
+	process(n int) error
+	reset()
+}
+
+// Collect implements slot.Task.
+func (t *task) Collect(n int, r Record) error {
+	t.record, t.partition = n, r.Partition
+	t.partitions = append(t.partitions, r.Partition)
+	return t.head(r)
+}
+
+// Process implements slot.Task.
+func (t *task) Process(n int) error {
+	t.record, t.partition = n, t.partitions[n]
+	for _, s := range t.stages {
+		if err := s.process(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reset implements slot.Task.
+func (t *task) Reset() {
+	t.partitions = t.partitions[:0]
+	for _, s := range t.stages {
+		s.reset()
+	}
+}
+
+// Outputs implements slot.Task.
+func (t *task) Outputs() []*slot.Output { return t.outputs }
+
+// Close implements slot.Task.
+func (t *task) Close() error {
+	var errs []error
+	for _, c := range t.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// builder connects the operators of one attempt.
+type builder struct {
+	jobName string
+	log     *slog.Logger
+	rt      *slot.Runtime
+	task    *task
+}
+
+// context makes the RuntimeContext of an operator.
+func (b *builder) context(uid string, keyed bool) *operatorContext {
+	return &operatorContext{jobName: b.jobName, uid: uid, keyed: keyed, rt: b.rt, log: b.log.With("operator", uid)}
+}
+
+// open opens a function for this attempt and closes it at its end.
+func (b *builder) open(op *operatorContext, fn any) error {
+	b.task.closers = append(b.task.closers, func() error { return closeFunction(fn) })
+	if err := op.open(fn); err != nil {
+		return fmt.Errorf("open %s: %w", op.uid, err)
+	}
+	return nil
+}
+
+// program makes tasks for slots.
+type program struct {
+	jobName string
+	sources map[string]*node
+}
+
+// NewTask implements slot.Program.
+func (p *program) NewTask(rt *slot.Runtime) (slot.Task, error) {
+	n := p.sources[rt.OperatorUID()]
+	if n == nil {
+		return nil, fmt.Errorf("this program has no source %q", rt.OperatorUID())
+	}
+	b := &builder{jobName: p.jobName, log: rt.Logger(), rt: rt, task: &task{}}
+	head, err := n.build(b)
+	if err != nil {
+		return nil, errors.Join(err, b.task.Close())
+	}
+	b.task.head = head
+	return b.task, nil
+}
+
+// printStage writes one line a value.
+type printStage[T any] struct {
+	task    *task
+	out     *slot.Output
+	values  []T
+	records []int
+	next    int
+}
+
+func (p *printStage[T]) collect(v T) error {
+	p.values = append(p.values, v)
+	p.records = append(p.records, p.task.record)
+	return nil
+}
+
+func (p *printStage[T]) process(n int) error {
+	for ; p.next < len(p.values) && p.records[p.next] == n; p.next++ {
+		if err := p.direct(p.values[p.next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *printStage[T]) reset() {
+	clear(p.values)
+	p.values, p.records, p.next = p.values[:0], p.records[:0], 0
+}
+
+func (p *printStage[T]) direct(v T) error {
+	if s, ok := any(v).(string); ok {
+		p.out.Buf = append(p.out.Buf, s...)
+	} else {
+		p.out.Buf = fmt.Append(p.out.Buf, v)
+	}
+	p.out.Buf = append(p.out.Buf, '\n')
+	return nil
+}
+
+// lineWriter lets the sinks of all slots share a writer: one call writes whole
+// lines.
+type lineWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
