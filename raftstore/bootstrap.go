@@ -55,15 +55,15 @@ type formation struct {
 // same list, or when one of them has settled it before with this node in it.
 //
 // Errors: ErrInitialClusterMismatch, ErrNotMember, ErrTimeout.
-func (f *formation) run(ctx context.Context, advertised string) ([]initialRecord, error) {
-	found := map[string]initialRecord{f.self.name: {ID: f.self.nodeID(), Name: f.self.name, Address: advertised}}
+func (f *formation) run(ctx context.Context) ([]initialRecord, error) {
+	found := map[string]initialRecord{f.self.name: {ID: f.self.nodeID(), Name: f.self.name}}
 	for {
 		settled, err := f.round(ctx, found)
 		if settled != nil || err != nil {
 			return settled, err
 		}
 		if len(found) == len(f.members) {
-			return f.settle(found)
+			return f.settle(found), nil
 		}
 		select {
 		case <-ctx.Done():
@@ -130,14 +130,14 @@ func (f *formation) check(m InitialMember, h hello) ([]initialRecord, error) {
 	return nil, nil
 }
 
-func (f *formation) settle(found map[string]initialRecord) ([]initialRecord, error) {
+// settle sorts the members, so that all nodes write the same bytes.
+func (f *formation) settle(found map[string]initialRecord) []initialRecord {
 	var members []initialRecord
 	for _, m := range f.members {
-		// The listed addresses, also for this node: all must write the same.
 		members = append(members, initialRecord{ID: found[m.Name].ID, Name: m.Name, Address: m.Address})
 	}
 	slices.SortFunc(members, func(a, b initialRecord) int { return strings.Compare(a.ID, b.ID) })
-	return members, nil
+	return members
 }
 
 func (f *formation) missing(found map[string]initialRecord) string {
@@ -161,7 +161,7 @@ func (n *Node) ensureCluster(ctx context.Context) error {
 		f := &formation{members: n.cfg.InitialCluster, self: n.self, logger: n.logger,
 			ask: func(ctx context.Context, address string) (hello, error) { return n.port.askHello(ctx, "", address) }}
 		var err error
-		if members, err = f.run(ctx, n.Address()); err != nil {
+		if members, err = f.run(ctx); err != nil {
 			return err
 		}
 	}

@@ -3,8 +3,6 @@ package raftstore
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -143,28 +141,34 @@ func TestBootstrap_CrashBetweenSteps(t *testing.T) {
 	mustAppend(t, "a", tn)
 }
 
-// One node settled the cluster and started, another crashed before it did.
+// Two nodes settled the cluster and started; the third told them its id and
+// crashed before it knew theirs.
 func TestBootstrap_LateNodeTakesSettledMembers(t *testing.T) {
-	c := startCluster(t, 3, nil)
-	mustAppend(t, "a", c.nodes...)
+	c := newTestCluster(t, 3, nil)
 	late := c.nodes[1]
-	late.Kill()
 	dir, err := openDataDir(late.cfg.DataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := dir.loadIdentity()
+	self, err := newIdentity(dir, late.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec.ClusterID, rec.Initial, rec.StoreMade = "", nil, false
-	if err := errors.Join(dir.saveIdentity(rec), os.Remove(filepath.Join(late.cfg.DataDir, storeFile)), dir.close()); err != nil {
+	port, err := listenPeers(late.cfg, self, func() uint64 { return 0 })
+	if err != nil {
 		t.Fatal(err)
 	}
+	others := c.without(late)
+	(&testCluster{t: t, nodes: others}).mustStartAll()
+	port.close()
+	if err := dir.close(); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, "a", others...)
 	late.mustStart()
 	late.mustHold("a")
-	if late.ClusterID() != c.nodes[0].ClusterID() {
-		t.Error("another cluster")
+	if late.ID() != self.nodeID() || late.ClusterID() != others[0].ClusterID() {
+		t.Errorf("node %s of cluster %s", late.ID(), late.ClusterID())
 	}
 }
 

@@ -31,7 +31,8 @@ type Config struct {
 	// a free one.
 	PeerListen string
 	// PeerAdvertise is the host:port under which others reach this node.
-	// Default: the bound address.
+	// Default: the address of this node in InitialCluster, else the bound
+	// address if it is not that of all interfaces.
 	PeerAdvertise string
 	// InitialCluster lists all first members, this node included, in any order
 	// and the same on each. Empty: a new data directory becomes a cluster of
@@ -101,8 +102,8 @@ const exitStatus = 70
 func DefaultConfig() Config {
 	return Config{
 		PeerListen:        "127.0.0.1:0",
-		HeartbeatTimeout:  250 * time.Millisecond,
-		ElectionTimeout:   250 * time.Millisecond,
+		HeartbeatTimeout:  200 * time.Millisecond,
+		ElectionTimeout:   200 * time.Millisecond,
 		LeaderLease:       200 * time.Millisecond,
 		CommitTimeout:     5 * time.Millisecond,
 		LogStoreDeadline:  5 * time.Second,
@@ -134,6 +135,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxPending, d.MaxPending)
 	setDefault(&c.MaxPendingBytes, d.MaxPendingBytes)
 	setDefault(&c.Logger, d.Logger)
+	setDefault(&c.PeerAdvertise, c.listedAddress())
 	if c.Exit == nil {
 		logger := c.Logger
 		c.Exit = func(reason string) {
@@ -180,6 +182,16 @@ func (c Config) validate() error {
 // than this only get slower.
 const maxInitialMembers = 15
 
+// listedAddress is the address of this node in InitialCluster.
+func (c Config) listedAddress() string {
+	for _, m := range c.InitialCluster {
+		if m.Name == c.NodeName {
+			return m.Address
+		}
+	}
+	return ""
+}
+
 func (c Config) validateInitialCluster() []error {
 	if len(c.InitialCluster) == 0 {
 		return nil
@@ -194,6 +206,9 @@ func (c Config) validateInitialCluster() []error {
 			errs = append(errs, fmt.Errorf("InitialCluster member %q at %q is there twice", m.Name, m.Address))
 		}
 		names[m.Name], addresses[m.Address] = true, true
+	}
+	if listed := c.listedAddress(); listed != "" && listed != c.PeerAdvertise {
+		errs = append(errs, fmt.Errorf("PeerAdvertise %s is not the address of %s in InitialCluster, %s", c.PeerAdvertise, c.NodeName, listed))
 	}
 	if !names[c.NodeName] {
 		errs = append(errs, fmt.Errorf("NodeName %q is not in InitialCluster %s", c.NodeName, canonicalList(c.InitialCluster)))

@@ -188,30 +188,38 @@ func (n *Node) TransferLeadership(ctx context.Context, toID string) error {
 }
 
 // finishTransfer waits for the end of a transfer whether or not the caller
-// does, and sees to it that a failed one does not block writes.
+// does, and sees to it that a failed one does not go on blocking writes.
 func (n *Node) finishTransfer(f raft.Future, start time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), start.Add(n.cfg.DrainTimeout))
 	defer cancel()
 	err := n.await(ctx, "transfer of leadership", func() raft.Future { return f })
-	if err == nil || errors.Is(err, ErrShutdown) {
-		return err
+	hangs := errors.Is(err, ErrTimeout)
+	if err != nil && !hangs && !errors.Is(err, ErrShutdown) {
+		hangs = n.refusesWrites(ctx)
+		err = fmt.Errorf("%w: transfer of leadership: %w", ErrAborted, err)
 	}
+	if hangs {
+		n.exit(fmt.Sprintf("transfer of leadership has hung for %v: %v", n.cfg.DrainTimeout, err))
+	}
+	return err
+}
+
+// refusesWrites reports whether this leader still refuses entries on account of
+// a transfer when ctx ends.
+func (n *Node) refusesWrites(ctx context.Context) bool {
 	for n.IsLeader() {
-		probe := n.await(ctx, "end of a failed transfer", n.barrier)
-		if errors.Is(probe, ErrTimeout) {
-			n.exit(fmt.Sprintf("transfer of leadership has hung for %v: %v", n.cfg.DrainTimeout, err))
-			break
+		err := n.await(ctx, "end of a failed transfer", n.barrier)
+		if errors.Is(err, ErrTimeout) {
+			return true
 		}
-		if !errors.Is(probe, raft.ErrLeadershipTransferInProgress) {
-			break
+		if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+			return false
 		}
 		select {
 		case <-ctx.Done():
+			return true
 		case <-time.After(pollHello):
 		}
 	}
-	if errors.Is(err, ErrTimeout) {
-		return err
-	}
-	return fmt.Errorf("%w: transfer of leadership: %w", ErrAborted, err)
+	return false
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 func startJoining(t *testing.T) *testNode {
@@ -95,3 +99,42 @@ func TestMembership_Refused(t *testing.T) {
 		t.Errorf("%d members", got)
 	}
 }
+
+// Raft may refuse writes for ever after a transfer (hashicorp/raft issue 696).
+func TestTransfer_ThatHangsExits(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.DrainTimeout = 50 * time.Millisecond
+	tn := newTestNode(t, cfg)
+	tn.mustStart()
+	waitLeader(t, tn)
+	never := make(chan struct{})
+	defer close(never)
+	if err := tn.finishTransfer(stuckFuture{never: never}, time.Now()); !errors.Is(err, ErrTimeout) {
+		t.Errorf("finishTransfer = %v", err)
+	}
+	if reason := tn.mustExit(); !strings.Contains(reason, "transfer") {
+		t.Errorf("reason %q", reason)
+	}
+}
+
+// failedFuture is a transfer that Raft reports as failed.
+type failedFuture struct{}
+
+func (failedFuture) Error() error { return errors.New("no") }
+
+func TestTransfer_ThatFailsGoesOn(t *testing.T) {
+	tn := startSingle(t)
+	waitLeader(t, tn)
+	if err := tn.finishTransfer(failedFuture{}, time.Now()); !errors.Is(err, ErrAborted) {
+		t.Errorf("finishTransfer = %v", err)
+	}
+	if err := tn.TransferLeadership(t.Context(), ""); !errors.Is(err, ErrAborted) {
+		t.Errorf("transfer to nobody = %v", err)
+	}
+	mustAppend(t, "a", tn)
+	if len(tn.exits) > 0 {
+		t.Errorf("Exit: %s", <-tn.exits)
+	}
+}
+
+var _ raft.Future = failedFuture{}

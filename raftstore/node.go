@@ -63,8 +63,17 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (*Node, error) {
 		n.release()
 		return nil, err
 	}
+	n.warnOfAddress()
 	n.logger.Info("node is up", "node", n.ID(), "name", n.Name(), "cluster", n.ClusterID(), "peers", n.Address())
 	return n, nil
+}
+
+// warnOfAddress says when the others look for this node somewhere else.
+func (n *Node) warnOfAddress() {
+	if m, ok := n.member(n.ID()); ok && string(m.Address) != n.Address() {
+		n.logger.Warn("the cluster knows this node by another address: add it again on the leader with the new one",
+			"known", m.Address, "advertised", n.Address())
+	}
 }
 
 // open starts the parts in order.

@@ -47,8 +47,12 @@ func listenPeers(cfg Config, self *identity, applied func() uint64) (*peerPort, 
 		return nil, fmt.Errorf("raftstore: listen for peers: %w", err)
 	}
 	advertise := cfg.PeerAdvertise
-	if advertise == "" {
-		advertise = ln.Addr().String()
+	if tcp, ok := ln.Addr().(*net.TCPAddr); advertise == "" && ok {
+		if tcp.IP.IsUnspecified() {
+			ln.Close()
+			return nil, fmt.Errorf("raftstore: peers listen on all interfaces (%s): set PeerAdvertise to the address that other nodes use", tcp)
+		}
+		advertise = tcp.String()
 	}
 	p := &peerPort{
 		ln: ln, self: self, timeout: cfg.PeerTimeout, applied: applied,

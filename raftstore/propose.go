@@ -227,6 +227,9 @@ func (q *proposer) abandon() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	for _, p := range q.queue {
+		p.settle(nil, 0, withClass(NotApplied, ErrShutdown))
+	}
 	for p := range q.open {
 		p.settle(nil, 0, withClass(Unknown, ErrShutdown))
 	}
