@@ -25,12 +25,14 @@ func newPeers(dial func(context.Context, string) (net.Conn, error)) *peers {
 	return &peers{dial: dial, conns: map[string]*grpc.ClientConn{}}
 }
 
-// conn returns the connection to a node; it connects when it is used.
+// conn returns the connection to a node; it connects when it is used. The
+// backoff is short, since a node that comes back may lead at once, and
+// ClientConn.ResetConnectBackoff walks a map that other goroutines change: it
+// can end the process (grpc-go pull request 9155).
 func (p *peers) conn(nodeID string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.conns[nodeID]; c != nil {
-		c.ResetConnectBackoff()
 		return c, nil
 	}
 	c, err := grpc.NewClient("passthrough:///"+nodeID,
@@ -38,7 +40,7 @@ func (p *peers) conn(nodeID string) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dial(ctx, nodeID) }),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: 2 * time.Second,
 		}))
 	if err != nil {
