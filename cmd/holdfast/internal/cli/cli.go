@@ -59,7 +59,8 @@ func (a *app) fail(err error) exit.Code {
 	if !a.started {
 		code = exit.Usage
 	}
-	text := strings.TrimSpace(err.Error())
+	// Joined errors come on lines of their own; a person gets one sentence.
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	switch {
 	case code == exit.Interrupted:
 		text = "interrupted"

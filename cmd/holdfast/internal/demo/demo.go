@@ -86,13 +86,13 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	d.result.DurationMs = time.Since(began).Milliseconds()
 	if err != nil {
-		d.result.Error = err.Error()
+		d.result.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	playing := cfg.Keep && err == nil
 	if playing {
 		d.play(ctx)
 	}
-	keepFiles := err != nil && !errors.Is(err, context.Canceled)
+	keepFiles := playing || err != nil && !errors.Is(err, context.Canceled)
 	err = errors.Join(err, d.cleanUp(keepFiles))
 	if !playing {
 		cfg.Verdict(d.result)
@@ -226,10 +226,10 @@ func (d *demo) cleanUp(keepFiles bool) error {
 	if d.broker != nil {
 		d.broker.Close()
 	}
-	if d.ownDir && !keepFiles && !d.cfg.Keep && d.dir != "" {
+	if d.ownDir && !keepFiles {
 		errs = append(errs, os.RemoveAll(d.dir))
 	} else if d.dir != "" {
-		d.text("\nOutput and logs are kept in %s\n", d.dir)
+		d.text("\nData, output and logs are kept in %s\n\n", d.dir)
 	}
 	return errors.Join(errs...)
 }
