@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -127,13 +128,19 @@ func (r *runner) look(ctx context.Context) bool {
 	return jobs.Ended(job.GetSummary().GetStatus())
 }
 
-// find looks for the job of this run: of --job's name, or else the only one
-// that is new or that goes on with one of our processes.
+// find looks for the job of this run.
 func (r *runner) find(ctx context.Context) string {
 	list, err := jobs.List(ctx, r.cluster)
 	if err != nil {
 		return ""
 	}
+	return r.choose(list)
+}
+
+// choose takes the job of --job's name that had not ended before the run, or
+// without a name the only job that is new. Of several it takes none: the
+// processes' exit codes decide then.
+func (r *runner) choose(list []*holdfastv1.JobSummary) string {
 	var fit []string
 	for _, j := range list {
 		hadEnded, old := r.before[j.GetJobId()]
@@ -207,6 +214,7 @@ type runLine struct {
 	Out       string `json:"out,omitempty"`
 	Log       string `json:"log,omitempty"`
 	Exit      string `json:"exit,omitempty"`
+	LastWords string `json:"last_words,omitempty"`
 	DelayMs   int64  `json:"delay_ms,omitempty"`
 }
 
@@ -229,11 +237,12 @@ func (r *runner) event(e supervise.Event) {
 		r.line(v, "process %d %s as pid %d; output %s", p.Slot+1, s.Green("started"), p.Pid, p.Out)
 	case supervise.Exited:
 		v.Exit = e.Exit.String()
-		word := s.Red("ended")
 		if e.Exit.OK() {
-			word = s.Green("ended")
+			r.line(v, "process %d (pid %d) %s", p.Slot+1, p.Pid, s.Green("is done"))
+			return
 		}
-		r.line(v, "process %d (pid %d) %s: %s; log %s", p.Slot+1, p.Pid, word, e.Exit, p.Log)
+		v.LastWords = procs.LastLine(p.Log)
+		r.line(v, "process %d (pid %d) %s: %s; log %s: %s", p.Slot+1, p.Pid, s.Red("ended"), e.Exit, p.Log, v.LastWords)
 	case supervise.Waiting:
 		v.DelayMs = e.Delay.Milliseconds()
 		r.line(v, "process %d starts again in %d ms", p.Slot+1, e.Delay.Milliseconds())

@@ -1,12 +1,9 @@
 package nodes
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
@@ -106,7 +103,7 @@ func (c *Cluster) waitOne(ctx context.Context, n Node, limit time.Duration) erro
 			return nil
 		}
 		if !n.Running() {
-			return fmt.Errorf("node %s has ended: %s; its log is %s", n.Name, lastLine(n.Log()), n.Log())
+			return fmt.Errorf("node %s has ended: %s; its log is %s", n.Name, procs.LastLine(n.Log()), n.Log())
 		}
 		select {
 		case <-ctx.Done():
@@ -117,29 +114,4 @@ func (c *Cluster) waitOne(ctx context.Context, n Node, limit time.Duration) erro
 		case <-time.After(servingPoll):
 		}
 	}
-}
-
-// lastLine is the last line of a file that is not empty, for a message.
-func lastLine(path string) string {
-	const tail = 4096
-	f, err := os.Open(path)
-	if err != nil {
-		return err.Error()
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > tail {
-		if _, err := f.Seek(-tail, io.SeekEnd); err != nil {
-			return err.Error()
-		}
-	}
-	raw, err := io.ReadAll(f)
-	if err != nil {
-		return err.Error()
-	}
-	lines := bytes.Split(bytes.TrimSpace(raw), []byte("\n"))
-	line := strings.TrimSpace(string(lines[len(lines)-1]))
-	if line == "" {
-		return "it logged nothing"
-	}
-	return line
 }

@@ -1,0 +1,294 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// fakeNode answers with fixed data, and with errors for the names of jobs that
+// ask for them.
+type fakeNode struct {
+	holdfastv1.UnimplementedJobServiceServer
+	holdfastv1.UnimplementedStateServiceServer
+	holdfastv1.UnimplementedClusterServiceServer
+	address string
+
+	mu sync.Mutex
+	// pending is how many triggers are refused because one is pending.
+	pending int
+	// polls is how many looks at an operation see it in progress.
+	polls int
+	// unequal lets the replicas differ.
+	unequal bool
+	// extra are further jobs in List.
+	extra []*holdfastv1.JobSummary
+	// requestIDs are those of changes.
+	requestIDs []string
+	scans      []*holdfastv1.ScanRequest
+	gets       []*holdfastv1.GetRequest
+	exits      []string
+}
+
+// startFake serves a fakeNode on a free port for the time of the test.
+func startFake(t *testing.T) *fakeNode {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeNode{address: l.Addr().String()}
+	s := grpc.NewServer()
+	holdfastv1.RegisterJobServiceServer(s, f)
+	holdfastv1.RegisterStateServiceServer(s, f)
+	// Describe is a method of two services with different types.
+	holdfastv1.RegisterClusterServiceServer(s, fakeCluster{fakeNode: f})
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(s.Stop)
+	return f
+}
+
+// refusal is an error as the server makes them.
+func refusal(code codes.Code, reason holdfastv1.ErrorReason, message string) error {
+	st, err := status.New(code, message).WithDetails(&errdetails.ErrorInfo{
+		Reason: strings.TrimPrefix(reason.String(), "ERROR_REASON_"), Domain: "holdfast",
+	})
+	if err != nil {
+		panic(err)
+	}
+	return st.Err()
+}
+
+// known answers for the jobs that stand for errors.
+func known(job string) error {
+	switch job {
+	case "counts", "two-states", "0123456789abcdef0123456789abcdef":
+		return nil
+	case "leaderless":
+		return refusal(codes.Unavailable, holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER, "no leader is known")
+	case "suspended":
+		return refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE, "the job is SUSPENDED")
+	case "broken":
+		return status.Error(codes.Internal, "boom")
+	}
+	return refusal(codes.NotFound, holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, `no job "`+job+`"`)
+}
+
+func summary() *holdfastv1.JobSummary {
+	return &holdfastv1.JobSummary{
+		JobId: "0123456789abcdef0123456789abcdef", Name: "counts", Status: holdfastv1.JobStatus_JOB_STATUS_RUNNING,
+		CreatedMs: 1489735311249, Subtasks: 1, SubtasksRunning: 1, LatestCompletedCheckpoint: 7, Restarts: 2,
+	}
+}
+
+func description(job string) *holdfastv1.JobDescription {
+	states := []*holdfastv1.StateDescriptor{{Name: "counters", Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "int64"}}
+	if job == "two-states" {
+		states = append(states, &holdfastv1.StateDescriptor{Name: "seen", Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "bool"})
+	}
+	return &holdfastv1.JobDescription{
+		Summary: summary(),
+		Spec: &holdfastv1.JobSpec{
+			Name: "counts",
+			Operators: []*holdfastv1.Operator{
+				{Uid: "source", Name: "Kafka", Parallelism: 1, Source: &holdfastv1.SourceSpec{Connector: "kafka", Topics: []string{"input-topic"}}},
+				{Uid: "mapper", Name: "Count", Parallelism: 1, States: states},
+			},
+			Checkpoint: &holdfastv1.CheckpointConfig{IntervalMs: 1000, Mode: holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE},
+		},
+		Subtasks: []*holdfastv1.SubtaskDescription{{
+			OperatorUid: "source", Status: holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING, Attempt: 12, FencingToken: 14,
+			NodeId: "aa", InstanceId: "ii", RestoredCheckpoint: 3, KeyGroupEnd: 128,
+			Positions: []*holdfastv1.Position{{Topic: "input-topic", Partition: 1, NextOffset: 42}},
+			States:    []*holdfastv1.StateSize{{Name: "counters", Bytes: 2048, Entries: 24, LimitBytes: 5 << 20}},
+		}},
+		Exceptions: []*holdfastv1.ExceptionRecord{{
+			TimeMs: 1489735311249, OperatorUid: "source", Attempt: 9,
+			Error: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+		}},
+		CheckpointCounts: &holdfastv1.CheckpointCounts{Triggered: 9, Completed: 7, Aborted: 2},
+		StandbySlots:     1,
+	}
+}
+
+func (f *fakeNode) List(context.Context, *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &holdfastv1.ListResponse{Jobs: append([]*holdfastv1.JobSummary{summary()}, f.extra...)}, nil
+}
+
+func (f *fakeNode) Describe(_ context.Context, r *holdfastv1.DescribeRequest) (*holdfastv1.DescribeResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, j := range f.extra {
+		if j.GetJobId() == r.GetJob() {
+			return &holdfastv1.DescribeResponse{Job: &holdfastv1.JobDescription{Summary: j}}, nil
+		}
+	}
+	if err := known(r.GetJob()); err != nil {
+		return nil, err
+	}
+	return &holdfastv1.DescribeResponse{Job: description(r.GetJob())}, nil
+}
+
+func (f *fakeNode) note(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requestIDs = append(f.requestIDs, id)
+}
+
+func (f *fakeNode) Cancel(_ context.Context, r *holdfastv1.CancelRequest) (*holdfastv1.CancelResponse, error) {
+	f.note(r.GetRequestId())
+	return &holdfastv1.CancelResponse{Status: holdfastv1.JobStatus_JOB_STATUS_CANCELED}, known(r.GetJob())
+}
+
+func (f *fakeNode) Resume(_ context.Context, r *holdfastv1.ResumeRequest) (*holdfastv1.ResumeResponse, error) {
+	f.note(r.GetRequestId())
+	if !r.GetAcceptGap() {
+		return nil, refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE, "offsets 3 to 9 are gone")
+	}
+	return &holdfastv1.ResumeResponse{Status: holdfastv1.JobStatus_JOB_STATUS_RUNNING}, known(r.GetJob())
+}
+
+func (f *fakeNode) TriggerCheckpoint(_ context.Context, r *holdfastv1.TriggerCheckpointRequest) (*holdfastv1.TriggerCheckpointResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := known(r.GetJob()); err != nil {
+		return nil, err
+	}
+	if f.pending > 0 {
+		f.pending--
+		return nil, refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING, "checkpoint 7 is pending")
+	}
+	return &holdfastv1.TriggerCheckpointResponse{OperationId: "op", CheckpointId: 8}, nil
+}
+
+func (f *fakeNode) GetOperation(context.Context, *holdfastv1.GetOperationRequest) (*holdfastv1.GetOperationResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.polls > 0 {
+		f.polls--
+		return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS}, nil
+	}
+	if f.polls < 0 {
+		return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_FAILED, Checkpoint: &holdfastv1.Checkpoint{
+			Reason: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+		}}, nil
+	}
+	return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED, Checkpoint: checkpoint(8)}, nil
+}
+
+func checkpoint(id uint64) *holdfastv1.Checkpoint {
+	return &holdfastv1.Checkpoint{
+		Id: id, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED, Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
+		TriggeredMs: 1000, EndedMs: 1034, Retained: true, Acks: []*holdfastv1.SubtaskAck{{StateBytes: 100}, {StateBytes: 20}},
+	}
+}
+
+func (f *fakeNode) ListCheckpoints(_ context.Context, r *holdfastv1.ListCheckpointsRequest) (*holdfastv1.ListCheckpointsResponse, error) {
+	if err := known(r.GetJob()); err != nil {
+		return nil, err
+	}
+	aborted := &holdfastv1.Checkpoint{
+		Id: 7, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED, TriggeredMs: 500, EndedMs: 600,
+		Reason: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+	}
+	return &holdfastv1.ListCheckpointsResponse{Checkpoints: []*holdfastv1.Checkpoint{checkpoint(8), aborted}, Counts: &holdfastv1.CheckpointCounts{Triggered: 8}}, nil
+}
+
+func (f *fakeNode) ReportProcessExit(_ context.Context, r *holdfastv1.ReportProcessExitRequest) (*holdfastv1.ReportProcessExitResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.exits = append(f.exits, r.GetProcessId())
+	return &holdfastv1.ReportProcessExitResponse{}, nil
+}
+
+func (f *fakeNode) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gets = append(f.gets, r)
+	answer := &holdfastv1.GetResponse{Type: "int64"}
+	for _, k := range r.GetKeys() {
+		e := &holdfastv1.StateEntry{Key: k}
+		if string(k) != "absent" {
+			e.Found, e.Value = true, []byte{3, 0, 0, 0, 0, 0, 0, 0}
+		}
+		answer.Entries = append(answer.Entries, e)
+	}
+	return answer, nil
+}
+
+func (f *fakeNode) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*holdfastv1.ScanResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scans = append(f.scans, r)
+	answer := &holdfastv1.ScanResponse{Type: "int64", NextPageToken: []byte{0xfb, 0xff}}
+	if len(r.GetPageToken()) > 0 {
+		answer.NextPageToken = nil
+	}
+	answer.Entries = []*holdfastv1.StateEntry{
+		{Key: []byte("kelp"), Value: []byte{3, 0, 0, 0, 0, 0, 0, 0}, Found: true},
+		{Key: []byte{1, 0, 0, 0, 0, 0, 0, 0}, Value: []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, Found: true},
+	}
+	return answer, nil
+}
+
+type fakeCluster struct {
+	holdfastv1.UnimplementedClusterServiceServer
+	fakeNode *fakeNode
+}
+
+func (f fakeCluster) Describe(context.Context, *holdfastv1.ClusterServiceDescribeRequest) (*holdfastv1.ClusterServiceDescribeResponse, error) {
+	return &holdfastv1.ClusterServiceDescribeResponse{
+		ClusterId: "cc", NodeId: "aa", LeaderId: "aa", Term: 3, AppliedIndex: 90, LastLogIndex: 91, SnapshotIndex: 50,
+		Members: []*holdfastv1.Member{
+			{NodeId: "aa", Name: "n1", ClientAddress: f.fakeNode.address, Voter: true, Leader: true},
+			{NodeId: "bb", Name: "n2", ClientAddress: "127.0.0.1:1", Voter: true},
+		},
+	}, nil
+}
+
+func (f fakeCluster) VerifyReplicas(context.Context, *holdfastv1.VerifyReplicasRequest) (*holdfastv1.VerifyReplicasResponse, error) {
+	second := "beef"
+	if f.fakeNode.unequal {
+		second = "dead"
+	}
+	return &holdfastv1.VerifyReplicasResponse{Index: 91, Equal: !f.fakeNode.unequal, Replicas: []*holdfastv1.ReplicaHash{
+		{NodeId: "aa", Name: "n1", Reachable: true, Hash: "beef"}, {NodeId: "bb", Name: "n2", Reachable: true, Hash: second, RestoredSnapshotIndex: 50},
+	}}, nil
+}
+
+// invoke runs a command line against a fake node.
+func invoke(f *fakeNode, args ...string) (exit.Code, string, string) {
+	var stdout, stderr bytes.Buffer
+	args = append([]string{"--address", f.address, "--timeout", "300ms"}, args...)
+	code := Main(args, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+const childEnv = "HOLDFAST_CLI_TEST_CHILD"
+
+// TestMain lets the test binary be an operator program too.
+func TestMain(m *testing.M) {
+	switch os.Getenv(childEnv) {
+	case "":
+		os.Exit(m.Run())
+	case "done":
+		os.Exit(0)
+	case "fail":
+		os.Stderr.WriteString("cannot read the topic\n")
+		os.Exit(4)
+	}
+}
