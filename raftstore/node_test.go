@@ -224,6 +224,35 @@ func TestWaitApplied_EntriesOfRaftOnly(t *testing.T) {
 	}
 }
 
+// A log that ends with many entries of Raft's own, and a snapshot that ends with
+// one, must not hold up a read until the next command.
+func TestBarrier_NoCommandAtTheEnd(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.TrailingLogs = 1
+	tn := newTestNode(t, cfg)
+	tn.mustStart()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	mustAppend(t, "a", tn)
+	for range 3 * maxAppendEntries {
+		if err := tn.raft.Barrier(0).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tn.Barrier(ctx); err != nil {
+		t.Fatalf("after many barriers: %v", err)
+	}
+	if err := tn.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	tn.Kill()
+	tn.mustStart()
+	waitLeader(t, tn)
+	if err := tn.WaitApplied(ctx, tn.Stats().CommitIndex); err != nil {
+		t.Fatalf("after the snapshot: %v", err)
+	}
+}
+
 func TestNode_StateMachineErrorHalts(t *testing.T) {
 	tn := startSingle(t)
 	ctx := t.Context()

@@ -53,19 +53,20 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 }
 
 // onlyInternalAfter reports whether the entries behind applied up to index are
-// committed and none is for the state machine.
+// committed and none is still to come to the state machine.
 func (n *Node) onlyInternalAfter(applied, index uint64) bool {
-	// A longer run of them is only seen until its first command, so the bound
-	// costs nothing but guards against scanning a whole log.
-	if n.raft.AppliedIndex() < index || index-applied > maxAppendEntries {
+	if n.raft.AppliedIndex() < index {
 		return false
 	}
+	// This ends at the first command, so a long backlog is not scanned.
 	for i := applied + 1; i <= index; i++ {
 		var l raft.Log
-		if err := n.log.GetLog(i, &l); err != nil {
-			return false
-		}
-		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
+		err := n.log.GetLog(i, &l)
+		switch {
+		case err != nil && i <= n.snapshotIndex():
+			// Cut from the log, because the snapshot that the state is from
+			// covers it: its own index counts entries of Raft at the end.
+		case err != nil, l.Type == raft.LogCommand, l.Type == raft.LogConfiguration:
 			return false
 		}
 	}

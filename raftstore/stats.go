@@ -32,16 +32,15 @@ type Stats struct {
 // Stats returns the state of the node.
 func (n *Node) Stats() Stats {
 	s := Stats{
-		State:        n.raft.State().String(),
-		Term:         n.raft.CurrentTerm(),
-		LastIndex:    n.raft.LastIndex(),
-		CommitIndex:  n.raft.CommitIndex(),
-		AppliedIndex: n.AppliedIndex(),
-		Halted:       n.shell.halted.Load(),
+		State:         n.raft.State().String(),
+		Term:          n.raft.CurrentTerm(),
+		LastIndex:     n.raft.LastIndex(),
+		CommitIndex:   n.raft.CommitIndex(),
+		AppliedIndex:  n.AppliedIndex(),
+		SnapshotIndex: n.snapshotIndex(),
+		Halted:        n.shell.halted.Load(),
 	}
 	s.Pending, s.PendingBytes = n.proposals.size()
-	// Raft tells this one only as text.
-	s.SnapshotIndex, _ = strconv.ParseUint(n.raft.Stats()["last_snapshot_index"], 10, 64)
 	switch last := n.raft.LastContact(); {
 	case n.IsLeader():
 	case last.IsZero():
@@ -50,4 +49,11 @@ func (n *Node) Stats() Stats {
 		s.SinceContact = time.Since(last)
 	}
 	return s
+}
+
+// snapshotIndex is the index of the newest snapshot, which Raft tells only as
+// text.
+func (n *Node) snapshotIndex() uint64 {
+	index, _ := strconv.ParseUint(n.raft.Stats()["last_snapshot_index"], 10, 64)
+	return index
 }
