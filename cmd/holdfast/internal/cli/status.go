@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,6 +123,7 @@ func (a *app) statusByAddress(ctx context.Context) error {
 
 // lookAt fills in what each node that is not stopped says of itself.
 func lookAt(ctx context.Context, members []memberView) statusView {
+	slices.SortFunc(members, func(a, b memberView) int { return strings.Compare(a.Name, b.Name) })
 	v := statusView{Members: members}
 	answers := make([]*holdfastv1.ClusterServiceDescribeResponse, len(members))
 	var wg sync.WaitGroup
@@ -190,6 +193,10 @@ func (a *app) printStatus(v statusView) error {
 	return a.print(v, func(w io.Writer) error {
 		t := render.Table{Header: []string{"NODE", "STATE", "TERM", "APPLIED", "LAST LOG", "SNAPSHOT", "CLIENT ADDRESS", "PID"}}
 		for _, m := range v.Members {
+			if m.Term == 0 {
+				t.Add(m.Name, m.State, "-", "-", "-", "-", m.ClientAddress, dash(m.Pid))
+				continue
+			}
 			t.Add(m.Name, m.State, m.Term, m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex, m.ClientAddress, dash(m.Pid))
 		}
 		if err := t.Write(w); err != nil {

@@ -201,7 +201,15 @@ func (d *demo) startTraffic(ctx context.Context) (err error) {
 	// It goes on past this step, until the drain.
 	d.traffic.start(context.WithoutCancel(ctx))
 	d.say("%g records a second flow from here on, whatever dies", d.cfg.RecordsPerSecond)
-	return d.settle(ctx)
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	_, worker, err := d.working(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("pid %d counts, and checkpoints complete", worker.Pid)
+	return nil
 }
 
 // cleanUp ends what was started, last first.

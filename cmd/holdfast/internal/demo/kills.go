@@ -10,7 +10,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -64,11 +66,25 @@ func (d *demo) nodeName(ctx context.Context, id string) string {
 	return id
 }
 
-// begin notes the time and the traffic of a kill, right before it.
-func (d *demo) begin(what string, pid int) (*Kill, *gap) {
+// begin notes the time and the traffic of a kill, right before it. job is as
+// it was then.
+func (d *demo) begin(what string, pid int, job *holdfastv1.JobDescription) (*Kill, *gap) {
 	sent, _ := d.traffic.counts()
-	k := &Kill{Killed: what, Pid: pid, at: time.Now()}
+	k := &Kill{Killed: what, Pid: pid, at: time.Now(), checkpoint: job.GetSummary().GetLatestCompletedCheckpoint()}
 	return k, d.watch.begin(k.at, sent)
+}
+
+// working is the job, its running subtask and the process that runs it.
+func (d *demo) working(ctx context.Context) (*holdfastv1.JobDescription, supervise.Process, error) {
+	job, err := d.describe(ctx)
+	if err != nil {
+		return nil, supervise.Process{}, err
+	}
+	if running(job) == nil {
+		return nil, supervise.Process{}, errors.New("the subtask does not run")
+	}
+	p, err := d.worker(running(job))
+	return job, p, err
 }
 
 // flows waits until a record that was produced after the kill was counted and
@@ -91,9 +107,35 @@ func (d *demo) recovered(ctx context.Context, k *Kill, g *gap) error {
 		return err
 	}
 	k.GapMs = d.watch.end(g).Milliseconds()
+	var err error
+	if k.CheckpointMs, err = d.nextCheckpoint(ctx, k); err != nil {
+		return err
+	}
 	d.result.Kills = append(d.result.Kills, *k)
-	d.then("the counting stood still for %d ms at most", k.GapMs)
+	d.then("the counting stood still for %d ms at most; a checkpoint was complete after %d ms", k.GapMs, k.CheckpointMs)
 	return nil
+}
+
+// nextCheckpoint is the time from the kill to the completion of the next
+// checkpoint, by the leader's clock, which is this machine's.
+func (d *demo) nextCheckpoint(ctx context.Context, k *Kill) (int64, error) {
+	list, err := jobs.Call(ctx, d.api, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.ListCheckpointsResponse, error) {
+		return s.ListCheckpoints(ctx, &holdfastv1.ListCheckpointsRequest{Job: jobName})
+	})
+	if err != nil {
+		return 0, err
+	}
+	var ended int64
+	for _, c := range list.GetCheckpoints() {
+		completed := c.GetStatus() == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED
+		if completed && c.GetId() > k.checkpoint && (ended == 0 || c.GetEndedMs() < ended) {
+			ended = c.GetEndedMs()
+		}
+	}
+	if ended == 0 {
+		return 0, fmt.Errorf("no checkpoint above %d in the history", k.checkpoint)
+	}
+	return ended - k.at.UnixMilli(), nil
 }
 
 // settle waits for the second checkpoint from now: the first may have begun
@@ -117,7 +159,11 @@ func (d *demo) killLeader(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k, g := d.begin("leader", old.Pid)
+	job, err := d.describe(ctx)
+	if err != nil {
+		return err
+	}
+	k, g := d.begin("leader", old.Pid, job)
 	if _, err := d.cluster.Kill(old.Name); err != nil {
 		return err
 	}
@@ -161,21 +207,18 @@ func (d *demo) startAgain(ctx context.Context, name string) error {
 	return nil
 }
 
-// killOperator kills the process that counts.
+// killOperator kills the process that counts, in the middle between two
+// checkpoints, so that there is something to roll back.
 func (d *demo) killOperator(ctx context.Context) error {
-	before, err := d.describe(ctx)
+	if err := d.midway(ctx); err != nil {
+		return err
+	}
+	before, worker, err := d.working(ctx)
 	if err != nil {
 		return err
 	}
-	subtask := running(before)
-	if subtask == nil {
-		return errors.New("the subtask does not run")
-	}
-	worker, err := d.worker(subtask)
-	if err != nil {
-		return err
-	}
-	k, g := d.begin("operator", worker.Pid)
+	_, repeated := d.watch.count()
+	k, g := d.begin("operator", worker.Pid, before)
 	if err := d.super.Kill(worker.Pid); err != nil {
 		return err
 	}
@@ -184,10 +227,25 @@ func (d *demo) killOperator(ctx context.Context) error {
 	if err := d.flows(ctx, g); err != nil {
 		return err
 	}
-	if err := d.tellTakeover(ctx, subtask.GetAttempt()); err != nil {
+	if err := d.tellTakeover(ctx, running(before).GetAttempt()); err != nil {
 		return err
 	}
-	return d.recovered(ctx, k, g)
+	if err := d.recovered(ctx, k, g); err != nil {
+		return err
+	}
+	_, now := d.watch.count()
+	d.then("%d numbers were printed again after the rollback", now-repeated)
+	return nil
+}
+
+// midway waits until half a second's records were counted since the checkpoint
+// that was waited for before.
+func (d *demo) midway(ctx context.Context) error {
+	before, _ := d.watch.count()
+	return d.until(ctx, "some records after the checkpoint", func(context.Context) (bool, error) {
+		now, _ := d.watch.count()
+		return float64(now-before) >= d.cfg.RecordsPerSecond/2, d.watch.failure()
+	})
 }
 
 func (d *demo) tellTakeover(ctx context.Context, oldAttempt uint64) error {
@@ -204,25 +262,22 @@ func (d *demo) tellTakeover(ctx context.Context, oldAttempt uint64) error {
 	if err != nil {
 		return err
 	}
-	d.then("pid %d took over from checkpoint %d; what came after it is counted and printed again", taker.Pid, now.GetRestoredCheckpoint())
+	d.then("pid %d took over from checkpoint %d", taker.Pid, now.GetRestoredCheckpoint())
 	return nil
 }
 
 // killHost kills the node that the operator's stream is on.
 func (d *demo) killHost(ctx context.Context) error {
-	before, err := d.describe(ctx)
+	before, _, err := d.working(ctx)
 	if err != nil {
 		return err
 	}
 	subtask := running(before)
-	if subtask == nil {
-		return errors.New("the subtask does not run")
-	}
 	host, err := d.nodeByName(d.nodeName(ctx, subtask.GetNodeId()))
 	if err != nil {
 		return err
 	}
-	k, g := d.begin("host", host.Pid)
+	k, g := d.begin("host", host.Pid, before)
 	if _, err := d.cluster.Kill(host.Name); err != nil {
 		return err
 	}

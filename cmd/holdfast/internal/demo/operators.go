@@ -43,11 +43,7 @@ func (d *demo) startOperators(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worker, err := d.worker(running(job))
-	if err != nil {
-		return err
-	}
-	d.say("the job %s runs in pid %d, hosted by %s; %s", jobName, worker.Pid, d.nodeName(ctx, running(job).GetNodeId()), d.standbys(worker.Pid))
+	d.say("the job %s runs on %s; %s: one works, one stands by", jobName, d.nodeName(ctx, running(job).GetNodeId()), d.processList())
 	return nil
 }
 
@@ -69,13 +65,12 @@ func (d *demo) supervise() {
 	go d.watch.run(watching)
 }
 
-func (d *demo) standbys(working int) string {
+func (d *demo) processList() string {
+	var pids []string
 	for _, p := range d.super.Processes() {
-		if p.Pid != working {
-			return fmt.Sprintf("pid %d stands by", p.Pid)
-		}
+		pids = append(pids, fmt.Sprintf("pid %d", p.Pid))
 	}
-	return "nothing stands by"
+	return strings.Join(pids, " and ")
 }
 
 // describe asks for the job without the patience of a command: the caller asks
@@ -94,25 +89,24 @@ func running(job *holdfastv1.JobDescription) *holdfastv1.SubtaskDescription {
 	return nil
 }
 
-// worker is the process that runs the subtask: the one whose id its instance
+// worker is the process that counts: the one whose id the subtask's instance
 // carries, else the one that printed last.
 func (d *demo) worker(s *holdfastv1.SubtaskDescription) (supervise.Process, error) {
 	all := d.super.Processes()
+	var files []string
 	for _, p := range all {
 		if strings.Contains(s.GetInstanceId(), p.ProcessID) {
 			return p, nil
 		}
+		files = append(files, p.Out)
 	}
-	grew, _ := d.watch.newest()
+	newest := d.watch.newest(files)
 	for _, p := range all {
-		if p.Out == grew {
+		if p.Out == newest {
 			return p, nil
 		}
 	}
-	if len(all) > 0 && grew == "" {
-		return all[0], nil
-	}
-	return supervise.Process{}, fmt.Errorf("no process of this run has the instance %s", s.GetInstanceId())
+	return supervise.Process{}, errors.New("no operator process has printed anything")
 }
 
 // until looks again and again until ready says so, the step's limit is over,

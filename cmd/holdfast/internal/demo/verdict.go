@@ -44,8 +44,12 @@ type Kill struct {
 	GapMs int64 `json:"gap_ms"`
 	// LeaderMs is how long there was no leader.
 	LeaderMs int64 `json:"leader_ms,omitempty"`
+	// CheckpointMs is how long it took until the next checkpoint was complete.
+	CheckpointMs int64 `json:"checkpoint_ms"`
 
 	at time.Time
+	// checkpoint is the newest completed one before the kill.
+	checkpoint uint64
 }
 
 // drain stops the traffic and waits until all of it was counted, printed and

@@ -30,9 +30,10 @@ type watcher struct {
 	rest    map[string][]byte
 	highest map[string]int64
 	lines   int64
-	// grew is the file that got the newest line.
-	grew string
-	last time.Time
+	// repeated are lines whose number had been printed before.
+	repeated int64
+	// grew is when each file got its newest line.
+	grew map[string]time.Time
 	gaps map[*gap]bool
 	err  error
 }
@@ -52,7 +53,7 @@ type gap struct {
 func newWatcher(dir string) *watcher {
 	return &watcher{
 		dir: dir, offsets: map[string]int64{}, rest: map[string][]byte{},
-		highest: map[string]int64{}, gaps: map[*gap]bool{},
+		highest: map[string]int64{}, grew: map[string]time.Time{}, gaps: map[*gap]bool{},
 	}
 }
 
@@ -116,12 +117,12 @@ func (w *watcher) take(path, text string, now time.Time) {
 		return
 	}
 	w.lines++
-	w.grew = path
+	w.grew[path] = now
 	if n <= w.highest[m[1]] {
+		w.repeated++
 		return
 	}
 	w.highest[m[1]] = n
-	w.last = now
 	for g := range w.gaps {
 		g.progress(m[1], n, now)
 	}
@@ -166,11 +167,24 @@ func (w *watcher) reached(want map[string]int64) bool {
 	return true
 }
 
-// newest tells the file with the newest line and how many lines there were.
-func (w *watcher) newest() (string, int64) {
+// newest is the one of these files that got a line last, or "" if none has any.
+func (w *watcher) newest(files []string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.grew, w.lines
+	newest := ""
+	for _, f := range files {
+		if at, ok := w.grew[f]; ok && (newest == "" || at.After(w.grew[newest])) {
+			newest = f
+		}
+	}
+	return newest
+}
+
+// count tells how many lines there were and how many of them were repeated.
+func (w *watcher) count() (lines, repeated int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lines, w.repeated
 }
 
 func (w *watcher) failure() error {
