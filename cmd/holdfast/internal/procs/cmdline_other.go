@@ -14,3 +14,6 @@ func commandLine(pid int) ([]string, error) {
 	out, err := exec.Command("ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	return strings.Fields(string(out)), err
 }
+
+// exiting cannot be seen without /proc.
+func exiting(int) bool { return false }

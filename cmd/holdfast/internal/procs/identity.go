@@ -34,11 +34,11 @@ func Signal(pid int, arg string, sig syscall.Signal) error {
 // of its end.
 const pollEvery = 10 * time.Millisecond
 
-// WaitGone waits until Is(pid, arg) is false, or reports that it still was
-// true after limit.
+// WaitGone waits until Is(pid, arg) is false and every thread has ended, or
+// reports that this was not so after limit.
 func WaitGone(pid int, arg string, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
-	for Is(pid, arg) {
+	for Is(pid, arg) || exiting(pid) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("pid %d still runs after %s", pid, limit)
 		}

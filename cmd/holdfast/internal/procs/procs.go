@@ -79,7 +79,23 @@ func Start(spec Spec) (*Process, error) {
 	}
 	p := &Process{pid: cmd.Process.Pid, started: time.Now(), done: make(chan struct{})}
 	go p.wait(cmd)
+	p.awaitIdentity()
 	return p, nil
+}
+
+// identityLimit is far more than exec needs to put the arguments in place.
+const identityLimit = time.Second
+
+// awaitIdentity waits until the process has its command line, by which Is
+// knows it: a start returns in the middle of exec, when it has none yet.
+func (p *Process) awaitIdentity() {
+	deadline := time.Now().Add(identityLimit)
+	for p.Alive() && time.Now().Before(deadline) {
+		if args, err := commandLine(p.pid); err == nil && len(args) > 0 && args[0] != "" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (p *Process) wait(cmd *exec.Cmd) {
