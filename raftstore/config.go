@@ -166,7 +166,7 @@ func (c Config) validate() error {
 		errs = append(errs, fmt.Errorf("ElectionTimeout %v is below HeartbeatTimeout %v", c.ElectionTimeout, c.HeartbeatTimeout))
 	}
 	if c.Join && len(c.InitialCluster) > 0 {
-		errs = append(errs, errors.New("Join and InitialCluster exclude each other"))
+		errs = append(errs, errors.New("fields Join and InitialCluster exclude each other"))
 	}
 	if len(c.InitialCluster) > maxInitialMembers {
 		errs = append(errs, fmt.Errorf("InitialCluster has %d members, at most %d are allowed", len(c.InitialCluster), maxInitialMembers))

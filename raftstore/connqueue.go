@@ -25,14 +25,14 @@ func newConnQueue(addr net.Addr, port <-chan struct{}) *connQueue {
 func (q *connQueue) put(c net.Conn) {
 	select {
 	case <-q.closed:
-		c.Close()
+		_ = c.Close()
 		return
 	default:
 	}
 	select {
 	case q.conns <- c:
 	default:
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -62,7 +62,7 @@ func (q *connQueue) drain() {
 	for {
 		select {
 		case c := <-q.conns:
-			c.Close()
+			_ = c.Close()
 		default:
 			return
 		}

@@ -67,7 +67,7 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	d := &dataDir{path: path, lock: lock}
 	if err := d.checkFormat(); err != nil {
-		d.close()
+		_ = d.close()
 		return nil, err
 	}
 	return d, nil
@@ -84,7 +84,7 @@ func lockDir(path string) (*os.File, error) {
 	if err == nil {
 		return f, nil
 	}
-	f.Close()
+	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, fmt.Errorf("%w: %s", ErrDataDirLocked, path)
 	}
@@ -135,8 +135,11 @@ func (d *dataDir) loadIdentity() (identityRecord, error) {
 	if err != nil {
 		return rec, fmt.Errorf("raftstore: read identity: %w", err)
 	}
-	if err := json.Unmarshal(raw, &rec); err != nil || rec.NodeID == "" {
-		return rec, fmt.Errorf("%w: %s is not an identity: %v", ErrDataDirCorrupt, d.file(identityFile), err)
+	if err := json.Unmarshal(raw, &rec); err != nil {
+		return rec, fmt.Errorf("%w: read %s: %w", ErrDataDirCorrupt, d.file(identityFile), err)
+	}
+	if rec.NodeID == "" {
+		return rec, fmt.Errorf("%w: %s names no node", ErrDataDirCorrupt, d.file(identityFile))
 	}
 	return rec, nil
 }

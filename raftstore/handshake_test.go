@@ -90,6 +90,13 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
+func mustDeadline(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPeerPort_Garbage(t *testing.T) {
 	tn := startSingle(t)
 	waitLeader(t, tn)
@@ -103,9 +110,10 @@ func TestPeerPort_Garbage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(conn, garbage)
-		conn.(*net.TCPConn).CloseWrite()
-		conn.SetReadDeadline(time.Now().Add(patience))
+		mustDeadline(t, conn)
+		// The node may close its end first.
+		_, _ = io.WriteString(conn, garbage)
+		_ = conn.(*net.TCPConn).CloseWrite()
 		reply, _ := io.ReadAll(conn)
 		conn.Close()
 		if garbage == newer.String() {
@@ -130,8 +138,8 @@ func TestPeerPort_SilentConnectionEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(patience))
-	if _, err := conn.Read(make([]byte, 1)); err != io.EOF && !strings.Contains(err.Error(), "reset") {
+	mustDeadline(t, conn)
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
 		t.Fatalf("read: %v", err)
 	}
 }
@@ -162,7 +170,7 @@ func TestNode_PeerConnection(t *testing.T) {
 		if err != nil {
 			return
 		}
-		io.Copy(conn, conn)
+		_, _ = io.Copy(conn, conn)
 		conn.Close()
 	}()
 	conn, err := from.DialPeer(t.Context(), to.ID())

@@ -92,12 +92,6 @@ func (i *identity) learnName(id, name string) {
 
 const maxLearnedNames = 256
 
-func (i *identity) nameOf(id string) string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.names[id]
-}
-
 func (i *identity) allNames() map[string]string {
 	i.mu.Lock()
 	defer i.mu.Unlock()

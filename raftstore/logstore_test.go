@@ -50,7 +50,7 @@ func TestLogStore_FailedWriteEndsTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	defer func() { _ = s.close() }()
 	s.disk = brokenDisk{s.disk}
 	if err := s.GetLog(1, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) || len(reasons) != 0 {
 		t.Errorf("a read that finds nothing: %v, %v", err, reasons)
@@ -69,7 +69,7 @@ func TestLogStore_StampOfAnotherNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.close()
+	defer func() { _ = dir.close() }()
 	self, err := newIdentity(dir, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestLogStore_StampOfAnotherNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	defer func() { _ = s.close() }()
 	if err := errors.Join(s.checkStamp(self), s.checkStamp(self)); err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,8 @@ func (n *Node) awaitCaughtUp(ctx context.Context, id, address string) error {
 		case <-n.stopped:
 			return ErrShutdown
 		case <-ctx.Done():
-			return fmt.Errorf("%w (last answer: index %d, %v)", timeoutError(ctx, fmt.Sprintf("member %s to reach index %d", id, goal)), h.Applied, err)
+			awaited := fmt.Sprintf("member %s to reach index %d, it is at %d", id, goal, h.Applied)
+			return errors.Join(timeoutError(ctx, awaited), err)
 		}
 	}
 }

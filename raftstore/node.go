@@ -60,7 +60,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (*Node, error) {
 	n := &Node{cfg: cfg, logger: cfg.Logger.With("component", "raftstore"), stopped: make(chan struct{})}
 	n.shell = &shell{sm: sm, clusterID: func() string { return n.ClusterID() }, logger: n.logger, exit: n.exit}
 	if err := n.open(ctx); err != nil {
-		n.release()
+		_ = n.release()
 		return nil, err
 	}
 	n.warnOfAddress()

@@ -313,7 +313,9 @@ func TestNode_HungDiskExits(t *testing.T) {
 		t.Errorf("reason %q", reason)
 	}
 	close(release)
-	f.Wait(t.Context())
+	if _, _, err := f.Wait(t.Context()); err != nil && Outcome(err) != Unknown {
+		t.Errorf("Wait: %v", err)
+	}
 }
 
 func TestDataDir_SecondProcessRefused(t *testing.T) {

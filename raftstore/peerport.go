@@ -49,7 +49,7 @@ func listenPeers(cfg Config, self *identity, applied func() uint64) (*peerPort, 
 	advertise := cfg.PeerAdvertise
 	if tcp, ok := ln.Addr().(*net.TCPAddr); advertise == "" && ok {
 		if tcp.IP.IsUnspecified() {
-			ln.Close()
+			_ = ln.Close()
 			return nil, fmt.Errorf("raftstore: peers listen on all interfaces (%s): set PeerAdvertise to the address that other nodes use", tcp)
 		}
 		advertise = tcp.String()
@@ -86,7 +86,7 @@ func (p *peerPort) serve() {
 		case p.slots <- struct{}{}:
 			p.wg.Go(func() { p.handle(conn) })
 		default:
-			conn.Close()
+			_ = conn.Close()
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (p *peerPort) handle(raw net.Conn) {
 	}
 	switch {
 	case err != nil || g.Kind == kindHello:
-		conn.Close()
+		_ = conn.Close()
 	case g.Kind == kindRaft:
 		p.raft.put(conn)
 	default:
@@ -155,7 +155,7 @@ func (p *peerPort) dial(ctx context.Context, kind connKind, id, address string) 
 	}
 	a, err := p.introduce(ctx, conn, kind, id)
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, a, fmt.Errorf("raftstore: handshake with %s: %w", address, err)
 	}
 	return conn, a, nil
@@ -167,7 +167,7 @@ func (p *peerPort) introduce(ctx context.Context, conn net.Conn, kind connKind, 
 		return answer{}, err
 	}
 	// A canceled context must end the handshake before its deadline.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	rec := p.self.record()
 	g := greeting{Kind: kind, ClusterID: rec.ClusterID, From: rec.NodeID, FromName: p.self.name, To: id, List: p.self.list}
 	if err := writeGreeting(conn, g); err != nil {
@@ -194,7 +194,7 @@ func (p *peerPort) askHello(ctx context.Context, id, address string) (hello, err
 	if err != nil {
 		return hello{}, err
 	}
-	conn.Close()
+	_ = conn.Close()
 	return a.hello, nil
 }
 
@@ -208,9 +208,9 @@ func (p *peerPort) close() {
 		return
 	}
 	close(p.done)
-	p.ln.Close()
+	_ = p.ln.Close()
 	for c := range conns {
-		c.Conn.Close()
+		_ = c.Conn.Close()
 	}
 	p.wg.Wait()
 	p.raft.drain()
@@ -230,7 +230,7 @@ func (p *peerPort) track(conn net.Conn) *peerConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns == nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil
 	}
 	p.conns[c] = struct{}{}

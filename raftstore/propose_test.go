@@ -169,9 +169,11 @@ func TestProposer_QueuedIsNotAppliedWhenItsContextEnds(t *testing.T) {
 func TestProposer_AbandonIsUnknown(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
-	q := newProposer(DefaultConfig(), func([]byte) raft.ApplyFuture { return stuckFuture{never: never} })
+	entered := make(chan struct{})
+	q := newProposer(DefaultConfig(), func([]byte) raft.ApplyFuture { close(entered); return stuckFuture{never: never} })
 	p := newProposal(t.Context(), []byte("x"))
 	q.submit(p)
+	<-entered
 	q.abandon()
 	if _, _, err := p.Wait(t.Context()); !errors.Is(err, ErrShutdown) || Outcome(err) != Unknown {
 		t.Errorf("open: %v (%v)", err, Outcome(err))

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -232,7 +233,7 @@ func (r *snapshotReader) verified() error {
 	switch {
 	case n > 0:
 		return fmt.Errorf("%w: the state machine did not read to the end", ErrBadSnapshot)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	default:
 		return err
