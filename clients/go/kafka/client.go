@@ -224,6 +224,10 @@ func (c *client) committed(ctx context.Context, splits []source.Split) (map[uint
 	}
 	err := c.retry(ctx, "read committed offsets", func() error {
 		answer, err := c.consumer.Committed(ask, callTimeout)
+		if isCode(err, kafka.ErrGroupIDNotFound) {
+			// A group that nobody used has committed nothing.
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -238,4 +242,9 @@ func (c *client) committed(ctx context.Context, splits []source.Split) (map[uint
 		return nil
 	})
 	return found, err
+}
+
+func isCode(err error, code kafka.ErrorCode) bool {
+	var k kafka.Error
+	return errors.As(err, &k) && k.Code() == code
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -58,7 +59,12 @@ func run(ctx context.Context, args []string) error {
 	records := holdfast.FromSource(env, "kafka-source", source, holdfast.SimpleStringSchema)
 	holdfast.FlatMap(f.keyed(env, records), "stateful-mapper", &StatefulMapper{}).Print()
 
-	return env.Execute(ctx, f.jobName)
+	err = env.Execute(ctx, f.jobName)
+	if errors.Is(err, context.Canceled) {
+		slog.Info(className + ": stopped; the job waits for another process")
+		return nil
+	}
+	return err
 }
 
 // StatefulMapper counts records.

@@ -74,8 +74,7 @@ func (a *attempt) handle(e event) error {
 		a.slot.next = &assignment{gen: e.gen, assign: m.Assign}
 		return a.end()
 	case *holdfastv1.HostMessage_JobEnded:
-		a.slot.ended = m.JobEnded
-		return a.end()
+		return a.jobEnded(m.JobEnded)
 	case *holdfastv1.HostMessage_Fenced:
 		// The reading goroutine let it pass, so it names another attempt.
 		return a.end()
@@ -110,6 +109,18 @@ func (a *attempt) handleCurrent(msg *holdfastv1.HostMessage) error {
 		return a.end()
 	}
 	return nil
+}
+
+// jobEnded: a job that has FINISHED has everything of this attempt, also where
+// the last acknowledgement did not come before.
+func (a *attempt) jobEnded(m *holdfastv1.JobEnded) error {
+	a.slot.ended = m
+	if a.finished && m.GetStatus() == holdfastv1.JobStatus_JOB_STATUS_FINISHED {
+		if err := a.acknowledge(a.lastSeq); err != nil {
+			a.log.Error("the last output was not written", "error", err)
+		}
+	}
+	return a.end()
 }
 
 // end: the attempt is over; what it holds back is never seen.
