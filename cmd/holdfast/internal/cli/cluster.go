@@ -90,7 +90,7 @@ func (a *app) startNodes(ctx context.Context, c *nodes.Cluster, names ...string)
 	if err != nil {
 		return err
 	}
-	return a.printStarted(c, started)
+	return a.printStarted(c, started, names...)
 }
 
 type nodeView struct {
@@ -109,13 +109,16 @@ type startedView struct {
 	Nodes   []nodeView `json:"nodes"`
 }
 
-func viewNodes(c *nodes.Cluster, started []nodes.Node) []nodeView {
+func viewNodes(c *nodes.Cluster, started []nodes.Node, names []string) []nodeView {
 	fresh := map[string]bool{}
 	for _, n := range started {
 		fresh[n.Name] = true
 	}
 	var out []nodeView
 	for _, n := range c.Nodes() {
+		if len(names) > 0 && !n.Named(names) {
+			continue
+		}
 		v := nodeView{
 			Name: n.Name, Running: n.Running(), Started: fresh[n.Name],
 			ClientAddress: n.ClientAddress, PeerAddress: n.PeerAddress, Log: n.Log(),
@@ -128,8 +131,9 @@ func viewNodes(c *nodes.Cluster, started []nodes.Node) []nodeView {
 	return out
 }
 
-func (a *app) printStarted(c *nodes.Cluster, started []nodes.Node) error {
-	v := startedView{Dir: c.Dir(), Address: strings.Join(c.Addresses(), ","), Nodes: viewNodes(c, started)}
+// printStarted shows the named nodes, or all.
+func (a *app) printStarted(c *nodes.Cluster, started []nodes.Node, names ...string) error {
+	v := startedView{Dir: c.Dir(), Address: strings.Join(c.Addresses(), ","), Nodes: viewNodes(c, started, names)}
 	return a.print(v, func(w io.Writer) error {
 		t := render.Table{Header: []string{"NODE", "PID", "CLIENT ADDRESS", "STATE", "LOG"}}
 		for _, n := range v.Nodes {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -18,9 +17,6 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
-
-// viewLimit bounds the question to one node for its view.
-const viewLimit = 3 * time.Second
 
 func (a *app) clusterStatusCommand() *cobra.Command {
 	var dir string
@@ -95,7 +91,7 @@ func (a *app) statusByAddress(ctx context.Context) error {
 	err := a.withCluster("asking the nodes", func(c *connect.Cluster) error {
 		var answer *holdfastv1.ClusterServiceDescribeResponse
 		err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-			answer, err = holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+			answer, err = connect.View(ctx, conn)
 			return err
 		})
 		if err != nil {
@@ -150,15 +146,13 @@ func lookAt(ctx context.Context, members []memberView) statusView {
 }
 
 func describeNode(ctx context.Context, m *memberView) *holdfastv1.ClusterServiceDescribeResponse {
-	ctx, cancel := context.WithTimeout(ctx, viewLimit)
-	defer cancel()
 	conn, err := connect.Dial(m.ClientAddress)
 	if err != nil {
 		m.Error = err.Error()
 		return nil
 	}
 	defer conn.Close()
-	answer, err := holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+	answer, err := connect.View(ctx, conn)
 	if err != nil {
 		m.Error = exit.FromRPC(err).Error()
 		return nil
@@ -206,7 +200,13 @@ func (a *app) printStatus(v statusView) error {
 			_, err := fmt.Fprintln(w, "\nno leader")
 			return err
 		}
-		_, err := fmt.Fprintf(w, "\nleader %s, cluster %s\n", v.Leader, v.ClusterID)
+		gone := " (does not answer)"
+		for _, m := range v.Members {
+			if m.Name == v.Leader && m.Term > 0 {
+				gone = ""
+			}
+		}
+		_, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s\n", v.Leader, gone, v.ClusterID)
 		return err
 	})
 }
@@ -218,7 +218,7 @@ func (a *app) clusterVerifyCommand() *cobra.Command {
 		RunE: a.do(func(ctx context.Context, _ []string) error {
 			var answer *holdfastv1.VerifyReplicasResponse
 			err := a.withCluster("comparing the replicas", func(c *connect.Cluster) error {
-				return c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+				return c.DoSlowly(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 					answer, err = holdfastv1.NewClusterServiceClient(conn).VerifyReplicas(ctx, &holdfastv1.VerifyReplicasRequest{})
 					return err
 				})
@@ -246,6 +246,7 @@ func (a *app) printVerify(answer *holdfastv1.VerifyReplicasResponse) error {
 		Equal    bool          `json:"equal"`
 		Replicas []replicaView `json:"replicas"`
 	}{Index: answer.GetIndex(), Equal: answer.GetEqual()}
+	compared := 0
 	t := render.Table{Header: []string{"NODE", "HASH", "RESTORED SNAPSHOT", "ERROR"}}
 	for _, r := range answer.GetReplicas() {
 		v.Replicas = append(v.Replicas, replicaView{
@@ -253,7 +254,9 @@ func (a *app) printVerify(answer *holdfastv1.VerifyReplicasResponse) error {
 			RestoredSnapshotIndex: r.GetRestoredSnapshotIndex(), Error: r.GetError(),
 		})
 		hash := r.GetHash()
-		if !r.GetReachable() {
+		if r.GetReachable() {
+			compared++
+		} else {
 			hash = stateUnreachable
 		}
 		t.Add(r.GetName(), hash, r.GetRestoredSnapshotIndex(), r.GetError())
@@ -262,11 +265,11 @@ func (a *app) printVerify(answer *holdfastv1.VerifyReplicasResponse) error {
 		if err := t.Write(w); err != nil {
 			return err
 		}
-		verdict := "the replicas are equal"
+		verdict := "they are equal"
 		if !v.Equal {
-			verdict = "the replicas DIFFER"
+			verdict = "they DIFFER"
 		}
-		_, err := fmt.Fprintf(w, "\n%s at index %d\n", verdict, v.Index)
+		_, err := fmt.Fprintf(w, "\n%d of %d replicas were compared at index %d: %s\n", compared, len(v.Replicas), v.Index, verdict)
 		return err
 	})
 	if err == nil && !v.Equal {

@@ -5,7 +5,6 @@ package connect
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -16,16 +15,22 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // DefaultAddress is where a node listens that was started without flags.
 const DefaultAddress = "127.0.0.1:7070"
 
 const (
-	// tryLimit bounds one try, so that a frozen node does not use up the patience.
-	tryLimit = 5 * time.Second
+	// Each address gets its share of the patience for one try, within these
+	// bounds, so that a frozen node does not use up all of it.
+	minTry, maxTry = 500 * time.Millisecond, 5 * time.Second
+	// slowTry is for a call that waits for nodes which do not answer.
+	slowTry = 20 * time.Second
 	// roundPause lies between two rounds over all addresses.
 	roundPause = 100 * time.Millisecond
+	// viewLimit bounds the question to one node for its own view.
+	viewLimit = time.Second
 )
 
 // Cluster calls the nodes at its addresses. Safe for concurrent use.
@@ -94,22 +99,35 @@ func (c *Cluster) Addresses() []string { return c.addresses }
 // Patience is how long a call is tried again.
 func (c *Cluster) Patience() time.Duration { return c.patience }
 
+// Call is one call on one node.
+type Call func(context.Context, grpc.ClientConnInterface) error
+
 // Do runs call on one node after the other until one gives an answer other
 // than "not me, not now". call must be safe to repeat: reads are, and changes
 // carry a request id. The error is an *exit.Error.
-func (c *Cluster) Do(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) error) error {
+func (c *Cluster) Do(ctx context.Context, call Call) error {
+	share := c.patience / time.Duration(len(c.conns))
+	return c.do(ctx, min(max(share, minTry), maxTry), call)
+}
+
+// DoSlowly is Do for a call that may take long on a node that is well.
+func (c *Cluster) DoSlowly(ctx context.Context, call Call) error {
+	return c.do(ctx, slowTry, call)
+}
+
+func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error {
 	give := time.Now().Add(c.patience)
 	for {
 		var last error
 		for _, conn := range c.conns {
-			err := try(ctx, conn, call)
+			err := try(ctx, conn, limit, call)
 			if err == nil || !again(ctx, err) {
 				return exit.FromRPC(err)
 			}
 			last = preferReason(last, err)
 		}
 		if !time.Now().Add(roundPause).Before(give) {
-			return c.explain(last)
+			return c.explain(ctx, last)
 		}
 		select {
 		case <-ctx.Done():
@@ -119,8 +137,8 @@ func (c *Cluster) Do(ctx context.Context, call func(context.Context, grpc.Client
 	}
 }
 
-func try(ctx context.Context, conn grpc.ClientConnInterface, call func(context.Context, grpc.ClientConnInterface) error) error {
-	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+func try(ctx context.Context, conn grpc.ClientConnInterface, limit time.Duration, call Call) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return call(ctx, conn)
 }
@@ -143,21 +161,37 @@ func preferReason(a, b error) error {
 	return b
 }
 
-func (c *Cluster) explain(last error) error {
+// explain turns the last error into what a person needs to know. A node that
+// has no leader lets a call wait until its time is over, so the time-out alone
+// does not say why.
+func (c *Cluster) explain(ctx context.Context, last error) error {
 	if exit.Reason(last) != "" {
 		return exit.FromRPC(last)
 	}
-	message := fmt.Sprintf("no node answers at %s", strings.Join(c.addresses, ", "))
-	if status.Code(last) == codes.DeadlineExceeded {
-		message += " in time"
+	where := strings.Join(c.addresses, ", ")
+	for _, conn := range c.conns {
+		view, err := View(ctx, conn)
+		if err == nil && view.GetLeaderId() == "" {
+			return exit.Unreached("NO_LEADER", "a node answers at "+where+" and knows no leader")
+		}
+		if err == nil {
+			return exit.Unreached("UNREACHABLE", "nodes answer at "+where+", but the leader did not within "+c.patience.String())
+		}
 	}
-	return exit.FromRPC(status.Error(codes.Unavailable, message))
+	return exit.Unreached("UNREACHABLE", "no node answers at "+where)
+}
+
+// View asks one node for its own view of the cluster, which needs no leader.
+func View(ctx context.Context, conn grpc.ClientConnInterface) (*holdfastv1.ClusterServiceDescribeResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, viewLimit)
+	defer cancel()
+	return holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
 }
 
 // Serving asks one node's health service. nil means that it serves, which a
 // node says only while it knows a leader.
 func Serving(ctx context.Context, conn grpc.ClientConnInterface) error {
-	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	ctx, cancel := context.WithTimeout(ctx, viewLimit)
 	defer cancel()
 	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil {

@@ -18,14 +18,12 @@ import (
 
 // view is what one node sees of the cluster.
 func view(ctx context.Context, address string) (*holdfastv1.ClusterServiceDescribeResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	conn, err := connect.Dial(address)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	return holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+	return connect.View(ctx, conn)
 }
 
 // leader waits until a node says of itself that it leads. not is the name of
@@ -53,7 +51,7 @@ func (d *demo) leader(ctx context.Context, not string) (nodes.Node, error) {
 func (d *demo) nodeName(ctx context.Context, id string) string {
 	var answer *holdfastv1.ClusterServiceDescribeResponse
 	err := d.api.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-		answer, err = holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+		answer, err = connect.View(ctx, conn)
 		return err
 	})
 	if err == nil {

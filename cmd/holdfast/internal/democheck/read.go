@@ -214,7 +214,7 @@ func parse(line string) (word string, n int64, ok bool) {
 // one is missing proves nothing and so is not good.
 func (r *Report) checkReplicas(ctx context.Context, cfg Config, cluster *connect.Cluster) error {
 	var answer *holdfastv1.VerifyReplicasResponse
-	err := cluster.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+	err := cluster.DoSlowly(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 		answer, err = holdfastv1.NewClusterServiceClient(conn).VerifyReplicas(ctx, &holdfastv1.VerifyReplicasRequest{})
 		return err
 	})

@@ -43,6 +43,11 @@ func FromRPC(err error) error {
 	}
 }
 
+// Unreached is the error of calls that nobody answered.
+func Unreached(reason, message string) error {
+	return &Error{Code: Unavailable, Reason: reason, Message: withHint(reason, message)}
+}
+
 // Reason is the ErrorReason name in an RPC error, or "".
 func Reason(err error) string {
 	st, ok := status.FromError(err)

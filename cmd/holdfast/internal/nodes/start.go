@@ -72,7 +72,7 @@ func (c *Cluster) WaitServing(ctx context.Context, limit time.Duration, names ..
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for _, n := range c.Nodes() {
-		if len(names) > 0 && !named(n, names) {
+		if len(names) > 0 && !n.Named(names) {
 			continue
 		}
 		if err := c.waitOne(ctx, n, limit); err != nil {
@@ -82,7 +82,8 @@ func (c *Cluster) WaitServing(ctx context.Context, limit time.Duration, names ..
 	return nil
 }
 
-func named(n Node, names []string) bool {
+// Named reports whether the node is meant by one of the names: n1 or 1.
+func (n Node) Named(names []string) bool {
 	for _, name := range names {
 		if n.Name == name || n.Name == "n"+name {
 			return true
