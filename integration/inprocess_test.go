@@ -2,11 +2,93 @@ package integration
 
 import (
 	"testing"
+	"time"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/integration/harness/testop"
 	"github.com/holdfast-io/holdfast/integration/scenario"
+	"github.com/holdfast-io/holdfast/stateserver/daemon"
 )
 
+func TestMain(m *testing.M) { testop.Main(m) }
+
+// mixed makes the first node replay its whole log at each start and the others
+// load snapshots, so that comparing replicas compares both ways of getting there.
+func mixed(n harness.Node, cfg *daemon.Config) {
+	cfg.Raft.SnapshotThreshold, cfg.Raft.SnapshotInterval = 200, 50*time.Millisecond
+	cfg.Raft.TrailingLogs = 1 << 20 // so that nobody needs another one's snapshot
+	if n.Index == 0 {
+		cfg.Raft.SnapshotThreshold = 1 << 40
+	}
+}
+
 func TestLeaderKill_CountsOnce(t *testing.T) {
-	scenario.LeaderKill(t, harness.InProcess(t, harness.Options{}), harness.Kills())
+	c := harness.InProcess(t, harness.Options{Tune: mixed})
+	scenario.LeaderKill(t, c, harness.Kills())
+	// Every node loads what it has.
+	c.KillAll()
+	c.StartAll()
+	replayed, restored := 0, 0
+	for _, h := range c.VerifyReplicas() {
+		if h.RestoredSnapshotIndex == 0 {
+			replayed++
+		} else {
+			restored++
+		}
+	}
+	if replayed == 0 || restored == 0 {
+		t.Errorf("%d nodes replayed the log and %d loaded a snapshot; the comparison wants some of both", replayed, restored)
+	}
+}
+
+func TestFollowerKill_GoesUnnoticed(t *testing.T) {
+	scenario.FollowerKill(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestHostKill_Resumes(t *testing.T) {
+	scenario.HostKill(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestAllNodesRestart_KeepsEverything(t *testing.T) {
+	scenario.AllNodesRestart(t, harness.InProcess(t, harness.Options{Tune: mixed}), harness.Restarts())
+}
+
+func TestMinorityLost_LosesNothing(t *testing.T) {
+	scenario.MinorityLost(t, harness.InProcess(t, harness.Options{Size: 5}))
+}
+
+func TestOperatorKill_GoesOnFromTheNewestCheckpoint(t *testing.T) {
+	scenario.OperatorKill(t, harness.InProcess(t, harness.Options{}), 3)
+}
+
+func TestOperatorKill_WithoutCheckpointsTakesNothingBack(t *testing.T) {
+	scenario.OperatorKillWithoutCheckpoints(t, harness.InProcess(t, harness.Options{}), 3)
+}
+
+func TestRestartStrategy_Decides(t *testing.T) {
+	scenario.RestartStrategies(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBoundedSource_Finishes(t *testing.T) {
+	scenario.BoundedSource(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestCoPartitioned_CountsOnce(t *testing.T) {
+	scenario.CoPartitioned(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestCheckpoint_ManualTrigger(t *testing.T) {
+	scenario.ManualTrigger(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestCheckpoint_ExpiresWithoutAnAnswer(t *testing.T) {
+	scenario.CheckpointTimeout(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestOffsetGone_SuspendsUntilAccepted(t *testing.T) {
+	scenario.OffsetGone(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestSource_MissingFailsTheJob(t *testing.T) {
+	scenario.SourceMissing(t, harness.InProcess(t, harness.Options{}))
 }

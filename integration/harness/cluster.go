@@ -48,11 +48,19 @@ type Backend interface {
 // that cannot do what they say end the test. Those that change the cluster
 // are for the test's goroutine; the others may be called concurrently.
 type Cluster struct {
+	*members
+	t testing.TB
+}
+
+// For is the cluster as a subtest sees it: what cannot be done ends that one.
+func (c *Cluster) For(t testing.TB) *Cluster { return &Cluster{c.members, t} }
+
+// members is what a cluster has, whichever test uses it.
+type members struct {
 	Backend Backend
 	// SessionTimeout is how long the cluster waits for a silent operator.
 	SessionTimeout time.Duration
 
-	t       testing.TB
 	dir     string
 	nodes   []Node
 	initial string
@@ -70,15 +78,15 @@ func newCluster(t testing.TB, size int, backend func(dir string) Backend) *Clust
 		t.Fatal(err)
 	}
 	addrs := FreeAddresses(t, 2*size)
-	c := &Cluster{t: t, dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}}
-	var members []string
+	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}}, t}
+	var list []string
 	for i := range size {
 		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[2*i], PeerAddress: addrs[2*i+1]}
 		n.DataDir = filepath.Join(dir, n.Name)
 		c.nodes = append(c.nodes, n)
-		members = append(members, n.Name+"="+n.PeerAddress)
+		list = append(list, n.Name+"="+n.PeerAddress)
 	}
-	c.initial = strings.Join(members, ",")
+	c.initial = strings.Join(list, ",")
 	c.Backend = backend(dir)
 	t.Cleanup(c.cleanup)
 	c.StartAll()

@@ -233,6 +233,29 @@ func (m *Mark) Gap() time.Duration {
 	return gap
 }
 
+// WaitFull returns right after a slot has filled its window.
+func (f *Flusher) WaitFull(slot int) {
+	f.t.Helper()
+	s := f.slots[slot]
+	full := make(chan struct{})
+	s.mu.Lock()
+	s.full = full
+	s.mu.Unlock()
+	select {
+	case <-full:
+	case <-time.After(Patience()):
+		f.t.Fatalf("waited %s for a full window of %s: %s", Patience(), f.Config.Job, s.where())
+	}
+}
+
+// Attempt is the attempt that a slot runs, 0 if none.
+func (f *Flusher) Attempt(slot int) uint64 {
+	s := f.slots[slot]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempt
+}
+
 // HostIndex is the node that a slot's stream is on, -1 while there is none.
 func (f *Flusher) HostIndex(slot int) int {
 	s := f.slots[slot]

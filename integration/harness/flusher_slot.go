@@ -44,6 +44,7 @@ type flusherSlot struct {
 	watchSeq       uint64
 	watchAt        time.Time
 	lastError      error
+	full           chan struct{} // closed when the window is full
 }
 
 // frame is sent and not acknowledged.
@@ -256,6 +257,10 @@ func (s *flusherSlot) fill() {
 	}
 	for len(s.frames) < s.f.Config.Window {
 		s.sendFlush()
+	}
+	if s.full != nil {
+		close(s.full)
+		s.full = nil
 	}
 	if s.get == nil && s.seq%8 == 0 {
 		s.sendGet()

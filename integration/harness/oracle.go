@@ -31,7 +31,8 @@ func FlusherSums(flushes map[uint32]int64, ops, keys int) map[string]int64 {
 }
 
 // RecordKey is the key of the record at an offset of a partition of the
-// generated source with a seed: a number below keys, as text.
+// generated source with a seed. A key occurs in one partition only, as
+// co-partitioned jobs need it.
 func RecordKey(seed uint64, partition uint32, offset int64, keys int) string {
 	// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable
 	// Pseudorandom Number Generators, 2014).
@@ -39,7 +40,7 @@ func RecordKey(seed uint64, partition uint32, offset int64, keys int) string {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	x ^= x >> 31
-	return fmt.Sprintf("k%d", x%uint64(keys))
+	return fmt.Sprintf("p%d-k%d", partition, x%uint64(keys))
 }
 
 // RecordCounts computes how often each key occurs in the records of the
