@@ -296,6 +296,24 @@ func TestRun_ChoosesTheJobThatIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
+	canceled := job("1", "a")
+	canceled.Status = holdfastv1.JobStatus_JOB_STATUS_CANCELED
+	r := &runner{before: map[string]bool{"1": false, "2": false, "3": true}}
+	if got := r.chooseEnded([]*holdfastv1.JobSummary{canceled, job("2", "b")}); got != "1" {
+		t.Errorf("joined and ended: %q", got)
+	}
+	if got := r.chooseEnded([]*holdfastv1.JobSummary{job("1", "a"), job("2", "b")}); got != "" {
+		t.Errorf("joined, going on: %q", got)
+	}
+}
+
+func TestRun_ProgramThatNeverSubmitsIsGivenUp(t *testing.T) {
+	f := startFake(t)
+	t.Setenv(childEnv, "fail")
+	code, stdout, stderr := invoke(f, "run", "--restart-delay", "1ms", "--log-dir", t.TempDir(), "--", os.Args[0])
+	if code != exit.Failure || !strings.Contains(stderr, "fails as soon as it starts") || strings.Count(stdout, " started as pid ") != hopeless {
+		t.Fatalf("%d, %s%s", code, stdout, stderr)
+	}
 }
 
 func TestHelp_EveryCommandHasAnExampleAndAGroup(t *testing.T) {

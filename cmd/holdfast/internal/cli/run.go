@@ -44,7 +44,8 @@ The first SIGINT or SIGTERM is forwarded as SIGTERM, and SIGKILL follows after
 ten seconds; the second one kills at once. The job then waits for another run;
 ` + "`holdfast cancel`" + ` ends it.
 
-The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
+A program that fails five times in a row before it has submitted a job is given
+up. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
 		Example: "  holdfast run -- ./my-program --topic input-topic\n  holdfast run -p 2 --standby 1 --job counts -- python3 counts.py",
 	}
 	flags := cmd.Flags()
@@ -103,7 +104,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: addresses,
 		Parallelism: f.parallelism, JobName: f.job, Logs: logs,
 		Restart: f.restart == "on-failure", MinDelay: f.minDelay, MaxDelay: f.maxDelay, GiveUp: f.giveUp,
-		Grace: runGrace, Report: r.report, Event: r.event,
+		Grace: runGrace, Report: r.report, Event: r.event, Over: r.over,
 	})
 	return r.run(ctx)
 }

@@ -22,6 +22,10 @@ const (
 	// leaveLimit is how long processes may take to end by themselves once the
 	// job has ended, which its hosts tell them.
 	leaveLimit = 5 * time.Second
+	// overLimit bounds the look at the job before a restart.
+	overLimit = 2 * time.Second
+	// hopeless is how many failures in a row end a run that has no job.
+	hopeless = 5
 )
 
 // runner is one `holdfast run`: the supervisor and the job that it serves.
@@ -38,6 +42,10 @@ type runner struct {
 	mu    sync.Mutex
 	jobID string
 	last  *holdfastv1.JobDescription
+	// ended is set when the job was seen to have ended.
+	ended bool
+	// gaveUp is set when the program failed as soon as it started.
+	gaveUp bool
 	// warned is the status that the person was told last.
 	warned holdfastv1.JobStatus
 }
@@ -122,10 +130,30 @@ func (r *runner) look(ctx context.Context) bool {
 		return false
 	}
 	r.mu.Lock()
-	r.jobID, r.last = id, job
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	r.jobID, r.last, r.ended = id, job, jobs.Ended(job.GetSummary().GetStatus())
 	r.warn(job)
-	return jobs.Ended(job.GetSummary().GetStatus())
+	return r.ended
+}
+
+// over tells the supervisor whether a process is still needed.
+func (r *runner) over(ctx context.Context, failures int) bool {
+	r.mu.Lock()
+	known := r.ended
+	r.mu.Unlock()
+	if known {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, overLimit)
+	defer cancel()
+	if r.look(ctx) {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Without a job there is nothing that a restart could save.
+	r.gaveUp = r.last == nil && failures >= hopeless
+	return r.gaveUp
 }
 
 // find looks for the job of this run.
@@ -134,7 +162,10 @@ func (r *runner) find(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	return r.choose(list)
+	if id := r.choose(list); id != "" {
+		return id
+	}
+	return r.chooseEnded(list)
 }
 
 // choose takes the job of --job's name that had not ended before the run, or
@@ -147,6 +178,21 @@ func (r *runner) choose(list []*holdfastv1.JobSummary) string {
 		switch {
 		case old && hadEnded:
 		case r.jobName != "" && j.GetName() == r.jobName, r.jobName == "" && !old:
+			fit = append(fit, j.GetJobId())
+		}
+	}
+	if len(fit) == 1 {
+		return fit[0]
+	}
+	return ""
+}
+
+// chooseEnded takes the only job that went on before the run and has ended
+// since: a run without --job that joined a job knows it only at its end.
+func (r *runner) chooseEnded(list []*holdfastv1.JobSummary) string {
+	var fit []string
+	for _, j := range list {
+		if hadEnded, old := r.before[j.GetJobId()]; r.jobName == "" && old && !hadEnded && jobs.Ended(j.GetStatus()) {
 			fit = append(fit, j.GetJobId())
 		}
 	}
@@ -171,19 +217,28 @@ func (r *runner) warn(job *holdfastv1.JobDescription) {
 // outcome turns the end of the run into an exit code, by the job where it is
 // known, else by the processes.
 func (r *runner) outcome(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		r.app.note("the job waits for another run; `holdfast cancel` ends it")
-		return context.Canceled
+	if ctx.Err() == nil {
+		look, cancel := context.WithTimeout(ctx, leaveLimit)
+		defer cancel()
+		r.look(look)
 	}
-	look, cancel := context.WithTimeout(ctx, leaveLimit)
-	defer cancel()
-	r.look(look)
 	r.mu.Lock()
-	job := r.last
-	r.mu.Unlock()
-	if job == nil || !jobs.Ended(job.GetSummary().GetStatus()) {
+	defer r.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		if r.last != nil && !r.ended {
+			r.app.note("the job %s waits for another run; `holdfast cancel` ends it", r.last.GetSummary().GetName())
+		}
+		return context.Canceled
+	case r.gaveUp:
+		return asFailure(supervise.ErrGaveUp)
+	case !r.ended:
 		return asFailure(err)
 	}
+	return r.jobOutcome(r.last)
+}
+
+func (r *runner) jobOutcome(job *holdfastv1.JobDescription) error {
 	summary := job.GetSummary()
 	if summary.GetStatus() == holdfastv1.JobStatus_JOB_STATUS_FINISHED {
 		r.line(runLine{Event: "finished", Job: summary.GetName()}, "the job %s is FINISHED", summary.GetName())
@@ -241,8 +296,13 @@ func (r *runner) event(e supervise.Event) {
 			r.line(v, "process %d (pid %d) %s", p.Slot+1, p.Pid, s.Green("is done"))
 			return
 		}
-		v.LastWords = procs.LastLine(p.Log)
-		r.line(v, "process %d (pid %d) %s: %s; log %s: %s", p.Slot+1, p.Pid, s.Red("ended"), e.Exit, p.Log, v.LastWords)
+		words := ""
+		if e.Exit.Signal == 0 {
+			// What it said last is why it ended; a signal leaves no time for words.
+			v.LastWords = procs.LastLine(p.Log)
+			words = ": " + v.LastWords
+		}
+		r.line(v, "process %d (pid %d) %s: %s; log %s%s", p.Slot+1, p.Pid, s.Red("ended"), e.Exit, p.Log, words)
 	case supervise.Waiting:
 		v.DelayMs = e.Delay.Milliseconds()
 		r.line(v, "process %d starts again in %d ms", p.Slot+1, e.Delay.Milliseconds())

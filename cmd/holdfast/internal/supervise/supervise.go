@@ -39,6 +39,9 @@ type Config struct {
 	// GiveUp ends the run after this many failures in a row of processes that
 	// lived less than steady; 0: never.
 	GiveUp int
+	// Over is asked when a process has failed, with its failures in a row;
+	// true means that no process is needed any more. nil: they always are.
+	Over func(ctx context.Context, failures int) bool
 	// Grace is the time between SIGTERM and SIGKILL.
 	Grace time.Duration
 	// Report tells the cluster that a process is gone. It may be slow.
@@ -178,6 +181,9 @@ func (s *Supervisor) keep(ctx context.Context, slot int) error {
 		if s.cfg.GiveUp > 0 && failures >= s.cfg.GiveUp {
 			return fmt.Errorf("%w: %d times in a row, at last with %s", ErrGaveUp, failures, exit)
 		}
+		if s.over(ctx, failures) {
+			return nil
+		}
 		s.event(Event{Kind: Waiting, Process: Process{Slot: slot}, Delay: delay})
 		select {
 		case <-ctx.Done():
@@ -186,6 +192,10 @@ func (s *Supervisor) keep(ctx context.Context, slot int) error {
 		delay = min(2*delay, s.cfg.MaxDelay)
 	}
 	return nil
+}
+
+func (s *Supervisor) over(ctx context.Context, failures int) bool {
+	return ctx.Err() == nil && s.cfg.Over != nil && s.cfg.Over(ctx, failures)
 }
 
 // one starts a process and waits for its end.

@@ -188,6 +188,18 @@ func TestRun_DelayDoublesUpToItsBound(t *testing.T) {
 	}
 }
 
+func TestRun_NoRestartOnceTheWorkIsOver(t *testing.T) {
+	r := &recorder{}
+	cfg := r.config(t, "fail", 2)
+	cfg.Over = func(_ context.Context, failures int) bool { return failures == 3 }
+	if err := New(cfg).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if started, waited := len(r.of(Started)), len(r.of(Waiting)); started != 6 || waited != 4 {
+		t.Fatalf("%d processes after %d pauses", started, waited)
+	}
+}
+
 func TestRun_NeverRestart(t *testing.T) {
 	r := &recorder{}
 	cfg := r.config(t, "fail", 1)
