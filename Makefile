@@ -68,8 +68,10 @@ race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)
 
 .PHONY: bench
-bench: ## benchmarks: figures, no verdict
-	go test -run='^$$' -p=1 $(BENCH_ARGS) ./...
+bench: ## benchmarks: figures, no verdict; the cluster's own need about a minute
+	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./clients/go/...
+	go test -run='^$$' -bench=Flush -benchtime=500x ./integration/bench
+	go test -run='^$$' -bench='Updates|Counter' -benchtime=1x ./integration/bench
 
 ##@ Check
 
