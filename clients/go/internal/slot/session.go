@@ -167,6 +167,9 @@ func (s *session) attach(stream grpc.BidiStreamingClient[holdfastv1.OperatorMess
 	defer s.sendMu.Unlock()
 	s.gen++
 	s.stream = stream
+	if s.closing {
+		stream.CloseSend()
+	}
 	return s.gen
 }
 
