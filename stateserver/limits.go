@@ -15,8 +15,6 @@ const maxMessageBytes = 4 << 20
 // opOverheadBytes is what an operation counts beside its key and value.
 const opOverheadBytes = 6
 
-// commandOverheadBytes is room for what a command holds beside the sections.
-const commandOverheadBytes = 1 << 10
 
 // maxGetsOpen bounds the Gets of a stream that are not answered.
 const maxGetsOpen = 64
@@ -34,12 +32,24 @@ type shape struct {
 	states      map[uint32]bool
 	byPartition bool
 	start, end  uint32
+	splits      map[splitID]bool
+}
+
+type splitID struct {
+	topic     string
+	partition uint32
 }
 
 func shapeOf(a *holdfastv1.Assign) shape {
-	s := shape{states: map[uint32]bool{}, byPartition: a.CoPartitioned, start: a.KeyGroupStart, end: a.KeyGroupEnd}
+	s := shape{
+		states: map[uint32]bool{}, byPartition: a.CoPartitioned, start: a.KeyGroupStart, end: a.KeyGroupEnd,
+		splits: map[splitID]bool{},
+	}
 	for _, id := range a.StateIds {
 		s.states[id.Id] = true
+	}
+	for _, sp := range a.Splits {
+		s.splits[splitID{sp.Topic, sp.Partition}] = true
 	}
 	return s
 }
@@ -62,11 +72,37 @@ func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) *holdfast
 			if op == 0 || holdfastv1.FlushOp_name[int32(op)] == "" {
 				return violation(fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
 			}
+			if op == byte(holdfastv1.FlushOp_FLUSH_OP_DELETE) && sec.ValueLengths[j] != 0 {
+				return violation(fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
+			}
 		}
 		total += len(sec.Keys) + len(sec.Values) + opOverheadBytes*len(sec.Ops)
 	}
-	if total > int(lim.FlushBytes) && proto.Size(f) > raftstore.MaxPayload-commandOverheadBytes {
+	if total > int(lim.FlushBytes) {
 		return tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several", f.Seq, total, lim.FlushBytes))
+	}
+	return nil
+}
+
+// checkPositions refuses positions that do not name every split of the subtask
+// once: a restart would read a split that is missing from its start again, and
+// count twice what the state of the checkpoint holds already.
+func (s shape) checkPositions(frame string, positions []*holdfastv1.Position) *holdfastv1.Error {
+	seen := make(map[splitID]bool, len(positions))
+	for _, p := range positions {
+		id := splitID{p.Topic, p.Partition}
+		switch {
+		case !s.splits[id]:
+			return violation(fmt.Sprintf("%s: a position of %s/%d, which is no split of the subtask", frame, p.Topic, p.Partition))
+		case seen[id]:
+			return violation(fmt.Sprintf("%s: two positions of %s/%d", frame, p.Topic, p.Partition))
+		case p.NextOffset < 0:
+			return violation(fmt.Sprintf("%s: the position %d of %s/%d is no offset", frame, p.NextOffset, p.Topic, p.Partition))
+		}
+		seen[id] = true
+	}
+	if len(seen) != len(s.splits) {
+		return violation(fmt.Sprintf("%s: positions of %d splits, and the subtask has %d; every one is needed", frame, len(seen), len(s.splits)))
 	}
 	return nil
 }

@@ -80,7 +80,14 @@ func (x *session) onFlush(f *holdfastv1.Flush) {
 }
 
 func (x *session) onReady(f *holdfastv1.CheckpointReady) {
-	if !x.current(f.FencingToken, "CheckpointReady") || !x.window(f.Seq, proto.Size(f), "CheckpointReady") {
+	if !x.current(f.FencingToken, "CheckpointReady") {
+		return
+	}
+	if e := x.hold.shape.checkPositions("CheckpointReady", f.Positions); e != nil {
+		x.fail(e)
+		return
+	}
+	if !x.window(f.Seq, proto.Size(f), "CheckpointReady") {
 		return
 	}
 	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
@@ -90,7 +97,14 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 }
 
 func (x *session) onFinished(f *holdfastv1.Finished) {
-	if !x.current(f.FencingToken, "Finished") || !x.window(f.Seq, proto.Size(f), "Finished") {
+	if !x.current(f.FencingToken, "Finished") {
+		return
+	}
+	if e := x.hold.shape.checkPositions("Finished", f.Positions); e != nil {
+		x.fail(e)
+		return
+	}
+	if !x.window(f.Seq, proto.Size(f), "Finished") {
 		return
 	}
 	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
