@@ -1,0 +1,44 @@
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/integration/scenario"
+	"github.com/holdfast-io/holdfast/stateserver/daemon"
+)
+
+func TestBadInput_FramesEndOneStream(t *testing.T) {
+	// Each bad frame costs its job one reconnect grace.
+	c := harness.InProcess(t, harness.Options{Tune: func(_ harness.Node, cfg *daemon.Config) { cfg.ReconnectGrace = 50 * time.Millisecond }})
+	scenario.BadFrames(t, c)
+}
+
+func TestBadInput_Hellos(t *testing.T) {
+	scenario.BadHellos(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_OldTokensAreDropped(t *testing.T) {
+	scenario.OldTokens(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_Submissions(t *testing.T) {
+	scenario.BadSubmissions(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_Calls(t *testing.T) {
+	scenario.BadCalls(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_StateTooLargeSuspendsOneJob(t *testing.T) {
+	scenario.StateTooLarge(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_EarlyReadyTakesItsSeq(t *testing.T) {
+	scenario.EarlyReady(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestBadInput_WrongTypeSuspendsOneJob(t *testing.T) {
+	scenario.WrongType(t, harness.InProcess(t, harness.Options{}))
+}
