@@ -3,10 +3,7 @@ package stateserver
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
-	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 // maxMessageBytes bounds a gRPC message in both directions.
@@ -14,7 +11,6 @@ const maxMessageBytes = 4 << 20
 
 // opOverheadBytes is what an operation counts beside its key and value.
 const opOverheadBytes = 6
-
 
 // maxGetsOpen bounds the Gets of a stream that are not answered.
 const maxGetsOpen = 64

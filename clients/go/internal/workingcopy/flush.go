@@ -71,7 +71,11 @@ type Frame struct {
 	Bytes int
 }
 
-// NextFrame takes changes of at most maxBytes of keys and values, at least one
+// opOverheadBytes is what an operation counts beside its key and value in a
+// flush (docs/protocol.md, section 10).
+const opOverheadBytes = 6
+
+// NextFrame takes changes of at most maxBytes, overhead included, at least one
 // change, as the frame with number seq; nil if there is none to take. While a
 // seal is unfinished it takes sealed changes only.
 func (s *Store) NextFrame(seq uint64, maxBytes int) *Frame {
@@ -127,7 +131,7 @@ func (f *frameBuilder) take(e *Entry) bool {
 	if !newest {
 		value, found = e.old.value, e.old.found
 	}
-	size := len(e.key) + len(value)
+	size := len(e.key) + len(value) + opOverheadBytes
 	if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {
 		return false
 	}
