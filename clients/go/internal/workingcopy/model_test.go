@@ -101,7 +101,7 @@ func boolByte(b bool) byte {
 // flush sends one frame, or, where a seal is through, its CheckpointReady.
 func (m *model) flush(t *rapid.T) {
 	seq := len(m.frames) + 1
-	limit := rapid.IntRange(1, 12).Draw(t, "bytes")
+	limit := rapid.IntRange(1, 30).Draw(t, "bytes")
 	f := m.store.NextFrame(uint64(seq), limit)
 	if f == nil {
 		if m.cut == nil {
@@ -127,7 +127,7 @@ func (m *model) flush(t *rapid.T) {
 			keys = keys[sec.GetKeyLengths()[i]:]
 			v := string(values[:sec.GetValueLengths()[i]])
 			values = values[sec.GetValueLengths()[i]:]
-			size += int(sec.GetKeyLengths()[i]) + len(v)
+			size += int(sec.GetKeyLengths()[i]) + len(v) + opOverheadBytes
 			if _, twice := frame[k]; twice {
 				t.Fatalf("%s is in a frame twice", k)
 			}
