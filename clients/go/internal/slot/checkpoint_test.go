@@ -403,11 +403,11 @@ func TestRule5_4_TheWindowBoundsWhatIsUnacknowledged(t *testing.T) {
 	a.CheckpointsEnabled = false
 	r := newRig(t, nil)
 	s := r.host.Accept()
-	s.Welcome(&holdfastv1.Welcome{Limits: &holdfastv1.Limits{FlushBytes: 18, FlushesInFlight: 3, FlushBytesInFlight: 40}})
+	s.Welcome(&holdfastv1.Welcome{Limits: &holdfastv1.Limits{FlushBytes: 30, FlushesInFlight: 3, FlushBytesInFlight: 64}})
 	s.Assign(a)
 	r.deliver(100, "a", "b", "c", "d", "e", "f", "g")
 	s.Absent(s.Get())
-	// Two of 18 bytes are in the window of 40.
+	// Two of 30 bytes are in the window of 64.
 	for seq := uint64(1); seq <= 2; seq++ {
 		if f := s.Flush(); f.GetSeq() != seq || len(faketest.Ops(f)) != 2 {
 			t.Fatalf("flush is %v", f)
