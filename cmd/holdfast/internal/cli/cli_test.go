@@ -311,7 +311,7 @@ func TestRun_ProgramThatNeverSubmitsIsGivenUp(t *testing.T) {
 	f := startFake(t)
 	t.Setenv(childEnv, "fail")
 	code, stdout, stderr := invoke(f, "run", "--restart-delay", "1ms", "--log-dir", t.TempDir(), "--", os.Args[0])
-	if code != exit.Failure || !strings.Contains(stderr, "fails as soon as it starts") || strings.Count(stdout, " started as pid ") != hopeless {
+	if code != exit.Failure || !strings.Contains(stderr, "ends as soon as it starts") || strings.Count(stdout, " started as pid ") != hopeless {
 		t.Fatalf("%d, %s%s", code, stdout, stderr)
 	}
 }

@@ -31,7 +31,7 @@ func (a *app) root() *cobra.Command {
 		Short: "Stateful stream processing for programs in any language",
 		Long: `holdfast runs and looks after Holdfast clusters and the programs that process
 streams with them: keyed state, checkpoints and exactly-once results.`,
-		Example:       "  holdfast demo\n  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast run -- ./my-program",
+		Example:       "  holdfast demo\n  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast run -p 2 -- ./my-program\n  holdfast state list my-job",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

@@ -53,10 +53,10 @@ up. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
 	flags.IntVar(&f.standby, "standby", 0, "processes more than that, which take over at once")
 	flags.StringVar(&f.job, "job", "", "name of the job, for the program (HOLDFAST_JOB_NAME) and the files (default: the program's name for the files)")
 	flags.StringVar(&f.logDir, "log-dir", "logs", "directory of the output files")
-	flags.StringVar(&f.restart, "restart", "on-failure", "on-failure: a process that failed is followed by another; never: its failure ends the run")
+	flags.StringVar(&f.restart, "restart", "on-failure", "on-failure: a process that ends before its job is followed by another; never: it ends the run")
 	flags.DurationVar(&f.minDelay, "restart-delay", runMinDelay, "pause before a restart; it doubles with each failure that follows soon")
 	flags.DurationVar(&f.maxDelay, "restart-max-delay", runMaxDelay, "bound of that pause")
-	flags.IntVar(&f.giveUp, "restart-attempts", 0, "failures in a row of a process, each within 10 s of its start, that end the run; 0: no bound")
+	flags.IntVar(&f.giveUp, "restart-attempts", 0, "ends in a row of a process, each within 10 s of its start, that end the run; 0: no bound")
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error { return a.run(ctx, f, args) })
 	return cmd
 }

@@ -136,8 +136,11 @@ func (r *runner) look(ctx context.Context) bool {
 	return r.ended
 }
 
-// over tells the supervisor whether a process is still needed.
-func (r *runner) over(ctx context.Context, failures int) bool {
+// over tells the supervisor whether a process is still needed. One that was
+// asked to stop ends well while the job goes on: then it is. Without a job it
+// is not: nothing is there that a restart could save, and only a failure may
+// be worth a few more tries.
+func (r *runner) over(ctx context.Context, end procs.Exit, ends int) bool {
 	r.mu.Lock()
 	known := r.ended
 	r.mu.Unlock()
@@ -151,9 +154,11 @@ func (r *runner) over(ctx context.Context, failures int) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Without a job there is nothing that a restart could save.
-	r.gaveUp = r.last == nil && failures >= hopeless
-	return r.gaveUp
+	if r.last != nil {
+		return false
+	}
+	r.gaveUp = !end.OK() && ends >= hopeless
+	return end.OK() || r.gaveUp
 }
 
 // find looks for the job of this run.
@@ -293,7 +298,7 @@ func (r *runner) event(e supervise.Event) {
 	case supervise.Exited:
 		v.Exit = e.Exit.String()
 		if e.Exit.OK() {
-			r.line(v, "process %d (pid %d) %s", p.Slot+1, p.Pid, s.Green("is done"))
+			r.line(v, "process %d (pid %d) ended by itself: %s", p.Slot+1, p.Pid, e.Exit)
 			return
 		}
 		words := ""

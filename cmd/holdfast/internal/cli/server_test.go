@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -288,7 +289,7 @@ func TestMain(m *testing.M) {
 	case "done":
 		os.Exit(0)
 	case "fail":
-		os.Stderr.WriteString("cannot read the topic\n")
+		fmt.Fprintln(os.Stderr, "cannot read the topic")
 		os.Exit(4)
 	}
 }

@@ -30,7 +30,7 @@ const (
 	// stepLimit bounds each thing that is waited for.
 	stepLimit = 30 * time.Second
 	// runLimit bounds the demo up to the verdict.
-	runLimit = 120 * time.Second
+	runLimit = 90 * time.Second
 	// poll is the pause between two looks at the cluster.
 	poll = 25 * time.Millisecond
 	// callPatience lets a call outlive an election.
@@ -64,6 +64,7 @@ type demo struct {
 	cluster  *nodes.Cluster
 	holdfast string
 	server   string
+	example  string
 	api      *connect.Cluster
 	traffic  *traffic
 	watch    *watcher
@@ -78,7 +79,7 @@ type demo struct {
 // Run runs the demo and tells the verdict. Everything that was started has
 // ended when Run returns.
 func Run(ctx context.Context, cfg Config) error {
-	d := &demo{cfg: cfg, Timeline: cfg.Timeline, result: Result{Demo: "failed"}}
+	d := &demo{cfg: cfg, Timeline: cfg.Timeline, result: Result{Demo: "failed", Kills: []Kill{}}}
 	began := time.Now()
 	err := d.untilVerdict(ctx)
 	if err == nil {
@@ -129,6 +130,9 @@ func (d *demo) prepare(context.Context) (err error) {
 	if d.server, err = procs.Find("holdfastd", "HOLDFASTD"); err != nil {
 		return err
 	}
+	if d.example, err = procs.Find(example, "HOLDFAST_EXAMPLE_CHECKPOINT"); err != nil {
+		return err
+	}
 	if d.dir, err = d.makeDir(); err != nil {
 		return err
 	}
@@ -172,7 +176,7 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	if _, err = d.cluster.Start(d.server); err != nil {
 		return err
 	}
-	if err = d.cluster.WaitServing(ctx, stepLimit); err != nil {
+	if err = d.slowly("the nodes to serve", func() error { return d.cluster.WaitServing(ctx, stepLimit) }); err != nil {
 		return err
 	}
 	if d.api, err = connect.Open(d.cluster.Addresses(), callPatience); err != nil {
@@ -220,7 +224,7 @@ func (d *demo) cleanUp(keepFiles bool) error {
 	}
 	if d.super != nil {
 		d.stopSuper()
-		<-d.superDone
+		<-d.superDone //nolint:errcheck // how it ended is known already
 		d.stopWatch()
 	}
 	if d.api != nil {

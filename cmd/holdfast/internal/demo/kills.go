@@ -194,7 +194,7 @@ func (d *demo) startAgain(ctx context.Context, name string) error {
 	if _, err := d.cluster.Start(d.server, name); err != nil {
 		return err
 	}
-	if err := d.cluster.WaitServing(ctx, stepLimit, name); err != nil {
+	if err := d.slowly(name+" to serve", func() error { return d.cluster.WaitServing(ctx, stepLimit, name) }); err != nil {
 		return err
 	}
 	for _, n := range d.cluster.Nodes() {

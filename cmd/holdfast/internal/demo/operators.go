@@ -18,12 +18,8 @@ const example = "holdfast-example-checkpoint"
 
 // startOperators starts one process that works and one that stands by.
 func (d *demo) startOperators(ctx context.Context) error {
-	program, err := procs.Find(example, "HOLDFAST_EXAMPLE_CHECKPOINT")
-	if err != nil {
-		return err
-	}
 	d.super = supervise.New(supervise.Config{
-		Path: program,
+		Path: d.example,
 		Args: []string{
 			"-checkpoint-enable", "-checkpoint-interval", "1000", "-checkpoint-mode", "EXACTLY_ONCE",
 			"-bootstrap-servers", d.brokers(), "-topic", topic, "-group-id", "holdfast-demo",
@@ -32,11 +28,14 @@ func (d *demo) startOperators(ctx context.Context) error {
 		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(),
 		Logs:    supervise.LogNames{Dir: d.outputDir(), User: d.cfg.User, Job: jobName, Host: d.cfg.Host},
 		Restart: true, MinDelay: 200 * time.Millisecond, MaxDelay: 2 * time.Second, GiveUp: 5, Grace: operatorGrace,
+		// Also one that a person asks to stop is followed by another.
+		Over:   func(context.Context, procs.Exit, int) bool { return false },
 		Report: func(ctx context.Context, id string) error { return jobs.ReportExit(ctx, d.api, id) },
 	})
 	d.supervise()
 	var job *holdfastv1.JobDescription
-	err = d.until(ctx, "the job to run with one process standing by", func(ctx context.Context) (bool, error) {
+	err := d.until(ctx, "the job to run with one process standing by", func(ctx context.Context) (bool, error) {
+		var err error
 		job, err = d.describe(ctx)
 		return err == nil && running(job) != nil && job.GetStandbySlots() > 0, nil
 	})
@@ -114,18 +113,36 @@ func (d *demo) worker(s *holdfastv1.SubtaskDescription) (supervise.Process, erro
 func (d *demo) until(ctx context.Context, what string, ready func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	for {
-		ok, err := ready(ctx)
-		if ok || err != nil {
-			return err
+	return d.slowly(what, func() error {
+		for {
+			ok, err := ready(ctx)
+			if ok || err != nil {
+				return err
+			}
+			select {
+			case err := <-d.superDone:
+				d.superDone <- err // for those who ask later
+				return fmt.Errorf("the operators: %w", err)
+			case <-ctx.Done():
+				return fmt.Errorf("waited %s in vain for %s", stepLimit, what)
+			case <-time.After(poll):
+			}
 		}
+	})
+}
+
+// slowly runs wait and tells what for if it takes more than two seconds.
+func (d *demo) slowly(what string, wait func() error) error {
+	ticker := time.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	done, began := make(chan error, 1), time.Now()
+	go func() { done <- wait() }()
+	for {
 		select {
-		case err := <-d.superDone:
-			d.superDone <- err // for those who ask later
-			return fmt.Errorf("the operators: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("waited %s in vain for %s", stepLimit, what)
-		case <-time.After(poll):
+		case err := <-done:
+			return err
+		case <-ticker.C:
+			d.then("still waiting for %s (%d s)", what, int(time.Since(began).Seconds()))
 		}
 	}
 }

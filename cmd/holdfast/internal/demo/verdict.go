@@ -57,7 +57,7 @@ type Kill struct {
 func (d *demo) drain(ctx context.Context) error {
 	flush, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	if err := d.traffic.pause(flush); err != nil {
+	if err := d.slowly("the last records to be acknowledged", func() error { return d.traffic.pause(flush) }); err != nil {
 		return err
 	}
 	want, total := d.traffic.counts()
@@ -120,7 +120,7 @@ func (d *demo) runChecker(ctx context.Context) (*democheck.Report, error) {
 		"--output-dir", d.outputDir(), "--replicas", strconv.Itoa(nodeCount), "-o", "json")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	err := d.slowly("the checker", cmd.Run)
 	report := &democheck.Report{}
 	// With wrong counts it prints a report too, and exits with 1.
 	if jsonErr := json.Unmarshal(stdout.Bytes(), report); jsonErr != nil {

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -108,7 +109,7 @@ func (c *Cluster) waitOne(ctx context.Context, n Node, limit time.Duration) erro
 		}
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == context.Canceled {
+			if errors.Is(context.Cause(ctx), context.Canceled) {
 				return context.Canceled
 			}
 			return exit.Errorf(exit.Unavailable, "node %s did not serve within %s; its log is %s", n.Name, limit, n.Log())

@@ -36,12 +36,13 @@ type Config struct {
 	// MinDelay and MaxDelay bound the pause before a restart. It doubles with
 	// each failure that follows soon on the last start.
 	MinDelay, MaxDelay time.Duration
-	// GiveUp ends the run after this many failures in a row of processes that
+	// GiveUp ends the run after this many ends in a row of processes that
 	// lived less than steady; 0: never.
 	GiveUp int
-	// Over is asked when a process has failed, with its failures in a row;
-	// true means that no process is needed any more. nil: they always are.
-	Over func(ctx context.Context, failures int) bool
+	// Over is asked when a process has ended, with the number of its ends in a
+	// row; true means that none is needed in its place. nil: one that ended
+	// with exit code 0 was the last, one that failed was not.
+	Over func(ctx context.Context, exit procs.Exit, ends int) bool
 	// Grace is the time between SIGTERM and SIGKILL.
 	Grace time.Duration
 	// Report tells the cluster that a process is gone. It may be slow.
@@ -92,7 +93,7 @@ type Process struct {
 }
 
 // ErrGaveUp is returned by Run when processes fail as soon as they start.
-var ErrGaveUp = errors.New("the program fails as soon as it starts")
+var ErrGaveUp = errors.New("the program ends as soon as it starts")
 
 // Supervisor runs a Config.
 type Supervisor struct {
@@ -136,8 +137,8 @@ func (s *Supervisor) Processes() []Process {
 	return out
 }
 
-// Run keeps the processes running until every one has ended with exit code 0,
-// one cannot be started, or ctx ends; then it ends the others. The error of a
+// Run keeps the processes running until none is needed any more (see
+// Config.Over), one cannot be started, or ctx ends; then it ends the others. The error of a
 // program that could not be started or gave up is returned; the end of ctx is
 // none.
 func (s *Supervisor) Run(ctx context.Context) error {
@@ -162,27 +163,27 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return nil
 }
 
-// keep runs one slot: a process, and another when it failed.
+// keep runs one slot: a process, and another when it has ended too early.
 func (s *Supervisor) keep(ctx context.Context, slot int) error {
-	delay, failures := s.cfg.MinDelay, 0
+	delay, ends := s.cfg.MinDelay, 0
 	for ctx.Err() == nil {
 		began := time.Now()
 		exit, err := s.one(slot)
-		if err != nil || exit.OK() || ctx.Err() != nil {
+		if err != nil || ctx.Err() != nil {
 			return err
+		}
+		ends++
+		if time.Since(began) > steady {
+			delay, ends = s.cfg.MinDelay, 1
+		}
+		if s.over(ctx, exit, ends) || ctx.Err() != nil {
+			return nil
 		}
 		if !s.cfg.Restart {
 			return fmt.Errorf("a process ended with %s and is not restarted", exit)
 		}
-		failures++
-		if time.Since(began) > steady {
-			delay, failures = s.cfg.MinDelay, 1
-		}
-		if s.cfg.GiveUp > 0 && failures >= s.cfg.GiveUp {
-			return fmt.Errorf("%w: %d times in a row, at last with %s", ErrGaveUp, failures, exit)
-		}
-		if s.over(ctx, failures) {
-			return nil
+		if s.cfg.GiveUp > 0 && ends >= s.cfg.GiveUp {
+			return fmt.Errorf("%w: %d times in a row, at last with %s", ErrGaveUp, ends, exit)
 		}
 		s.event(Event{Kind: Waiting, Process: Process{Slot: slot}, Delay: delay})
 		select {
@@ -194,8 +195,11 @@ func (s *Supervisor) keep(ctx context.Context, slot int) error {
 	return nil
 }
 
-func (s *Supervisor) over(ctx context.Context, failures int) bool {
-	return ctx.Err() == nil && s.cfg.Over != nil && s.cfg.Over(ctx, failures)
+func (s *Supervisor) over(ctx context.Context, exit procs.Exit, ends int) bool {
+	if s.cfg.Over == nil {
+		return exit.OK()
+	}
+	return s.cfg.Over(ctx, exit, ends)
 }
 
 // one starts a process and waits for its end.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 )
 
 // The test binary is its own operator program: with this variable it does what
@@ -191,12 +193,25 @@ func TestRun_DelayDoublesUpToItsBound(t *testing.T) {
 func TestRun_NoRestartOnceTheWorkIsOver(t *testing.T) {
 	r := &recorder{}
 	cfg := r.config(t, "fail", 2)
-	cfg.Over = func(_ context.Context, failures int) bool { return failures == 3 }
+	cfg.Over = func(_ context.Context, exit procs.Exit, ends int) bool { return exit.Code == 3 && ends == 3 }
 	if err := New(cfg).Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if started, waited := len(r.of(Started)), len(r.of(Waiting)); started != 6 || waited != 4 {
 		t.Fatalf("%d processes after %d pauses", started, waited)
+	}
+}
+
+// A plain kill lets a program end well while the job goes on.
+func TestRun_EndedWellButNotOver(t *testing.T) {
+	r := &recorder{}
+	cfg := r.config(t, "environment", 1)
+	cfg.Over = func(_ context.Context, exit procs.Exit, ends int) bool { return exit.OK() && ends == 2 }
+	if err := New(cfg).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.of(Started)); n != 2 {
+		t.Fatalf("%d processes", n)
 	}
 }
 
