@@ -92,3 +92,23 @@ func TestOffsetGone_SuspendsUntilAccepted(t *testing.T) {
 func TestSource_MissingFailsTheJob(t *testing.T) {
 	scenario.SourceMissing(t, harness.InProcess(t, harness.Options{}))
 }
+
+func TestState_ReadsEverywhere(t *testing.T) {
+	scenario.StateReads(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestJobs_AnyNodeAnswers(t *testing.T) {
+	scenario.AnyNodeAnswers(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestZombie_ChangesNothing(t *testing.T) {
+	scenario.ZombieWithCheckpoints(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestZombie_PrintsNothingTwice(t *testing.T) {
+	scenario.ZombieWithoutCheckpoints(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestRandomFaults_CountOnce(t *testing.T) {
+	scenario.RandomFaults(t, harness.InProcess(t, harness.Options{Tune: mixed}), harness.Faults(), harness.Seed())
+}

@@ -165,6 +165,13 @@ func Completed(r *holdfastv1.ListCheckpointsResponse) *holdfastv1.Checkpoint {
 	return nil
 }
 
+// Completed is the id of the newest completed checkpoint of a job, 0 if there is
+// none.
+func (c *Cluster) Completed(job string) uint64 {
+	c.t.Helper()
+	return Completed(c.Checkpoints(job)).GetId()
+}
+
 // WaitCheckpoint waits for a completed checkpoint with an id above after.
 func (c *Cluster) WaitCheckpoint(job string, after uint64) *holdfastv1.Checkpoint {
 	c.t.Helper()

@@ -19,6 +19,15 @@ func Kills() int { return number("HOLDFAST_TEST_KILLS", 5) }
 // (HOLDFAST_TEST_RESTARTS, default 3; 10 for the acceptance).
 func Restarts() int { return number("HOLDFAST_TEST_RESTARTS", 3) }
 
+// Faults is how many steps the random faults take (HOLDFAST_TEST_FAULTS,
+// default 10), and Seed where they begin (HOLDFAST_TEST_SEED, default the time).
+func Faults() int { return number("HOLDFAST_TEST_FAULTS", 10) }
+
+// Seed is described at Faults.
+func Seed() uint64 {
+	return uint64(number("HOLDFAST_TEST_SEED", int(time.Now().UnixNano()>>10)))
+}
+
 // Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
 // default 60s). It is no measure of speed: nothing should ever come near it.
 func Patience() time.Duration {

@@ -24,12 +24,7 @@ func OperatorKill(t *testing.T, c *harness.Cluster, kills int) {
 	attempt := c.MustDescribe("counter").Subtasks[0].Attempt
 	for range kills {
 		standby := harness.StartOperator(t, cfg, c.Addresses())
-		c.WaitJob("counter", "a standby", func(d *holdfastv1.JobDescription) error {
-			if d.StandbySlots == 0 {
-				return errorf("standby slots: %d", d.StandbySlots)
-			}
-			return nil
-		})
+		waitStandby(c, "counter")
 		k := c.ReadCheckpoint("counter", 0)
 		feed.CheckCheckpoint(c, "counter", nil, k)
 		running.Kill()
