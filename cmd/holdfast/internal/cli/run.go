@@ -49,6 +49,8 @@ up. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
 		Example: "  holdfast run -- ./my-program --topic input-topic\n  holdfast run -p 2 --standby 1 --job counts -- python3 counts.py",
 	}
 	flags := cmd.Flags()
+	// What follows PROGRAM is the program's, also without "--".
+	flags.SetInterspersed(false)
 	flags.IntVarP(&f.parallelism, "parallelism", "p", 1, "processes that work; the program gets it as HOLDFAST_PARALLELISM")
 	flags.IntVar(&f.standby, "standby", 0, "processes more than that, which take over at once")
 	flags.StringVar(&f.job, "job", "", "name of the job, for the program (HOLDFAST_JOB_NAME) and the files (default: the program's name for the files)")
