@@ -90,9 +90,10 @@ func (m *counterModel) frame(c *internalv1.Command) {
 		return
 	}
 	m.lastSeq = seq
-	if n == 0 {
+	switch n {
+	case 0:
 		m.count++
-	} else if n == m.pending {
+	case m.pending:
 		m.versions[n] = m.count
 	}
 }

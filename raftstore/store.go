@@ -66,7 +66,9 @@ func (s *Store) Read(fn func(m *coordinator.Machine, k *keyed.Store)) { s.fsm.re
 
 // Watch returns a channel that gets a value after each change of a job, flushes
 // apart; of any job if the id is empty.
-func (s *Store) Watch(jobID string) (changes <-chan struct{}, cancel func()) { return s.fsm.hub.watch(jobID) }
+func (s *Store) Watch(jobID string) (changes <-chan struct{}, cancel func()) {
+	return s.fsm.hub.watch(jobID)
+}
 
 // StateHash returns the hash of the whole state at the index of a MarkHash
 // command, once this node has applied it.

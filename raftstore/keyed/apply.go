@@ -43,8 +43,7 @@ func (s *Store) Apply(id uint64, sections []Section) error {
 		}
 	}
 	if f.fits(sp) {
-		f.run(sp, sections, nil)
-		return nil
+		return f.run(sp, sections, nil) // without an undo log it cannot fail
 	}
 	if err := f.run(sp, sections, &f.undo); err != nil {
 		f.undo.rollback(sp)
