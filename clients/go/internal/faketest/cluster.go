@@ -39,6 +39,8 @@ type Cluster struct {
 	Faults    Faults
 	// Checkpoints is whether the job has them.
 	Checkpoints bool
+	// CoPartitioned is what Assign says.
+	CoPartitioned bool
 
 	t   testing.TB
 	mu  sync.Mutex
@@ -273,6 +275,7 @@ func (c *Cluster) assign(l *link) {
 		FencingToken: c.token, Attempt: c.attempt, OperatorUid: c.spec.GetOperators()[0].GetUid(),
 		Parallelism: 1, MaxParallelism: 128, KeyGroupEnd: 128, Splits: c.Splits,
 		RestoredCheckpointId: c.newest, LatestCompletedId: c.newest, CheckpointsEnabled: c.Checkpoints,
+		CoPartitioned: c.CoPartitioned,
 	}
 	for _, op := range c.spec.GetOperators() {
 		for _, st := range op.GetStates() {

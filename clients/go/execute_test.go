@@ -1,0 +1,279 @@
+package holdfast_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	holdfast "github.com/holdfast-io/holdfast/clients/go"
+	"github.com/holdfast-io/holdfast/clients/go/datagen"
+	"github.com/holdfast-io/holdfast/clients/go/internal/faketest"
+	"github.com/holdfast-io/holdfast/clients/go/source"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// testEnv talks to the addresses and is quiet.
+func testEnv(addresses ...string) *holdfast.StreamExecutionEnvironment {
+	return holdfast.GetExecutionEnvironment(
+		holdfast.WithAddresses(addresses...), holdfast.WithLogger(slog.New(slog.DiscardHandler)))
+}
+
+func offsets(env *holdfast.StreamExecutionEnvironment, o datagen.Options) *holdfast.DataStream[int64] {
+	return holdfast.FromSource(env, "source", datagen.NewSource(o), func(r holdfast.Record) (int64, error) { return r.Offset, nil })
+}
+
+// execute runs the job in the background.
+func execute(t *testing.T, env *holdfast.StreamExecutionEnvironment) chan error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- env.Execute(ctx, "job") }()
+	t.Cleanup(cancel)
+	return done
+}
+
+func result(t *testing.T, done chan error) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(faketest.Patience):
+		t.Fatal("Execute did not return")
+		return nil
+	}
+}
+
+func TestExecute_ReturnsHowTheJobEnded(t *testing.T) {
+	for _, c := range []struct {
+		status holdfastv1.JobStatus
+		failed bool
+	}{
+		{holdfastv1.JobStatus_JOB_STATUS_FINISHED, false},
+		{holdfastv1.JobStatus_JOB_STATUS_FAILED, true},
+		{holdfastv1.JobStatus_JOB_STATUS_CANCELED, true},
+	} {
+		t.Run(c.status.String(), func(t *testing.T) {
+			h := faketest.NewHost(t)
+			env := testEnv(h.Address)
+			offsets(env, datagen.Options{}).PrintTo(&syncBuffer{})
+			done := execute(t, env)
+			h.AcceptWelcome().JobEnded(c.status)
+			var ended *holdfast.JobError
+			err := result(t, done)
+			if errors.As(err, &ended) != c.failed || c.failed && ended.Status != c.status || !c.failed && err != nil {
+				t.Fatalf("Execute returned %v", err)
+			}
+		})
+	}
+}
+
+func TestExecute_SubmitIsTriedAgainWhileUnavailable(t *testing.T) {
+	h := faketest.NewHost(t)
+	answers := make(chan error, 2)
+	answers <- status.Error(codes.Unavailable, "no leader")
+	answers <- nil
+	h.Answer = func(*holdfastv1.SubmitRequest) (*holdfastv1.SubmitResponse, error) {
+		return &holdfastv1.SubmitResponse{JobId: "id"}, <-answers
+	}
+	env := testEnv("127.0.0.1:1", h.Address)
+	offsets(env, datagen.Options{}).PrintTo(&syncBuffer{})
+	done := execute(t, env)
+	s := h.AcceptWelcome()
+	if s.Hello.GetJobId() != "id" {
+		t.Fatalf("Hello is %v", s.Hello)
+	}
+	s.JobEnded(holdfastv1.JobStatus_JOB_STATUS_FINISHED)
+	if err := result(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestExecute_ARefusedSubmissionEndsTheProgram(t *testing.T) {
+	h := faketest.NewHost(t)
+	h.Answer = func(*holdfastv1.SubmitRequest) (*holdfastv1.SubmitResponse, error) {
+		return nil, faketest.Status(codes.AlreadyExists, "JOB_TERMINATED")
+	}
+	env := testEnv(h.Address)
+	offsets(env, datagen.Options{}).PrintTo(&syncBuffer{})
+	var refused *holdfast.StatusError
+	err := result(t, execute(t, env))
+	if !errors.As(err, &refused) || refused.Reason != holdfastv1.ErrorReason_ERROR_REASON_JOB_TERMINATED {
+		t.Fatalf("Execute returned %v", err)
+	}
+}
+
+func TestExecute_OneStreamForEachSlot(t *testing.T) {
+	h := faketest.NewHost(t)
+	env := testEnv(h.Address)
+	env.SetParallelism(3)
+	offsets(env, datagen.Options{Splits: 3}).PrintTo(&syncBuffer{})
+	done := execute(t, env)
+	instances, processes := map[string]bool{}, map[string]bool{}
+	var last *faketest.Stream
+	for range 3 {
+		last = h.AcceptWelcome()
+		instances[last.Hello.GetInstanceId()] = true
+		processes[last.Hello.GetProcessId()] = true
+	}
+	if len(instances) != 3 || len(processes) != 1 {
+		t.Fatalf("%d instances of %d processes", len(instances), len(processes))
+	}
+	// The end of the job on one stream ends them all.
+	last.JobEnded(holdfastv1.JobStatus_JOB_STATUS_FINISHED)
+	if err := result(t, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestExecute_StopsWithItsContext(t *testing.T) {
+	h := faketest.NewHost(t)
+	env := testEnv(h.Address)
+	offsets(env, datagen.Options{}).PrintTo(&syncBuffer{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- env.Execute(ctx, "job") }()
+	h.AcceptWelcome()
+	cancel()
+	if err := result(t, done); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Execute returned %v", err)
+	}
+}
+
+// finish runs a bounded job on a cluster without faults and returns its lines.
+func finish(t *testing.T, env *holdfast.StreamExecutionEnvironment, c *faketest.Cluster, out *syncBuffer) []string {
+	t.Helper()
+	if err := result(t, execute(t, env)); err != nil {
+		t.Fatalf("Execute: %v", err)
+	}
+	return out.lines()
+}
+
+func calm(t *testing.T, splits int) *faketest.Cluster {
+	c := faketest.NewCluster(t, 1, 1)
+	for i := range splits {
+		c.Splits = append(c.Splits, &holdfastv1.Split{Topic: "datagen", Partition: uint32(i), StartOffset: new(int64(0))})
+	}
+	return c
+}
+
+func TestOperators_ChainOfAll(t *testing.T) {
+	c := calm(t, 1)
+	env, out := testEnv(c.Addresses...), &syncBuffer{}
+	even := holdfast.Filter(offsets(env, datagen.Options{Records: 6}), "even",
+		holdfast.FilterFunc[int64](func(v int64) (bool, error) { return v%2 == 0, nil }))
+	twice := holdfast.FlatMap(even, "twice", holdfast.FlatMapFunc[int64, int64](func(v int64, out holdfast.Collector[int64]) error {
+		out.Collect(v)
+		out.Collect(v)
+		return nil
+	}))
+	keyed := holdfast.KeyBy(twice, func(v int64) int64 { return v })
+	sum := holdfast.Process(keyed, "sum", &sums{})
+	holdfast.Map(sum, "text", holdfast.MapFunc[int64, string](func(v int64) (string, error) {
+		return fmt.Sprintf("sum:%d", v), nil
+	})).PrintTo(out)
+	even.PrintTo(out)
+	got := strings.Join(finish(t, env, c, out), " ")
+	for _, want := range []string{"sum:0 sum:0", "sum:2 sum:4", "sum:4 sum:8"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("output %q lacks %q", got, want)
+		}
+	}
+	if !strings.Contains(got, "0 2 4") {
+		t.Errorf("output %q lacks the other branch", got)
+	}
+}
+
+// sums adds the key for each value, in a state that is a JSON value.
+type sums struct {
+	state *holdfast.ValueState[map[string]int64]
+	text  *holdfast.ValueState[string]
+}
+
+func (s *sums) Open(ctx holdfast.RuntimeContext) (err error) {
+	if s.state, err = holdfast.GetState(ctx, holdfast.ValueStateDescriptor[map[string]int64]{
+		Name: "sums", Default: map[string]int64{"sum": 0},
+	}); err != nil {
+		return err
+	}
+	s.text, err = holdfast.GetState(ctx, holdfast.ValueStateDescriptor[string]{Name: "text"})
+	return err
+}
+
+func (s *sums) ProcessElement(_ int64, key int64, out holdfast.Collector[int64]) error {
+	v, err := s.state.Value()
+	if err != nil {
+		return err
+	}
+	// What is changed without an Update changes no state, and not the default.
+	v["sum"] += key
+	again, err := s.state.Value()
+	if err != nil || again["sum"] != v["sum"]-key {
+		return fmt.Errorf("a value shares memory with the state: %v, %w", again, err)
+	}
+	if err := s.state.Update(v); err != nil {
+		return err
+	}
+	if err := s.text.Update("x"); err != nil {
+		return err
+	}
+	if err := s.text.Clear(); err != nil {
+		return err
+	}
+	if t, err := s.text.Value(); err != nil || t != "" {
+		return fmt.Errorf("a cleared state is %q, %w", t, err)
+	}
+	out.Collect(v["sum"])
+	return nil
+}
+
+func TestState_CoPartitionedKeysBelongToTheirPartition(t *testing.T) {
+	c := calm(t, 2)
+	c.CoPartitioned = true
+	env, out := testEnv(c.Addresses...), &syncBuffer{}
+	s := offsets(env, datagen.Options{Records: 3, Splits: 2})
+	holdfast.FlatMap(holdfast.KeyByCoPartitioned(holdfast.Map(s, "same", holdfast.MapFunc[int64, string](
+		func(int64) (string, error) { return "k", nil })), func(k string) string { return k }), "count", &counter{}).PrintTo(out)
+	finish(t, env, c, out)
+	got := map[string]bool{}
+	for k, v := range c.Final.State {
+		got[fmt.Sprintf("%s=%d", k, v[0])] = true
+	}
+	if fmt.Sprint(got) != "map[1/0/k=3:true 1/1/k=3:true]" {
+		t.Fatalf("state is %v", got)
+	}
+}
+
+// misuse keeps its state and uses it outside of a record.
+type misuse struct {
+	counter
+}
+
+func (m *misuse) Open(ctx holdfast.RuntimeContext) error {
+	if err := m.counter.Open(ctx); err != nil {
+		return err
+	}
+	if _, err := m.count.Value(); err == nil {
+		return errors.New("state could be read in Open")
+	}
+	return nil
+}
+
+func TestState_OnlyWhileARecordIsProcessed(t *testing.T) {
+	c := calm(t, 1)
+	env, out := testEnv(c.Addresses...), &syncBuffer{}
+	s := holdfast.Map(offsets(env, datagen.Options{Records: 1}), "text", holdfast.MapFunc[int64, string](
+		func(v int64) (string, error) { return fmt.Sprint(v), nil }))
+	holdfast.FlatMap(holdfast.KeyBy(s, func(k string) string { return k }), "count", &misuse{}).PrintTo(out)
+	if got := finish(t, env, c, out); fmt.Sprint(got) != "[0=1]" {
+		t.Fatalf("output %v", got)
+	}
+}
+
+var _ source.Source = (*datagen.Source)(nil)
