@@ -124,6 +124,10 @@ $(VENV)/.requirements: clients/conformance/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@cp $< $@
 
+.PHONY: python-stubs
+python-stubs: venv ## Python stubs of the protos into build/python, for clients/conformance/minimal.py
+	clients/conformance/gen.sh build/python
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
