@@ -21,7 +21,7 @@ func (m *Machine) Summaries() []*holdfastv1.JobSummary {
 func summary(j jobState) *holdfastv1.JobSummary {
 	s := &holdfastv1.JobSummary{
 		JobId: j.JobId, Name: j.Spec.Name, Status: j.Status, CreatedMs: j.CreatedMs, EndedMs: j.EndedMs,
-		LatestCompletedCheckpoint: j.LatestCompleted, Restarts: j.Restart.Restarts,
+		LatestCompletedCheckpoint: j.LatestCompleted, Restarts: j.Restart.Restarts, SubmissionId: j.SubmissionId,
 	}
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
 		s.Subtasks++
@@ -48,7 +48,7 @@ func (m *Machine) Describe(id string) *holdfastv1.JobDescription {
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		d.Subtasks = append(d.Subtasks, &holdfastv1.SubtaskDescription{
 			OperatorUid: v.OperatorUid, Index: st.Index, Status: st.Status, Attempt: st.Attempt, FencingToken: st.FencingToken,
-			LastSeq: st.LastSeq, NodeId: st.NodeId, InstanceId: st.InstanceId, RestoredCheckpoint: st.RestoredCheckpoint,
+			LastSeq: st.LastSeq, NodeId: st.NodeId, InstanceId: st.InstanceId, ProcessId: st.ProcessId, RestoredCheckpoint: st.RestoredCheckpoint,
 			Positions: describePositions(j, v, st), KeyGroupStart: st.KeyGroupStart, KeyGroupEnd: st.KeyGroupEnd,
 		})
 	})

@@ -2,9 +2,13 @@ package stateserver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/version"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
@@ -26,7 +30,7 @@ func (c *clusterService) Describe(context.Context, *holdfastv1.ClusterServiceDes
 	out := &holdfastv1.ClusterServiceDescribeResponse{
 		ClusterId: c.s.store.ClusterID(), NodeId: c.s.store.ID(), LeaderId: c.s.leaderID(), Term: st.Term,
 		AppliedIndex: st.AppliedIndex, LastLogIndex: st.LastIndex, SnapshotIndex: st.SnapshotIndex,
-		Limits: limits(), ServerVersion: Version, CommandsApplied: c.s.store.CommandsApplied(),
+		Limits: limits(), ServerVersion: version.Version, CommandsApplied: c.s.store.CommandsApplied(),
 	}
 	for _, m := range c.s.store.Members() {
 		out.Members = append(out.Members, c.member(m, out.LeaderId))
@@ -46,7 +50,7 @@ func (c *clusterService) member(m raftstore.Member, leader string) *holdfastv1.M
 
 // VerifyReplicas implements holdfastv1.ClusterService.
 func (c *clusterService) VerifyReplicas(ctx context.Context, _ *holdfastv1.VerifyReplicasRequest) (*holdfastv1.VerifyReplicasResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, proposalWait)
+	ctx, cancel := withReserve(ctx, proposalWait)
 	defer cancel()
 	_, index, e := c.s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_MarkHash{MarkHash: &internalv1.MarkHash{}}})
 	if e != nil {
@@ -94,7 +98,7 @@ func (c *clusterService) replica(ctx context.Context, m raftstore.Member, index 
 		}
 	}
 	if err != nil {
-		out.Error = err.Error()
+		out.Error = fmt.Sprintf("no answer from %s within %s: %s", m.Address, replicaWait, status.Convert(err).Message())
 		return out
 	}
 	out.Reachable = true

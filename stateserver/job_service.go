@@ -28,7 +28,7 @@ type jobService struct {
 // propose puts a command before the leader and waits for the log's answer, and
 // until this node shows it.
 func (j *jobService) propose(ctx context.Context, c *internalv1.Command) (*internalv1.CommandResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, proposalWait)
+	ctx, cancel := withReserve(ctx, proposalWait)
 	defer cancel()
 	r, index, e := j.s.fwd.do(ctx, c)
 	if e != nil {
@@ -38,6 +38,15 @@ func (j *jobService) propose(ctx context.Context, c *internalv1.Command) (*inter
 		return nil, toStatus(fromStore(err))
 	}
 	return r, nil
+}
+
+// withReserve bounds a call by limit, and by its own deadline less a reserve in
+// which it can still be told why.
+func withReserve(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if d, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(d)-deadlineReserve)
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // find resolves a job's name on this node. Only a caller that has just been

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/version"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -134,7 +135,7 @@ func (o *operatorService) awaitJob(x *session) error {
 
 func (o *operatorService) welcome(x *session) *holdfastv1.HostMessage {
 	w := &holdfastv1.Welcome{
-		SessionId: x.id, ClusterId: o.s.store.ClusterID(), NodeId: o.s.store.ID(), ServerVersion: Version,
+		SessionId: x.id, ClusterId: o.s.store.ClusterID(), NodeId: o.s.store.ID(), ServerVersion: version.Version,
 		HeartbeatIntervalMs: uint32(o.s.cfg.HeartbeatInterval.Milliseconds()),
 		SessionTimeoutMs:    uint32(o.s.cfg.SessionTimeout.Milliseconds()), Limits: x.limits,
 	}

@@ -13,14 +13,12 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/version"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
-
-// Version is the version of this build.
-const Version = "0.1.0"
 
 // Config holds what a node's edge can be told.
 type Config struct {
@@ -186,7 +184,7 @@ func (s *Server) watchHealth(ctx context.Context) {
 
 // register records in the log where clients reach this node.
 func (s *Server) register(ctx context.Context) {
-	want := &internalv1.RegisterNode{NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: Version}
+	want := &internalv1.RegisterNode{NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: version.Version}
 	if err := s.store.WaitMember(ctx); err != nil {
 		return
 	}

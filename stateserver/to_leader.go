@@ -19,6 +19,10 @@ import (
 // answers.
 const leaderWait = 30 * time.Second
 
+// deadlineReserve is kept of a caller's deadline, so that it reads NO_LEADER and
+// not only that its time is over.
+const deadlineReserve = 100 * time.Millisecond
+
 // leaderMethods are the calls that only the leader answers. All of them may be
 // sent again: what changes something has a request id or is judged by content.
 var leaderMethods = map[string]bool{
@@ -102,7 +106,8 @@ func retryable(err error) bool { return status.Code(err) == codes.Unavailable }
 // awaitLeader waits a little before the next try; the error says that the time
 // is over.
 func (s *Server) awaitLeader(ctx context.Context, attempt int) error {
-	if time.Duration(attempt)*retryDelay > leaderWait {
+	deadline, bounded := ctx.Deadline()
+	if time.Duration(attempt)*retryDelay > leaderWait || bounded && time.Until(deadline) < deadlineReserve {
 		return toStatus(noLeader())
 	}
 	t := time.NewTimer(retryDelay)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/holdfast-io/holdfast/stateserver"
+	"github.com/holdfast-io/holdfast/internal/version"
 	"github.com/holdfast-io/holdfast/stateserver/daemon"
 )
 
@@ -47,7 +47,7 @@ of one for development, in ./holdfast-data.`,
 		Example: `  holdfastd
   holdfastd --name n1 --data-dir /var/lib/holdfast --listen 127.0.0.1:7071 --peer-listen 127.0.0.1:7081 \
             --initial-cluster n1=127.0.0.1:7081,n2=127.0.0.1:7082,n3=127.0.0.1:7083`,
-		Version: stateserver.Version, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		Version: version.Version, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := daemon.NewLogger(os.Stderr, level, format)
 			if err != nil {

@@ -406,10 +406,11 @@ func (*VerifyReplicasRequest) Descriptor() ([]byte, []int) {
 }
 
 type VerifyReplicasResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Equal         bool                   `protobuf:"varint,2,opt,name=equal,proto3" json:"equal,omitempty"`
-	Replicas      []*ReplicaHash         `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Every replica that could be reached has the same hash.
+	Equal         bool           `protobuf:"varint,2,opt,name=equal,proto3" json:"equal,omitempty"`
+	Replicas      []*ReplicaHash `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

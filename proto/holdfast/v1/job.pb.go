@@ -1418,8 +1418,10 @@ type JobSummary struct {
 	SubtasksRunning           uint32 `protobuf:"varint,7,opt,name=subtasks_running,json=subtasksRunning,proto3" json:"subtasks_running,omitempty"`
 	LatestCompletedCheckpoint uint64 `protobuf:"varint,8,opt,name=latest_completed_checkpoint,json=latestCompletedCheckpoint,proto3" json:"latest_completed_checkpoint,omitempty"`
 	Restarts                  uint64 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	// The submission that made the job.
+	SubmissionId  string `protobuf:"bytes,10,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JobSummary) Reset() {
@@ -1513,6 +1515,13 @@ func (x *JobSummary) GetRestarts() uint64 {
 		return x.Restarts
 	}
 	return 0
+}
+
+func (x *JobSummary) GetSubmissionId() string {
+	if x != nil {
+		return x.SubmissionId
+	}
+	return ""
 }
 
 type DescribeRequest struct {
@@ -1716,7 +1725,9 @@ type SubtaskDescription struct {
 	States        []*StateSize `protobuf:"bytes,11,rep,name=states,proto3" json:"states,omitempty"`
 	KeyGroupStart uint32       `protobuf:"varint,12,opt,name=key_group_start,json=keyGroupStart,proto3" json:"key_group_start,omitempty"`
 	// Exclusive.
-	KeyGroupEnd   uint32 `protobuf:"varint,13,opt,name=key_group_end,json=keyGroupEnd,proto3" json:"key_group_end,omitempty"`
+	KeyGroupEnd uint32 `protobuf:"varint,13,opt,name=key_group_end,json=keyGroupEnd,proto3" json:"key_group_end,omitempty"`
+	// Hello.process_id of the process that has it.
+	ProcessId     string `protobuf:"bytes,14,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1840,6 +1851,13 @@ func (x *SubtaskDescription) GetKeyGroupEnd() uint32 {
 		return x.KeyGroupEnd
 	}
 	return 0
+}
+
+func (x *SubtaskDescription) GetProcessId() string {
+	if x != nil {
+		return x.ProcessId
+	}
+	return ""
 }
 
 type StateSize struct {
@@ -3074,7 +3092,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\"\r\n" +
 	"\vListRequest\";\n" +
 	"\fListResponse\x12+\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x17.holdfast.v1.JobSummaryR\x04jobs\"\xc4\x02\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x17.holdfast.v1.JobSummaryR\x04jobs\"\xe9\x02\n" +
 	"\n" +
 	"JobSummary\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x12\n" +
@@ -3086,7 +3104,9 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\bsubtasks\x18\x06 \x01(\rR\bsubtasks\x12)\n" +
 	"\x10subtasks_running\x18\a \x01(\rR\x0fsubtasksRunning\x12>\n" +
 	"\x1blatest_completed_checkpoint\x18\b \x01(\x04R\x19latestCompletedCheckpoint\x12\x1a\n" +
-	"\brestarts\x18\t \x01(\x04R\brestarts\"#\n" +
+	"\brestarts\x18\t \x01(\x04R\brestarts\x12#\n" +
+	"\rsubmission_id\x18\n" +
+	" \x01(\tR\fsubmissionId\"#\n" +
 	"\x0fDescribeRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"A\n" +
 	"\x10DescribeResponse\x12-\n" +
@@ -3100,7 +3120,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"exceptions\x18\x05 \x03(\v2\x1c.holdfast.v1.ExceptionRecordR\n" +
 	"exceptions\x12J\n" +
 	"\x11checkpoint_counts\x18\x06 \x01(\v2\x1d.holdfast.v1.CheckpointCountsR\x10checkpointCounts\x12#\n" +
-	"\rstandby_slots\x18\a \x01(\rR\fstandbySlots\"\xf7\x03\n" +
+	"\rstandby_slots\x18\a \x01(\rR\fstandbySlots\"\x96\x04\n" +
 	"\x12SubtaskDescription\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x122\n" +
@@ -3116,7 +3136,9 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	" \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12.\n" +
 	"\x06states\x18\v \x03(\v2\x16.holdfast.v1.StateSizeR\x06states\x12&\n" +
 	"\x0fkey_group_start\x18\f \x01(\rR\rkeyGroupStart\x12\"\n" +
-	"\rkey_group_end\x18\r \x01(\rR\vkeyGroupEnd\"p\n" +
+	"\rkey_group_end\x18\r \x01(\rR\vkeyGroupEnd\x12\x1d\n" +
+	"\n" +
+	"process_id\x18\x0e \x01(\tR\tprocessId\"p\n" +
 	"\tStateSize\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +

@@ -29,9 +29,9 @@ const (
 	// Operand: the value.
 	FlushOp_FLUSH_OP_PUT    FlushOp = 1
 	FlushOp_FLUSH_OP_DELETE FlushOp = 2
-	// Operand: int64 or float64 by the state's type; an absent key counts as 0.
+	// Operand: int64 or float64 by the state's type; an absent key takes it.
 	FlushOp_FLUSH_OP_ADD FlushOp = 3
-	// Operand as for ADD; an absent key takes the operand.
+	// Operand as for ADD; an absent key takes it.
 	FlushOp_FLUSH_OP_MIN FlushOp = 4
 	FlushOp_FLUSH_OP_MAX FlushOp = 5
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	"github.com/holdfast-io/holdfast/internal/version"
 )
 
 const (
@@ -84,9 +85,6 @@ func (a *app) parent(use, group, short, example string) *cobra.Command {
 	}
 }
 
-// Version is set by the linker in releases.
-var Version = ""
-
 type versionView struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
@@ -104,21 +102,15 @@ func (a *app) versionCommand() *cobra.Command {
 }
 
 func (a *app) printVersion() error {
-	v := versionView{Version: Version}
+	v := versionView{Version: version.Version}
 	info, ok := debug.ReadBuildInfo()
 	if ok {
 		v.Go = info.GoVersion
-		if v.Version == "" {
-			v.Version = info.Main.Version
-		}
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
 				v.Commit = s.Value
 			}
 		}
-	}
-	if v.Version == "" {
-		v.Version = "(devel)"
 	}
 	return a.print(v, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "holdfast %s (%s)\n", v.Version, v.Go)
