@@ -51,7 +51,7 @@ type restartStrategy struct{ p *holdfastv1.RestartStrategy }
 
 func (r restartStrategy) restartStrategy() *holdfastv1.RestartStrategy { return r.p }
 
-// NoRestart: the first failure fails the job.
+// NoRestart lets the first failure fail the job.
 func NoRestart() RestartStrategy {
 	return restartStrategy{&holdfastv1.RestartStrategy{
 		Strategy: &holdfastv1.RestartStrategy_None{None: &holdfastv1.NoRestart{}},

@@ -15,11 +15,12 @@ import (
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	"github.com/holdfast-io/holdfast/internal/version"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // Version is the version of this client.
-const Version = "0.1.0"
+const Version = version.Version
 
 const (
 	submitTimeout = 10 * time.Second

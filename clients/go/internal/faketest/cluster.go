@@ -98,7 +98,7 @@ func NewCluster(t testing.TB, nodes int, seed uint64) *Cluster {
 		s := grpc.NewServer()
 		holdfastv1.RegisterOperatorServiceServer(s, c)
 		holdfastv1.RegisterJobServiceServer(s, c)
-		go s.Serve(l)
+		go func() { _ = s.Serve(l) }()
 		t.Cleanup(s.Stop)
 		c.Addresses = append(c.Addresses, l.Addr().String())
 	}
@@ -162,7 +162,9 @@ func (l *link) write() {
 	for {
 		select {
 		case m := <-l.down:
-			l.stream.Send(m)
+			if l.stream.Send(m) != nil {
+				return
+			}
 		case <-l.broken:
 			return
 		case <-l.stream.Context().Done():

@@ -5,6 +5,7 @@ package faketest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,7 +56,7 @@ func NewHost(t testing.TB) *Host {
 	}
 	holdfastv1.RegisterOperatorServiceServer(h.server, h)
 	holdfastv1.RegisterJobServiceServer(h.server, h)
-	go h.server.Serve(l)
+	go func() { _ = h.server.Serve(l) }()
 	t.Cleanup(h.server.Stop)
 	return h
 }
@@ -141,7 +142,7 @@ func (s *Stream) read() {
 	for {
 		m, err := s.stream.Recv()
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				s.HalfClosed.Store(true)
 				s.End(nil)
 			}
@@ -160,7 +161,7 @@ func (s *Stream) read() {
 	}
 }
 
-// StopEcho: heartbeats are not answered any more.
+// StopEcho lets heartbeats go unanswered from now on.
 func (s *Stream) StopEcho() { s.echo.Store(false) }
 
 // Welcome welcomes the client; w may set what differs from short intervals.
@@ -180,7 +181,7 @@ func (s *Stream) Welcome(w *holdfastv1.Welcome) {
 func (s *Stream) Send(m *holdfastv1.HostMessage) {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
-	s.stream.Send(m)
+	_ = s.stream.Send(m)
 }
 
 // Break ends the stream as a node does that stops.

@@ -84,9 +84,7 @@ func (r *scriptedReader) Poll(ctx context.Context, b *source.Batch, _ int) error
 			b.Append(source.Entry{Split: x.split, Offset: x.offset, LeaderEpoch: 3, Value: []byte(x.value)})
 			r.positions[x.split] = source.Position{NextOffset: x.offset + 1, LeaderEpoch: 3}
 		}
-		for i, p := range st.ends {
-			r.positions[i] = p
-		}
+		copy(r.positions, st.ends)
 		return st.err
 	case <-ctx.Done():
 		return nil

@@ -168,7 +168,7 @@ func (s *session) attach(stream grpc.BidiStreamingClient[holdfastv1.OperatorMess
 	s.gen++
 	s.stream = stream
 	if s.closing {
-		stream.CloseSend()
+		_ = stream.CloseSend() // it never fails on a client's stream
 	}
 	return s.gen
 }
@@ -179,7 +179,7 @@ func (s *session) detach() {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
 	if s.stream != nil {
-		s.stream.CloseSend()
+		_ = s.stream.CloseSend()
 	}
 	s.stream = nil
 }
@@ -201,7 +201,7 @@ func (s *session) halfClose() {
 	defer s.sendMu.Unlock()
 	s.closing = true
 	if s.stream != nil {
-		s.stream.CloseSend()
+		_ = s.stream.CloseSend()
 	}
 }
 

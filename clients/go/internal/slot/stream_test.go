@@ -245,7 +245,7 @@ func TestRule8_3_DrainFinishesTheRecordInHand(t *testing.T) {
 	r.await("the attention", r.slot.inbox.attention.Load)
 	release()
 	r.wait()
-	if r.err != context.Canceled || r.output() != "a=1\nb=1\n" {
+	if !errors.Is(r.err, context.Canceled) || r.output() != "a=1\nb=1\n" {
 		t.Fatalf("Run returned %v, output %q", r.err, r.output())
 	}
 	r.await("the half close", s.HalfClosed.Load)
@@ -279,7 +279,7 @@ func TestRule8_3_DrainEndsWithoutAHost(t *testing.T) {
 	s.Get() // of b, in the middle of the record; it is never answered
 	r.cancel()
 	r.wait()
-	if r.err != context.Canceled || r.output() != "" {
+	if !errors.Is(r.err, context.Canceled) || r.output() != "" {
 		t.Fatalf("Run returned %v, output %q", r.err, r.output())
 	}
 }
