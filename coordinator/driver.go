@@ -181,16 +181,26 @@ func (d *Driver) exited(process string) bool {
 }
 
 // standbys returns the streams of a job that hold no subtask, on hosts that are
-// heard of, by node and session.
+// heard of, by node and session. A slot has one subtask at most, so other
+// streams of an instance that runs one are no standbys: they are what a dead
+// host reported last, or what has not resumed yet.
 func (d *Driver) standbys(now time.Time, m *Machine, jobID string) []standby {
 	var out []standby
+	running := map[string]bool{}
+	if j := m.byID[jobID]; j != nil {
+		forSubtasks(j, func(_ vertexState, st subtaskState) {
+			if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+				running[st.InstanceId] = true
+			}
+		})
+	}
 	for node, r := range d.reports {
 		if now.Sub(r.at) > d.cfg.NodeSilence {
 			continue
 		}
 		for _, s := range r.streams {
 			_, busy := m.bySession[s.SessionId]
-			if s.JobId == jobID && !busy && !d.exited(s.ProcessId) {
+			if s.JobId == jobID && !busy && !running[s.InstanceId] && !d.exited(s.ProcessId) {
 				out = append(out, standby{node, s})
 			}
 		}

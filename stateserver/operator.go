@@ -52,9 +52,11 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	}()
 	go x.recv(stream)
 	go x.answerGets()
+	// Not before it is settled: a stream that the leader hears of and that holds
+	// nothing is a standby, and would be given a second subtask.
+	x.resume()
 	o.s.hosts.add(x)
 	defer o.s.hosts.remove(x)
-	x.resume()
 	x.follow()
 	<-sent
 	return x.cause()
