@@ -90,11 +90,25 @@ func (x *session) jobEnded(f facts) {
 func (x *session) follows(f facts) {
 	switch {
 	case !f.holds && x.hold.subtask != 0:
-		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
-		x.drop()
+		x.revoke(f)
 	case f.holds && f.subtask.Token != x.hold.token && !slices.Contains(x.tokens, f.subtask.Token):
 		x.begin(f)
 	}
+}
+
+// revoke tells that the subtask is gone. A refused flush takes it away by the
+// entry that refused: then it is the refusal that the client is told, whether
+// its answer or this comes first.
+func (x *session) revoke(f facts) {
+	var v coordinator.SubtaskView
+	x.view(func(m *coordinator.Machine) { v, _ = m.Subtask(x.hold.subtask) })
+	if v.Attempt == x.hold.attempt && v.Refusal != nil {
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
+			FencingToken: x.hold.token, Seq: v.LastSeq + 1, Error: v.Refusal}}})
+	} else {
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
+	}
+	x.drop()
 }
 
 // begin tells of a new token: a resume of the attempt that Hello named, or an
