@@ -112,3 +112,7 @@ func TestZombie_PrintsNothingTwice(t *testing.T) {
 func TestRandomFaults_CountOnce(t *testing.T) {
 	scenario.RandomFaults(t, harness.InProcess(t, harness.Options{Tune: mixed}), harness.Faults(), harness.Seed())
 }
+
+func TestHostKill_WhileASubtaskWaits(t *testing.T) {
+	scenario.WaitingBesideResume(t, harness.InProcess(t, harness.Options{}), 3)
+}

@@ -53,6 +53,7 @@ func HostKill(t *testing.T, c *harness.Cluster) {
 		}
 		harness.StartOperator(t, cfg, c.Addresses())
 		c.WaitStatus(job, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+		c.WaitCounted(job, 50)
 	}
 	attempts := map[string]uint64{}
 	for _, job := range jobs {
