@@ -122,8 +122,7 @@ class Client:
     def receive(self, stream: Stream, message: pb.HostMessage | None) -> None:
         a, kind = self.attempt, message.WhichOneof("message") if message else "end"
         body = getattr(message, kind or "", None)
-        token = getattr(body, "fencing_token", 0)
-        if token and kind not in ("assign", "resume", "fenced") and not (a and a.token == token):
+        if kind not in ("assign", "resume", "fenced") and getattr(body, "fencing_token", 0) not in (0, a and a.token):
             return  # 3.8
         match kind:  # 3.7: what is unknown is ignored
             case "end":  # a status with details is the server's word and not the transport's (1)
@@ -161,8 +160,7 @@ class Client:
             case "values":  # 5.2
                 for section in body.sections:
                     counts = INT64.iter_unpack(section.values)
-                    for found in section.found:
-                        a.values[a.asked.popleft()] = next(counts)[0] if found else 0
+                    a.values.update((a.asked.popleft(), next(counts)[0] if found else 0) for found in section.found)
             case "flush_ack":
                 a.acknowledged = body.through_seq
             case "barrier" if body.checkpoint_id > a.barrier and not a.finished:  # 6.1, 6.4
@@ -189,6 +187,7 @@ class Client:
             a.dirty_since = a.dirty_since if a.dirty else time.monotonic()
             a.values[word] = a.dirty[word] = a.values[word] + 1
             a.held.append(f"({word.decode(errors='replace')},{a.values[word]})")
+            time.sleep(self.args.throttle_us / 1e6)
             return True
         with open(self.args.file, "rb") as file:
             offset = file.seek(a.position.next_offset)
@@ -231,6 +230,7 @@ def main() -> None:
     parser.add_argument("--job", required=True)
     parser.add_argument("--checkpoint-interval", type=int, default=1000, help="ms; 0 disables checkpoints")
     parser.add_argument("--follow", action="store_true", help="wait for more lines at the end of the file")
+    parser.add_argument("--throttle-us", type=int, default=0, help="pause after each record")
     client = Client(parser.parse_args())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit("minimal.py: stopped by a signal"))
