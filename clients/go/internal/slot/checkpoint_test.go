@@ -280,3 +280,20 @@ func TestRule6_7_ResumeTellsOfDecidedCheckpoints(t *testing.T) {
 		t.Fatal("nothing was committed")
 	}
 }
+
+func TestRule6_6_WhatASealHeldIsCoalescedAgain(t *testing.T) {
+	r, s := sealing(t)
+	s.Aborted(5, 1)
+	s.Ack(5, 1)
+	r.step(step{err: errEOF})
+	got := map[string]int64{}
+	for seq := uint64(2); seq <= 4; seq++ {
+		for k, v := range puts(s.Flush()) {
+			got[k] = v
+		}
+		s.Ack(5, seq)
+	}
+	if fin := s.Finished(); fin.GetSeq() != 5 || fmt.Sprint(got) != "map[a:2 b:2 c:1]" {
+		t.Fatalf("flushed %v, then %v", got, fin)
+	}
+}
