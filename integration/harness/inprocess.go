@@ -16,6 +16,11 @@ import (
 // Options shape a cluster. The zero value is three nodes.
 type Options struct {
 	Size int
+	// SessionTimeout is for processes; 0 is what users get.
+	SessionTimeout time.Duration
+	// SnapshotThreshold is for processes: entries after which a snapshot is
+	// taken, looked at every second; 0 is what users get.
+	SnapshotThreshold int
 	// Tune changes the configuration of a node in process before each start;
 	// processes run with the configuration that users get.
 	Tune func(n Node, cfg *daemon.Config)

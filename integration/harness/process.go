@@ -5,27 +5,43 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// Processes starts a cluster of holdfastd processes with the configuration
-// that users get.
+// Processes starts a cluster of holdfastd processes, with the configuration
+// that users get unless the options say else.
 func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	binary := Binary(t, "holdfastd")
 	c := newCluster(t, o.size(), func(dir string) Backend {
-		return &processes{binary: binary, dir: dir, running: map[int]*Process{}}
+		return &processes{binary: binary, dir: dir, flags: o.flags(), running: map[int]*Process{}}
 	})
 	c.SessionTimeout = 15 * time.Second
+	if o.SessionTimeout > 0 {
+		c.SessionTimeout = o.SessionTimeout
+	}
 	return c
+}
+
+func (o Options) flags() []string {
+	flags := []string{"--log-level", "debug"}
+	if o.SessionTimeout > 0 {
+		flags = append(flags, "--session-timeout", o.SessionTimeout.String(), "--heartbeat-interval", (o.SessionTimeout / 8).String())
+	}
+	if o.SnapshotThreshold > 0 {
+		flags = append(flags, "--raft-snapshot-threshold", strconv.Itoa(o.SnapshotThreshold), "--raft-snapshot-interval", "1s")
+	}
+	return flags
 }
 
 // processes runs nodes as child processes.
 type processes struct {
 	binary, dir string
+	flags       []string
 
 	mu      sync.Mutex
 	running map[int]*Process
@@ -43,10 +59,10 @@ func (b *processes) Start(n Node, initialCluster string) error {
 	defer log.Close()
 	p, err := Spawn(Command{
 		Path: b.binary,
-		Args: []string{
+		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--initial-cluster", initialCluster, "--log-level", "debug",
-		},
+			"--initial-cluster", initialCluster,
+		}, b.flags...),
 		Stdout: log, Stderr: log,
 	})
 	if err != nil {

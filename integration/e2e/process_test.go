@@ -1,0 +1,76 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/integration/harness/testop"
+	"github.com/holdfast-io/holdfast/integration/scenario"
+)
+
+func TestMain(m *testing.M) { testop.Main(m) }
+
+// cluster starts nodes as processes, as a user would.
+func cluster(t *testing.T, o harness.Options) *harness.Cluster {
+	t.Helper()
+	harness.RequireEnv(t, harness.EnvBin)
+	return harness.Processes(t, o)
+}
+
+func TestProcess_LeaderKill(t *testing.T) {
+	scenario.LeaderKill(t, cluster(t, harness.Options{SnapshotThreshold: 500}), harness.Kills())
+}
+
+func TestProcess_FollowerKill(t *testing.T) { scenario.FollowerKill(t, cluster(t, harness.Options{})) }
+
+func TestProcess_HostKill(t *testing.T) { scenario.HostKill(t, cluster(t, harness.Options{})) }
+
+func TestProcess_HostKillWhileASubtaskWaits(t *testing.T) {
+	scenario.WaitingBesideResume(t, cluster(t, harness.Options{}), 2)
+}
+
+func TestProcess_OperatorKill(t *testing.T) {
+	scenario.OperatorKill(t, cluster(t, harness.Options{}), 3)
+}
+
+func TestProcess_OperatorKillWithoutCheckpoints(t *testing.T) {
+	scenario.OperatorKillWithoutCheckpoints(t, cluster(t, harness.Options{}), 2)
+}
+
+func TestProcess_AllNodesRestart(t *testing.T) {
+	scenario.AllNodesRestart(t, cluster(t, harness.Options{SnapshotThreshold: 500}), harness.Restarts())
+}
+
+func TestProcess_MinorityLost(t *testing.T) {
+	scenario.MinorityLost(t, cluster(t, harness.Options{Size: 5}))
+}
+
+func TestProcess_LeaderFrozen(t *testing.T) {
+	scenario.LeaderFrozen(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
+}
+
+func TestProcess_Zombie(t *testing.T) {
+	scenario.ZombieWithCheckpoints(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
+}
+
+func TestProcess_ZombieWithoutCheckpoints(t *testing.T) {
+	scenario.ZombieWithoutCheckpoints(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
+}
+
+func TestProcess_RandomFaults(t *testing.T) {
+	scenario.RandomFaults(t, cluster(t, harness.Options{SnapshotThreshold: 500, SessionTimeout: 5 * time.Second}), harness.Faults(), harness.Seed())
+}
+
+// The rest needs no processes; running it on them shows that both back ends
+// mean the same.
+func TestProcess_Jobs(t *testing.T) {
+	c := cluster(t, harness.Options{})
+	for name, run := range map[string]func(*testing.T, *harness.Cluster){
+		"RestartStrategies": scenario.RestartStrategies, "BoundedSource": scenario.BoundedSource, "ManualTrigger": scenario.ManualTrigger,
+		"CheckpointTimeout": scenario.CheckpointTimeout, "BadSubmissions": scenario.BadSubmissions,
+		"OldTokens": scenario.OldTokens, "StateReads": scenario.StateReads, "StateTooLarge": scenario.StateTooLarge, "BadCalls": scenario.BadCalls,
+	} {
+		t.Run(name, func(t *testing.T) { run(t, c.For(t)) })
+	}
+}
