@@ -17,6 +17,10 @@ import (
 
 // Main is the TestMain of packages that start operators.
 func Main(m *testing.M) {
+	if os.Getenv(harness.EnvGuard) != "" {
+		harness.GuardMain()
+		os.Exit(0)
+	}
 	if raw := os.Getenv(harness.EnvOperator); raw != "" {
 		if err := fromEnv(raw); err != nil {
 			fmt.Fprintln(os.Stderr, "operator ended:", err)
