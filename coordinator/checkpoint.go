@@ -10,7 +10,7 @@ import (
 // applyBegin begins a checkpoint. The id is taken here, never proposed, so that
 // ids rise and are used once whoever leads (invariant 3).
 func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandResult {
-	if r := m.keptResult(c.RequestId); r != nil {
+	if r := m.keptResult(requestKey("begin", c.JobId, c.RequestId)); r != nil {
 		return r
 	}
 	j := m.byID[c.JobId]
@@ -26,7 +26,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 	}
 	m.touch(j)
 	res := &internalv1.CommandResult{CheckpointId: id}
-	m.keepResult(c.RequestId, j.JobId, res)
+	m.keepResult(requestKey("begin", c.JobId, c.RequestId), j.JobId, res)
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
 			m.ack(subtaskRef{j, v, st}, st.FinishedPositions, c.TimeMs)

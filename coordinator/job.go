@@ -86,7 +86,7 @@ func (m *Machine) applyRecordSplits(index uint64, c *internalv1.RecordSplits) *i
 }
 
 func (m *Machine) applyCancel(index uint64, c *internalv1.CancelJob) *internalv1.CommandResult {
-	if r := m.keptResult(c.RequestId); r != nil {
+	if r := m.keptResult(requestKey("cancel", c.JobId, c.RequestId)); r != nil {
 		return r
 	}
 	j := m.byID[c.JobId]
@@ -98,14 +98,14 @@ func (m *Machine) applyCancel(index uint64, c *internalv1.CancelJob) *internalv1
 	}
 	m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_CANCELED, nil, c.TimeMs)
 	res := &internalv1.CommandResult{JobStatus: j.Status}
-	m.keepResult(c.RequestId, j.JobId, res)
+	m.keepResult(requestKey("cancel", c.JobId, c.RequestId), j.JobId, res)
 	return res
 }
 
 // applyResumeJob lets a suspended job go on. With accept_gap reading begins at
 // the first offset that the failed attempt named.
 func (m *Machine) applyResumeJob(c *internalv1.ResumeJob) *internalv1.CommandResult {
-	if r := m.keptResult(c.RequestId); r != nil {
+	if r := m.keptResult(requestKey("resume", c.JobId, c.RequestId)); r != nil {
 		return r
 	}
 	j := m.byID[c.JobId]
@@ -125,7 +125,7 @@ func (m *Machine) applyResumeJob(c *internalv1.ResumeJob) *internalv1.CommandRes
 	j.Restart = &internalv1.RestartState{Restarts: j.Restart.Restarts}
 	m.touch(j)
 	res := &internalv1.CommandResult{JobStatus: j.Status}
-	m.keepResult(c.RequestId, j.JobId, res)
+	m.keepResult(requestKey("resume", c.JobId, c.RequestId), j.JobId, res)
 	return res
 }
 

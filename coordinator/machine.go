@@ -170,23 +170,32 @@ func (m *Machine) applyRegisterNode(c *internalv1.RegisterNode) *internalv1.Comm
 	return &internalv1.CommandResult{}
 }
 
+// requestKey names a request by what it does, to which job, and the id that the
+// caller gave it; empty if it gave none.
+func requestKey(call, jobID, requestID string) string {
+	if requestID == "" {
+		return ""
+	}
+	return call + " " + jobID + " " + requestID
+}
+
 // keepResult stores the result of an admin call under its request id, so that
 // the same call again gets the same answer.
-func (m *Machine) keepResult(requestID, jobID string, r *internalv1.CommandResult) {
-	if requestID == "" {
+func (m *Machine) keepResult(key, jobID string, r *internalv1.CommandResult) {
+	if key == "" {
 		return
 	}
-	req := &internalv1.Request{RequestId: requestID, JobId: jobID, Result: r}
+	req := &internalv1.Request{Key: key, JobId: jobID, Result: r}
 	m.requests = append(m.requests, req)
-	m.byRequest[requestID] = req
+	m.byRequest[key] = req
 	for len(m.requests) > MaxRequests {
-		delete(m.byRequest, m.requests[0].RequestId)
+		delete(m.byRequest, m.requests[0].Key)
 		m.requests = m.requests[1:]
 	}
 }
 
-func (m *Machine) keptResult(requestID string) *internalv1.CommandResult {
-	if req := m.byRequest[requestID]; requestID != "" && req != nil {
+func (m *Machine) keptResult(key string) *internalv1.CommandResult {
+	if req := m.byRequest[key]; key != "" && req != nil {
 		return req.Result
 	}
 	return nil

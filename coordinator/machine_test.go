@@ -291,6 +291,12 @@ func TestSubmit_JoinDifferTerminated(t *testing.T) {
 	for _, submission := range []string{"", "s1"} {
 		l.refused(submit(counterSpec("count"), submission, "other"), holdfastv1.ErrorReason_ERROR_REASON_JOB_TERMINATED)
 	}
+	// A request id is the caller's for one call and job.
+	l.must(submit(counterSpec("b"), "", "jobb"))
+	l.must(&internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{JobId: "jobb", RequestId: "c"}}})
+	if st, _, _ := l.m.JobStatusOf("jobb"); st != holdfastv1.JobStatus_JOB_STATUS_CANCELED {
+		t.Fatalf("the second job is %v", st)
+	}
 	if r := l.must(submit(counterSpec("count"), "s3", "third")); r.Joined || r.JobId != "third" {
 		t.Fatalf("a new submission: %v", r)
 	}

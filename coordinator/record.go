@@ -64,7 +64,7 @@ func (m *Machine) reindex() {
 		m.touch(j)
 	}
 	for _, r := range m.requests {
-		m.byRequest[r.RequestId] = r
+		m.byRequest[r.Key] = r
 	}
 }
 

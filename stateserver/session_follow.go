@@ -96,16 +96,21 @@ func (x *session) follows(f facts) {
 	}
 }
 
-// revoke tells that the subtask is gone. A refused flush takes it away by the
-// entry that refused: then it is the refusal that the client is told, whether
-// its answer or this comes first.
+// revoke tells that the subtask is gone. A refused flush, and the Finished of a
+// subtask, take it away by their own entry: then the client is told of that,
+// whether its answer or this comes first.
 func (x *session) revoke(f facts) {
 	var v coordinator.SubtaskView
 	x.view(func(m *coordinator.Machine) { v, _ = m.Subtask(x.hold.subtask) })
-	if v.Attempt == x.hold.attempt && v.Refusal != nil {
+	same := v.Attempt == x.hold.attempt
+	switch {
+	case same && v.Refusal != nil:
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
 			FencingToken: x.hold.token, Seq: v.LastSeq + 1, Error: v.Refusal}}})
-	} else {
+	case same && v.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{
+			FencingToken: x.hold.token, ThroughSeq: v.LastSeq}}})
+	default:
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
 	}
 	x.drop()

@@ -776,10 +776,11 @@ func (x *Node) GetVersion() string {
 
 // Request is the kept result of an admin call.
 type Request struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Result        *CommandResult         `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
-	JobId         string                 `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call, the job and the caller's request id.
+	Key           string         `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Result        *CommandResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	JobId         string         `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,9 +815,9 @@ func (*Request) Descriptor() ([]byte, []int) {
 	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Request) GetRequestId() string {
+func (x *Request) GetKey() string {
 	if x != nil {
-		return x.RequestId
+		return x.Key
 	}
 	return ""
 }
@@ -911,10 +912,9 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"|\n" +
-	"\aRequest\x12\x1d\n" +
-	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId\x12;\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\"o\n" +
+	"\aRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12;\n" +
 	"\x06result\x18\x02 \x01(\v2#.holdfast.internal.v1.CommandResultR\x06result\x12\x15\n" +
 	"\x06job_id\x18\x03 \x01(\tR\x05jobIdBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
