@@ -3,6 +3,7 @@ package slot
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,6 +87,10 @@ func (s *session) discover(ctx context.Context, src source.Source, ask *holdfast
 		case errors.Is(err, source.ErrSourceNotFound), errors.Is(err, source.ErrPermanent):
 			s.log.Error("no splits", "operator", ask.GetOperatorUid(), "error", err)
 			found.Error = sourceError(err)
+			// error.proto: SOURCE_NOT_FOUND names the topic.
+			if spec, err := src.Spec(); err == nil && found.Error.Metadata == nil {
+				found.Error.Metadata = map[string]string{"topic": strings.Join(spec.Topics, ",")}
+			}
 			return found
 		}
 		s.log.Warn("no splits yet, trying again", "operator", ask.GetOperatorUid(), "error", err)
