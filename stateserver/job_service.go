@@ -114,12 +114,16 @@ func (j *jobService) describe(job string) (d *holdfastv1.JobDescription, e *hold
 
 // Cancel implements holdfastv1.JobService.
 func (j *jobService) Cancel(ctx context.Context, r *holdfastv1.CancelRequest) (*holdfastv1.CancelResponse, error) {
+	request, err := requestID(r.RequestId)
+	if err != nil {
+		return nil, err
+	}
 	id, err := j.find(ctx, r.Job)
 	if err != nil {
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{
-		JobId: id, RequestId: requestID(r.RequestId), TimeMs: time.Now().UnixMilli(),
+		JobId: id, RequestId: request, TimeMs: time.Now().UnixMilli(),
 	}}})
 	if err != nil {
 		return nil, err
@@ -129,12 +133,16 @@ func (j *jobService) Cancel(ctx context.Context, r *holdfastv1.CancelRequest) (*
 
 // Resume implements holdfastv1.JobService.
 func (j *jobService) Resume(ctx context.Context, r *holdfastv1.ResumeRequest) (*holdfastv1.ResumeResponse, error) {
+	request, err := requestID(r.RequestId)
+	if err != nil {
+		return nil, err
+	}
 	id, err := j.find(ctx, r.Job)
 	if err != nil {
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_ResumeJob{ResumeJob: &internalv1.ResumeJob{
-		JobId: id, RequestId: requestID(r.RequestId), AcceptGap: r.AcceptGap, TimeMs: time.Now().UnixMilli(),
+		JobId: id, RequestId: request, AcceptGap: r.AcceptGap, TimeMs: time.Now().UnixMilli(),
 	}}})
 	if err != nil {
 		return nil, err
@@ -144,21 +152,28 @@ func (j *jobService) Resume(ctx context.Context, r *holdfastv1.ResumeRequest) (*
 
 // requestID gives a call an id, so that it is applied once however often this
 // node has to send it.
-func requestID(given string) string {
-	if given == "" || len(given) > maxIDBytes {
-		return randomID()
+func requestID(given string) (string, error) {
+	if len(given) > maxIDBytes {
+		return "", invalidRequest("request_id", fmt.Sprintf("the request id has %d characters, at most %d are allowed", len(given), maxIDBytes))
 	}
-	return given
+	if given == "" {
+		return randomID(), nil
+	}
+	return given, nil
 }
 
 // TriggerCheckpoint implements holdfastv1.JobService.
 func (j *jobService) TriggerCheckpoint(ctx context.Context, r *holdfastv1.TriggerCheckpointRequest) (*holdfastv1.TriggerCheckpointResponse, error) {
+	request, err := requestID(r.RequestId)
+	if err != nil {
+		return nil, err
+	}
 	id, err := j.find(ctx, r.Job)
 	if err != nil {
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_BeginCheckpoint{BeginCheckpoint: &internalv1.BeginCheckpoint{
-		JobId: id, RequestId: requestID(r.RequestId), TimeMs: time.Now().UnixMilli(), Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
+		JobId: id, RequestId: request, TimeMs: time.Now().UnixMilli(), Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
 	}}})
 	if err != nil {
 		return nil, err
