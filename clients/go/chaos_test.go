@@ -133,7 +133,7 @@ func TestChaos_EveryCheckpointIsTheFoldOfItsPositions(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005, Abort: 0.2, Reassign: 0.05})
+			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005, HoldAck: 0.4, Abort: 0.2, Reassign: 0.05})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var wg sync.WaitGroup
@@ -163,7 +163,7 @@ func TestChaos_OutputIsSeenOnceWithoutCheckpoints(t *testing.T) {
 	for seed := uint64(1); seed <= 4; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005})
+			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005, HoldAck: 0.4})
 			c.Checkpoints = false
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()

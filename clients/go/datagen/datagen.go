@@ -117,6 +117,9 @@ func (r *reader) Poll(ctx context.Context, b *source.Batch, max int) error {
 func (r *reader) done(i int) bool { return r.o.Records > 0 && r.next[i] >= r.o.Records }
 
 func (r *reader) allDone() bool {
+	if r.o.Records == 0 {
+		return false
+	}
 	for i := range r.splits {
 		if !r.done(i) {
 			return false

@@ -106,3 +106,15 @@ func TestSource_Splits(t *testing.T) {
 		}
 	}
 }
+
+func TestReader_WithoutSplits(t *testing.T) {
+	for records, want := range map[int64]error{5: io.EOF, 0: nil} {
+		r, err := NewSource(Options{Records: records}).Open(context.Background(), source.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Poll(context.Background(), &source.Batch{}, 10); !errors.Is(err, want) {
+			t.Errorf("%d records: poll returned %v, want %v", records, err, want)
+		}
+	}
+}

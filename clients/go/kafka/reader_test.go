@@ -131,3 +131,11 @@ func TestReader_GoesOnAfterABrokerRestart(t *testing.T) {
 		t.Fatalf("read %q at %d", got.Value(0), got.Offset(0))
 	}
 }
+
+func TestReader_WithoutPartitions(t *testing.T) {
+	r := open(t, newBroker(t, 1).source(nil))
+	var b source.Batch
+	if err := r.Poll(t.Context(), &b, 10); err != nil || b.Len() != 0 || len(r.Positions(nil)) != 0 {
+		t.Fatalf("poll returned %v and %d records", err, b.Len())
+	}
+}

@@ -24,10 +24,15 @@ type Faults struct {
 	Lose, LoseAnswer float64
 	// FenceOwn says Fenced with the stream's own attempt.
 	FenceOwn float64
+	// HoldAck keeps an acknowledgement back until the next one, or the next tick.
+	HoldAck float64
 	// Abort is the share of ticks that abort the pending checkpoint, Reassign of
 	// those that give the subtask to a standby.
 	Abort, Reassign float64
 }
+
+// framesInFlight is the window that clients are told.
+const framesInFlight = 3
 
 // Cluster is one job with one subtask, and nodes that keep the rules of
 // docs/protocol.md while they break streams.
@@ -74,10 +79,12 @@ type Version struct {
 
 // link is one stream.
 type link struct {
-	stream   holdfastv1.OperatorService_RunServer
-	hello    *holdfastv1.Hello
-	token    uint64
-	fenced   bool
+	stream holdfastv1.OperatorService_RunServer
+	hello  *holdfastv1.Hello
+	token  uint64
+	fenced bool
+	// acked is the last seq that was acknowledged on this stream.
+	acked    uint64
 	down     chan *holdfastv1.HostMessage
 	broken   chan struct{}
 	breaking sync.Once
@@ -127,7 +134,7 @@ func (c *Cluster) Run(s holdfastv1.OperatorService_RunServer) error {
 	go l.write()
 	l.send(&holdfastv1.HostMessage_Welcome{Welcome: &holdfastv1.Welcome{
 		HeartbeatIntervalMs: 1000, SessionTimeoutMs: 10000, Addresses: c.Addresses,
-		Limits: &holdfastv1.Limits{FlushBytes: 256, FlushesInFlight: 3, FlushBytesInFlight: 1024, GetKeys: 20},
+		Limits: &holdfastv1.Limits{FlushBytes: 256, FlushesInFlight: framesInFlight, FlushBytesInFlight: 1024, GetKeys: 20},
 	}})
 	c.hello(l)
 	up := make(chan *holdfastv1.OperatorMessage)
@@ -241,7 +248,7 @@ func (c *Cluster) hello(l *link) {
 		}
 	case resume.GetAttempt() == c.attempt && c.instance == l.hello.GetInstanceId():
 		c.index++
-		c.token, c.owner, l.token = c.index, l, c.index
+		c.token, c.owner, l.token, l.acked = c.index, l, c.index, c.lastSeq
 		c.Resumes++
 		l.send(&holdfastv1.HostMessage_Resume{Resume: &holdfastv1.Resume{
 			FencingToken: c.token, Attempt: c.attempt, LastSeq: c.lastSeq, LatestCompletedId: c.newest,
@@ -270,7 +277,7 @@ func (c *Cluster) assign(l *link) {
 	delete(c.standby, l)
 	c.index++
 	c.attempt, c.token, c.lastSeq = c.index, c.index, 0
-	c.instance, c.owner, l.token = l.hello.GetInstanceId(), l, c.index
+	c.instance, c.owner, l.token, l.acked = l.hello.GetInstanceId(), l, c.index, 0
 	c.pending = 0
 	c.Assigns++
 	a := &holdfastv1.Assign{
@@ -338,6 +345,9 @@ func (c *Cluster) tick(stop chan struct{}) {
 func (c *Cluster) tickLocked() {
 	if c.owner == nil || c.finished {
 		return
+	}
+	if l := c.owner; l.acked < c.lastSeq && l.token == c.token {
+		c.ack(l, l.send)
 	}
 	switch {
 	case c.chance(c.Faults.Reassign) && len(c.standby) > 0:

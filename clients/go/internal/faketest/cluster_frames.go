@@ -67,11 +67,21 @@ func (c *Cluster) apply(l *link, m *holdfastv1.OperatorMessage, answer func(any)
 			c.lastSeq = seq
 			c.applyFrame(l, m)
 		}
-		answer(&holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{FencingToken: c.token, ThroughSeq: seq}})
+		if seq > l.acked+framesInFlight {
+			c.t.Errorf("seq %d is sent where %d is acknowledged: the window is %d", seq, l.acked, framesInFlight)
+		}
+		if !c.chance(c.Faults.HoldAck) {
+			c.ack(l, answer)
+		}
 		if c.finished {
 			c.end(l)
 		}
 	}
+}
+
+func (c *Cluster) ack(l *link, answer func(any)) {
+	l.acked = c.lastSeq
+	answer(&holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{FencingToken: c.token, ThroughSeq: c.lastSeq}})
 }
 
 func frameOf(m *holdfastv1.OperatorMessage) (token, seq uint64) {

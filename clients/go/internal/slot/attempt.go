@@ -66,9 +66,8 @@ type attempt struct {
 
 // window is what was sent and not acknowledged, in the order of seq.
 type window struct {
-	frames  []frame
-	flushes int
-	bytes   int
+	frames []frame
+	bytes  int
 }
 
 func newAttempt(s *Slot, as *assignment) *attempt {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/holdfast-io/holdfast/clients/go/source"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -20,11 +22,16 @@ type commit struct {
 	positions  []source.Position
 }
 
-// barrier makes the cut between two records (rules 6.1, 6.4 and 6.5).
-func (a *attempt) barrier(b *holdfastv1.Barrier) {
+// barrier makes the cut between two records (rules 6.1, 6.4 and 6.5). Output of
+// the records before it leaves now: once the checkpoint is complete they are not
+// read again (rule 6.2).
+func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	n := b.GetCheckpointId()
 	if n <= a.lastBarrier || a.finished || a.failed || a.unresolved {
-		return
+		return nil
+	}
+	if err := a.writeOutputs(); err != nil {
+		return err
 	}
 	a.lastBarrier = n
 	a.store.Seal()
@@ -36,20 +43,28 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) {
 		BarrierPassed: &holdfastv1.BarrierPassed{FencingToken: a.token, CheckpointId: n},
 	}})
 	a.pump()
+	return nil
 }
 
-// ready follows the last flush of the seal (rule 6.2).
-func (a *attempt) ready() {
+// ready follows the last flush of the seal (rule 6.2). It takes its place in the
+// window; false means that there is none yet.
+func (a *attempt) ready() bool {
 	s := a.seal
+	seq := a.lastSeq + 1
+	m := &holdfastv1.OperatorMessage{
+		Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{
+			FencingToken: a.token, Seq: seq, CheckpointId: s.checkpoint, Positions: a.positionsProto(s.positions),
+		}},
+	}
+	size := proto.Size(m)
+	if !a.windowOpen(size) {
+		return false
+	}
 	a.seal = nil
 	a.store.EndSeal()
-	seq := a.lastSeq + 1
-	a.push(frame{seq: seq, message: &holdfastv1.OperatorMessage{
-		Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{
-			Seq: seq, CheckpointId: s.checkpoint, Positions: a.positionsProto(s.positions),
-		}},
-	}})
+	a.push(frame{seq: seq, bytes: size, message: m})
 	a.commits = append(a.commits, commit(*s))
+	return true
 }
 
 // aborted dissolves the seal of a checkpoint that will not be (rule 6.6).
@@ -80,7 +95,8 @@ func (a *attempt) decided(n uint64) {
 	}
 }
 
-// finish follows the last flush of a bounded source (rule 8.2).
+// finish follows the last flush of a bounded source (rule 8.2). Everything before
+// it is acknowledged, so there is room in the window.
 func (a *attempt) finish() {
 	a.finished = true
 	seq := a.lastSeq + 1

@@ -115,6 +115,9 @@ func TestRule6_2_NothingNewerBeforeReady(t *testing.T) {
 	s.Ack(5, 1)
 	// The value of the seal, although there is a newer one.
 	r.wantPuts(s.Flush(), 2, map[string]int64{"b": 1})
+	// Rule 5.4: CheckpointReady takes room in the window, too.
+	s.Quiet(20 * time.Millisecond)
+	s.Ack(5, 2)
 	ready := s.Ready()
 	if ready.GetSeq() != 3 {
 		t.Fatalf("CheckpointReady is %v", ready)
@@ -128,6 +131,7 @@ func TestRule6_2_NothingNewerBeforeReady(t *testing.T) {
 	r.wantPuts(s.Flush(), 5, map[string]int64{"b": 2})
 	s.Ack(5, 5)
 	r.wantPuts(s.Flush(), 6, map[string]int64{"c": 1})
+	s.Ack(5, 6)
 	if ready := s.Ready(); ready.GetSeq() != 7 {
 		t.Fatalf("CheckpointReady is %v", ready)
 	}
@@ -179,14 +183,16 @@ func TestRule6_5_ANewerBarrierReplacesAnUnfinishedSeal(t *testing.T) {
 	}
 	// a went out with seq 1 and changed since; b never did; all is sealed anew.
 	got := map[string]int64{}
-	for seq := uint64(1); len(got) < 3; seq++ {
-		s.Ack(5, seq)
-		for k, v := range puts(s.Flush()) {
+	s.Ack(5, 1)
+	for len(got) < 3 {
+		f := s.Flush()
+		for k, v := range puts(f) {
 			if _, twice := got[k]; twice {
 				t.Fatalf("%s was flushed twice", k)
 			}
 			got[k] = v
 		}
+		s.Ack(5, f.GetSeq())
 	}
 	if fmt.Sprint(got) != "map[a:2 b:2 c:1]" {
 		t.Fatalf("flushed %v", got)
@@ -296,4 +302,26 @@ func TestRule6_6_WhatASealHeldIsCoalescedAgain(t *testing.T) {
 	if fin := s.Finished(); fin.GetSeq() != 5 || fmt.Sprint(got) != "map[a:2 b:2 c:1]" {
 		t.Fatalf("flushed %v, then %v", got, fin)
 	}
+}
+
+func TestRule6_2_OutputBeforeTheCutLeavesBeforeReady(t *testing.T) {
+	r, s := running(t, testAssign(), nil)
+	atB, releaseB := r.blockOn("b")
+	defer releaseB()
+	atC, releaseC := r.blockOn("c")
+	defer releaseC()
+	r.deliver(100, "a", "b", "c")
+	s.Absent(s.Get())
+	r.receive("record b", atB)
+	s.Barrier(5, 1)
+	r.await("the attention", r.slot.inbox.attention.Load)
+	releaseB()
+	s.BarrierPassed()
+	s.Flush()
+	s.Ready()
+	// The batch is not at its end yet.
+	if got := r.output(); got != "a=1\nb=1\n" {
+		t.Fatalf("output %q when the cut is ready", got)
+	}
+	r.receive("record c", atC)
 }

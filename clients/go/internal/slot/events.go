@@ -66,15 +66,14 @@ func (a *attempt) handle(e event) error {
 	case e.welcome != nil:
 		a.slot.limits = limitsFrom(e.welcome.GetLimits())
 		return nil
-	case e.violation != nil:
-		return a.end()
 	}
 	switch m := e.msg.GetMessage().(type) {
 	case *holdfastv1.HostMessage_Assign:
 		a.slot.next = &assignment{gen: e.gen, assign: m.Assign}
 		return a.end()
 	case *holdfastv1.HostMessage_JobEnded:
-		return a.jobEnded(m.JobEnded)
+		a.slot.ended = m.JobEnded
+		return a.end()
 	case *holdfastv1.HostMessage_Fenced:
 		// The reading goroutine let it pass, so it names another attempt.
 		return a.end()
@@ -95,7 +94,7 @@ func (a *attempt) handleCurrent(msg *holdfastv1.HostMessage) error {
 	case *holdfastv1.HostMessage_Values:
 		return a.values(m.Values)
 	case *holdfastv1.HostMessage_Barrier:
-		a.barrier(m.Barrier)
+		return a.barrier(m.Barrier)
 	case *holdfastv1.HostMessage_CheckpointComplete:
 		a.decided(m.CheckpointComplete.GetCheckpointId())
 	case *holdfastv1.HostMessage_CheckpointAborted:
@@ -109,18 +108,6 @@ func (a *attempt) handleCurrent(msg *holdfastv1.HostMessage) error {
 		return a.end()
 	}
 	return nil
-}
-
-// jobEnded: a job that has FINISHED has everything of this attempt, also where
-// the last acknowledgement did not come before.
-func (a *attempt) jobEnded(m *holdfastv1.JobEnded) error {
-	a.slot.ended = m
-	if a.finished && m.GetStatus() == holdfastv1.JobStatus_JOB_STATUS_FINISHED {
-		if err := a.acknowledge(a.lastSeq); err != nil {
-			a.log.Error("the last output was not written", "error", err)
-		}
-	}
-	return a.end()
 }
 
 // end: the attempt is over; what it holds back is never seen.

@@ -2,6 +2,7 @@ package slot
 
 import (
 	"testing"
+	"time"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -45,9 +46,11 @@ func TestRule8_2_BarrierBeforeFinishedIsAnswered(t *testing.T) {
 	s.BarrierPassed()
 	s.Ack(5, 1)
 	r.wantPuts(s.Flush(), 2, map[string]int64{"b": 1})
+	s.Ack(5, 2)
 	if ready := s.Ready(); ready.GetSeq() != 3 {
 		t.Fatalf("CheckpointReady is %v", ready)
 	}
+	s.Ack(5, 3)
 	if fin := s.Finished(); fin.GetSeq() != 4 {
 		t.Fatalf("Finished is %v", fin)
 	}
@@ -71,5 +74,46 @@ func TestRule8_2_FinishedIsSentAgainAfterAResume(t *testing.T) {
 	s.Break()
 	if s := r.host.AcceptWelcome(); s.Hello.GetResume() != nil {
 		t.Fatal("a finished attempt was resumed")
+	}
+}
+
+func TestRule8_2_FinishedWaitsUntilTheOutputIsReleased(t *testing.T) {
+	a := testAssign()
+	a.CheckpointsEnabled = false
+	r, s := running(t, a, nil)
+	r.step(step{recs: []rec{{0, 100, "a"}}, err: errEOF})
+	s.Absent(s.Get())
+	s.Flush()
+	s.Quiet(20 * time.Millisecond)
+	s.Ack(5, 1)
+	s.Finished()
+	if got := r.output(); got != "a=1\n" {
+		t.Fatalf("output %q when Finished was sent", got)
+	}
+}
+
+func TestRule8_2_BarrierAfterFinishedIsIgnored(t *testing.T) {
+	r, s := running(t, testAssign(), nil)
+	r.step(step{err: errEOF})
+	s.Finished()
+	s.Barrier(5, 1)
+	s.Quiet(20 * time.Millisecond)
+	s.Ack(5, 1)
+	r.receive("Close of the task", r.closed)
+}
+
+func TestRule4_2_ASubtaskWithoutSplits(t *testing.T) {
+	a := testAssign()
+	a.Splits = nil
+	r, s := running(t, a, nil)
+	s.Barrier(5, 1)
+	s.BarrierPassed()
+	if ready := s.Ready(); len(ready.GetPositions()) != 0 {
+		t.Fatalf("CheckpointReady is %v", ready)
+	}
+	s.Ack(5, 1)
+	r.step(step{err: errEOF})
+	if fin := s.Finished(); len(fin.GetPositions()) != 0 {
+		t.Fatalf("Finished is %v", fin)
 	}
 }

@@ -14,9 +14,8 @@ import (
 type frame struct {
 	seq     uint64
 	message *holdfastv1.OperatorMessage
-	// bytes and flush count for the window, which bounds flushes only.
+	// bytes is what it takes in the window.
 	bytes int
-	flush bool
 }
 
 // pendingOutput may be seen once everything through seq is durable.
@@ -31,10 +30,7 @@ type pendingOutput struct {
 func (a *attempt) push(f frame) {
 	a.lastSeq = f.seq
 	a.inFlight.frames = append(a.inFlight.frames, f)
-	if f.flush {
-		a.inFlight.flushes++
-		a.inFlight.bytes += f.bytes
-	}
+	a.inFlight.bytes += f.bytes
 	a.sendFrame(f)
 }
 
@@ -50,11 +46,10 @@ func (a *attempt) sendFrame(f frame) bool {
 	return a.send(f.message)
 }
 
-// windowOpen: another flush may be under way (rule 5.4).
-func (a *attempt) windowOpen() bool {
-	l := a.slot.limits
-	return a.inFlight.flushes < l.inFlight && a.inFlight.bytes+l.flush <= l.inFlightBytes ||
-		a.inFlight.flushes == 0
+// windowOpen: another frame of this size may be under way (rule 5.4).
+func (a *attempt) windowOpen(size int) bool {
+	l, w := a.slot.limits, &a.inFlight
+	return len(w.frames) == 0 || len(w.frames) < l.inFlight && w.bytes+size <= l.inFlightBytes
 }
 
 // pump sends what may be sent: first what is sealed, and its CheckpointReady,
@@ -63,8 +58,8 @@ func (a *attempt) pump() {
 	if a.seal != nil && !a.pushFlushes() {
 		return
 	}
-	if a.seal != nil {
-		a.ready()
+	if a.seal != nil && !a.ready() {
+		return
 	}
 	a.noteDirty()
 	if !a.flushing {
@@ -91,13 +86,13 @@ func (a *attempt) noteDirty() {
 // pushFlushes sends changes until there are none left to take (true) or the
 // window is full.
 func (a *attempt) pushFlushes() bool {
-	for a.windowOpen() {
+	for a.windowOpen(a.slot.limits.flush) {
 		seq := a.lastSeq + 1
 		f := a.store.NextFrame(seq, a.slot.limits.flush)
 		if f == nil {
 			return true
 		}
-		a.push(frame{seq: seq, bytes: f.Bytes, flush: true, message: &holdfastv1.OperatorMessage{
+		a.push(frame{seq: seq, bytes: f.Bytes, message: &holdfastv1.OperatorMessage{
 			Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: seq, Sections: f.Sections}},
 		}})
 	}
@@ -115,10 +110,7 @@ func (a *attempt) acknowledge(through uint64) error {
 	w := &a.inFlight
 	n := 0
 	for n < len(w.frames) && w.frames[n].seq <= through {
-		if w.frames[n].flush {
-			w.flushes--
-			w.bytes -= w.frames[n].bytes
-		}
+		w.bytes -= w.frames[n].bytes
 		w.frames[n] = frame{}
 		n++
 	}
@@ -139,21 +131,30 @@ func (a *attempt) endBatch(ctx context.Context) error {
 			return err
 		}
 	}
+	if a.checkpoints() {
+		return a.writeOutputs()
+	}
+	for _, o := range a.task.Outputs() {
+		if len(o.Buf) > 0 {
+			a.outputs = append(a.outputs, pendingOutput{seq: a.lastSeq, w: o.W, buf: o.Buf})
+			o.Buf = nil
+		}
+	}
+	return a.release(a.acked())
+}
+
+// writeOutputs writes what the records so far have put out.
+func (a *attempt) writeOutputs() error {
 	for _, o := range a.task.Outputs() {
 		if len(o.Buf) == 0 {
 			continue
 		}
-		if a.checkpoints() {
-			if err := write(o.W, o.Buf); err != nil {
-				return err
-			}
-			o.Buf = o.Buf[:0]
-			continue
+		if err := write(o.W, o.Buf); err != nil {
+			return err
 		}
-		a.outputs = append(a.outputs, pendingOutput{seq: a.lastSeq, w: o.W, buf: o.Buf})
-		o.Buf = nil
+		o.Buf = o.Buf[:0]
 	}
-	return a.release(a.acked())
+	return nil
 }
 
 // acked is the highest seq that is acknowledged.

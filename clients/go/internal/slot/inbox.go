@@ -8,15 +8,13 @@ import (
 )
 
 // event is what the reading goroutine hands to the processing one. Exactly one
-// of welcome, msg, violation and fatal is set.
+// of welcome, msg and fatal is set.
 type event struct {
 	// gen numbers the stream that it came from.
 	gen     uint64
 	welcome *holdfastv1.Welcome
 	msg     *holdfastv1.HostMessage
-	// violation: the host ended the stream because of a frame of this attempt.
-	violation error
-	fatal     error
+	fatal   error
 }
 
 // inbox is an unbounded queue: the reading goroutine must never wait for user

@@ -145,13 +145,13 @@ func (a *attempt) betweenRecords(ctx context.Context) error {
 	return nil
 }
 
-// finishUp flushes everything, says Finished and waits until that is durable
-// (rule 8.2). Barriers are answered until then.
+// finishUp flushes everything, waits until the output is released, says Finished
+// and waits until that is durable (rule 8.2). Barriers are answered before it.
 func (a *attempt) finishUp(ctx context.Context) error {
-	for a.seal != nil || a.store.Dirty() {
+	for {
 		a.flushing = true
 		a.pump()
-		if a.seal == nil && !a.store.Dirty() {
+		if a.seal == nil && !a.store.Dirty() && len(a.inFlight.frames) == 0 {
 			break
 		}
 		if err := a.wait(ctx); err != nil {

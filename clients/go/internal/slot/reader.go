@@ -32,7 +32,7 @@ func (r *reader) read(ctx context.Context) error {
 			if errors.Is(err, io.EOF) && r.session.isClosing() {
 				return nil
 			}
-			return r.session.streamError(ctx, err, r.welcomed)
+			return streamError(ctx, err)
 		}
 		done, err := r.handle(ctx, m)
 		if done || err != nil {
@@ -61,6 +61,7 @@ func (r *reader) handle(ctx context.Context, msg *holdfastv1.HostMessage) (bool,
 	switch m := msg.GetMessage().(type) {
 	case *holdfastv1.HostMessage_HeartbeatEcho:
 		r.watchdog.Reset(r.sessionTimeout)
+		r.session.failures = 0
 	case *holdfastv1.HostMessage_DiscoverSplits:
 		r.session.finders.start(ctx, r, m.DiscoverSplits)
 	case *holdfastv1.HostMessage_GoAway:
@@ -120,9 +121,8 @@ func (r *reader) pass(msg *holdfastv1.HostMessage) {
 func (r *reader) welcome(ctx context.Context, w *holdfastv1.Welcome) {
 	s := r.session
 	r.welcomed = true
-	s.notFound = time.Time{}
 	s.cfg.Addresses.Add(w.GetAddresses())
-	r.sessionTimeout = millis(w.GetSessionTimeoutMs(), 15*time.Second)
+	r.sessionTimeout = millis(w.GetSessionTimeoutMs(), defaultSessionTimeout)
 	r.watchdog.Reset(r.sessionTimeout)
 	r.gen = s.attach(r.stream)
 	s.inbox.put(event{gen: r.gen, welcome: w})

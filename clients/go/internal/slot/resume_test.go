@@ -89,6 +89,7 @@ func TestRule7_2_AnUnfinishedSealStays(t *testing.T) {
 	s.Resume(&holdfastv1.Resume{FencingToken: 9, Attempt: 5, LastSeq: 1})
 	s.Barrier(9, 1) // again (rule 6.4)
 	r.wantPuts(s.Flush(), 2, map[string]int64{"b": 1})
+	s.Ack(9, 2)
 	ready := s.Ready()
 	if ready.GetSeq() != 3 || ready.GetFencingToken() != 9 {
 		t.Fatalf("CheckpointReady is %v", ready)
@@ -176,16 +177,4 @@ func TestRule3_5_GoesOnWithoutAStream(t *testing.T) {
 	s.Barrier(9, 1)
 	s.BarrierPassed()
 	r.wantPuts(s.Flush(), 1, map[string]int64{"a": 2})
-}
-
-func TestRule9_ViolationDropsTheAttempt(t *testing.T) {
-	r, s := running(t, testAssign(), nil)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
-	s.End(faketest.Status(3, "PROTOCOL_VIOLATION"))
-	r.receive("Close of the task", r.closed)
-	if s := r.host.AcceptWelcome(); s.Hello.GetResume() != nil {
-		t.Fatal("the attempt of a refused frame was resumed")
-	}
 }

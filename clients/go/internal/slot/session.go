@@ -19,16 +19,11 @@ const (
 	protocolVersion = 1
 	minBackoff      = 50 * time.Millisecond
 	maxBackoff      = time.Second
-	// welcomeWithin is how long a node may take to answer Hello.
-	welcomeWithin = 5 * time.Second
-	// steadyAfter is how long a stream must have lived for its end to count as
-	// news, and not as one more failure in a row.
-	steadyAfter = time.Second
+	// defaultSessionTimeout also bounds the wait for Welcome, which tells the one
+	// that counts.
+	defaultSessionTimeout = 15 * time.Second
 	// logEvery keeps a long outage from filling the log.
 	logEvery = 10 * time.Second
-	// jobVisibleWithin is how long a node may lag behind the one that answered
-	// Submit.
-	jobVisibleWithin = 10 * time.Second
 )
 
 // errAgain ends a stream that is to be followed by another one at once.
@@ -57,8 +52,7 @@ type session struct {
 
 	// What follows belongs to the goroutine of run.
 	next     int // of the address list
-	failures int // streams in a row that did not live long
-	notFound time.Time
+	failures int // streams in a row that ended before an echo
 	loggedAt time.Time
 }
 
@@ -71,7 +65,6 @@ func newSession(cfg Config, instanceID string, in *inbox, log *slog.Logger) *ses
 func (s *session) run(ctx context.Context) {
 	for ctx.Err() == nil && !s.isClosing() {
 		address := s.cfg.Addresses.At(s.next)
-		began := time.Now()
 		err := s.connect(ctx, address)
 		switch fatal := (*FatalError)(nil); {
 		case err == nil || ctx.Err() != nil:
@@ -81,9 +74,6 @@ func (s *session) run(ctx context.Context) {
 			return
 		}
 		s.next++
-		if time.Since(began) >= steadyAfter {
-			s.failures = 0
-		}
 		if errors.Is(err, errAgain) && s.failures == 0 {
 			s.log.Info("leaving the node", "address", address, "reason", err)
 			s.failures = 1
@@ -102,8 +92,8 @@ func (s *session) logFailure(address string, err error) {
 	s.log.Warn("no stream, trying again", "address", address, "error", err)
 }
 
-// backOff waits once every address has failed; the first break of a steady
-// stream is followed up at once (rule 3.5).
+// backOff waits once every address has failed; the first break of a stream that
+// had an echo is followed up at once (rule 3.5).
 func (s *session) backOff(ctx context.Context) {
 	s.failures++
 	rounds := s.failures - s.cfg.Addresses.Len() - 1
@@ -129,16 +119,16 @@ func (s *session) connect(ctx context.Context, address string) error {
 	defer conn.Close()
 	// The watchdog ends the stream where no answer comes; it is set anew by
 	// Welcome and by each echo (rule 3.3).
-	watchdog := time.AfterFunc(welcomeWithin, func() {
+	watchdog := time.AfterFunc(defaultSessionTimeout, func() {
 		cancel(errors.New("the node does not answer"))
 	})
 	defer watchdog.Stop()
 	stream, err := holdfastv1.NewOperatorServiceClient(conn).Run(ctx)
 	if err != nil {
-		return s.streamError(ctx, err, false)
+		return streamError(ctx, err)
 	}
 	if err := stream.Send(s.hello()); err != nil && !errors.Is(err, io.EOF) {
-		return s.streamError(ctx, err, false)
+		return streamError(ctx, err)
 	}
 	r := reader{session: s, stream: stream, watchdog: watchdog, address: address}
 	defer s.detach()

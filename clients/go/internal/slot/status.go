@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -57,41 +56,21 @@ func NewFatal(err error) *FatalError {
 	return &FatalError{Reason: reason, Message: status.Convert(err).Message(), Metadata: metadata}
 }
 
-// streamError says what the end of a stream means (rule 3.2).
-func (s *session) streamError(ctx context.Context, err error, welcomed bool) error {
+// streamError says what the end of a stream means (rule 3.2). Some reasons would
+// end every other stream like this one.
+func streamError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	reason, _ := ReasonOf(err)
-	switch reason {
-	case holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED:
-		return NewFatal(err)
-	case holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND:
-		// The node may lag behind the one that made the job.
-		if s.notFound.IsZero() {
-			s.notFound = time.Now()
-		}
-		if time.Since(s.notFound) > jobVisibleWithin {
-			return NewFatal(err)
-		}
-	case holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION,
+	switch reason, _ := ReasonOf(err); reason {
+	case holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED,
+		holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND,
+		holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION,
 		holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE:
-		if !welcomed {
-			return NewFatal(err)
-		}
-		// Sending the same frames again would end the next stream too.
-		s.log.Error("the node refuses a frame; this is a bug", "error", err)
-		s.release(s.heldAttempt())
-		s.inbox.put(event{gen: s.currentGen(), violation: err})
+		return NewFatal(err)
 	}
 	if status.Code(err) == codes.Unimplemented {
 		return fmt.Errorf("not a Holdfast node: %w", err)
 	}
 	return fmt.Errorf("stream: %w", err)
-}
-
-func (s *session) currentGen() uint64 {
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
-	return s.gen
 }

@@ -32,24 +32,33 @@ func TestRule3_1_HelloNamesTheSlotOnEveryStream(t *testing.T) {
 }
 
 func TestRule3_2_FatalStatusEndsTheSlot(t *testing.T) {
-	for _, reason := range []string{"VERSION_NOT_SUPPORTED", "PROTOCOL_VIOLATION"} {
-		t.Run(reason, func(t *testing.T) {
-			r := newRig(t, nil)
-			r.host.Accept().End(faketest.Status(codes.FailedPrecondition, reason))
-			r.wait()
-			var fatal *FatalError
-			if !errors.As(r.err, &fatal) || ReasonName(fatal.Reason) != reason {
-				t.Fatalf("Run returned %v", r.err)
-			}
-		})
+	for _, reason := range []string{"VERSION_NOT_SUPPORTED", "JOB_NOT_FOUND", "PROTOCOL_VIOLATION", "VALUE_TOO_LARGE"} {
+		for name, welcome := range map[string]bool{" to Hello": false, " of a running attempt": true} {
+			t.Run(reason+name, func(t *testing.T) {
+				r := newRig(t, nil)
+				s := r.host.Accept()
+				if welcome {
+					s.Welcome(nil)
+					s.Assign(testAssign())
+					<-r.src.opened
+				}
+				s.End(faketest.Status(codes.FailedPrecondition, reason))
+				r.wait()
+				var fatal *FatalError
+				if !errors.As(r.err, &fatal) || ReasonName(fatal.Reason) != reason {
+					t.Fatalf("Run returned %v", r.err)
+				}
+			})
+		}
 	}
 }
 
 func TestRule3_2_OtherStatusIsTriedAgain(t *testing.T) {
 	r := newRig(t, nil)
 	r.host.Accept().End(status.Error(codes.Unavailable, "no leader"))
-	r.host.Accept().End(faketest.Status(codes.NotFound, "JOB_NOT_FOUND"))
+	r.host.Accept().End(faketest.Status(codes.Unavailable, "OVERLOADED"))
 	r.host.Accept().End(nil)
+	r.host.AcceptWelcome().End(nil)
 	r.host.AcceptWelcome()
 }
 
