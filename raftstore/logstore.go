@@ -104,9 +104,39 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return s.write("StoreLogs", func() error { return s.disk.StoreLogs(logs) })
 }
 
-// DeleteRange implements raft.LogStore.
+// deleteChunk is how many entries one transaction deletes. It holds up the
+// entries that arrive meanwhile for some 10 ms.
+const deleteChunk = 1024
+
+// DeleteRange implements raft.LogStore. It deletes in parts: cutting the log
+// behind a snapshot can mean hundreds of thousands of entries, and one
+// transaction over them would block the log for seconds.
+//
+// After a crash between two parts the log has no hole: a range that reaches the
+// end is deleted from the end, any other from its beginning, which is that of
+// the log.
 func (s *logStore) DeleteRange(first, last uint64) error {
-	return s.write("DeleteRange", func() error { return s.disk.DeleteRange(first, last) })
+	end, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	for first <= last {
+		from, to := first, last
+		if n := last - first + 1; n > deleteChunk && last >= end {
+			from = last - deleteChunk + 1
+		} else if n > deleteChunk {
+			to = first + deleteChunk - 1
+		}
+		if err := s.write("DeleteRange", func() error { return s.disk.DeleteRange(from, to) }); err != nil {
+			return err
+		}
+		if from > first {
+			last, end = from-1, from-1
+		} else {
+			first = to + 1
+		}
+	}
+	return nil
 }
 
 // Set implements raft.StableStore.

@@ -63,6 +63,70 @@ func TestLogStore_FailedWriteEndsTheNode(t *testing.T) {
 	}
 }
 
+// fullDisk fails after some deletions.
+type fullDisk struct {
+	diskStore
+	left int
+}
+
+func (d *fullDisk) DeleteRange(first, last uint64) error {
+	if d.left--; d.left < 0 {
+		return errBroken
+	}
+	return d.diskStore.DeleteRange(first, last)
+}
+
+// Whatever part of a deletion is done, the log has no hole.
+func TestLogStore_DeletesInParts(t *testing.T) {
+	const entries = 3*deleteChunk + 7
+	for name, c := range map[string]struct {
+		first, last uint64
+		parts       int
+		wantFirst   uint64
+		wantLast    uint64
+	}{
+		"front":             {1, 2*deleteChunk + 1, 99, 2*deleteChunk + 2, entries},
+		"front, cut short":  {1, 2*deleteChunk + 1, 1, deleteChunk + 1, entries},
+		"end":               {10, entries, 99, 1, 9},
+		"end, cut short":    {10, entries, 1, 1, entries - deleteChunk},
+		"all":               {1, entries, 99, 0, 0},
+		"all, cut short":    {1, entries, 2, 1, entries - 2*deleteChunk},
+		"one":               {1, 1, 99, 2, entries},
+		"beyond the end":    {entries, entries + 5, 99, 1, entries - 1},
+		"nothing":           {5, 4, 99, 1, entries},
+		"exactly two parts": {1, 2 * deleteChunk, 2, 2*deleteChunk + 1, entries},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := openLogStore(filepath.Join(t.TempDir(), storeFile), testConfig(t), func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.close() }()
+			var logs []*raft.Log
+			for i := range uint64(entries) {
+				logs = append(logs, &raft.Log{Index: i + 1, Term: 1})
+			}
+			if err := s.StoreLogs(logs); err != nil {
+				t.Fatal(err)
+			}
+			s.disk = &fullDisk{diskStore: s.disk, left: c.parts}
+			if err := s.DeleteRange(c.first, c.last); (err != nil) != strings.Contains(name, "cut short") {
+				t.Errorf("DeleteRange = %v", err)
+			}
+			first, err1 := s.FirstIndex()
+			last, err2 := s.LastIndex()
+			if err := errors.Join(err1, err2); err != nil || first != c.wantFirst || last != c.wantLast {
+				t.Fatalf("log from %d to %d, want %d to %d (%v)", first, last, c.wantFirst, c.wantLast, err)
+			}
+			for i := first; first > 0 && i <= last; i++ {
+				if err := s.GetLog(i, &raft.Log{}); err != nil {
+					t.Fatalf("hole at %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
 func TestLogStore_StampOfAnotherNode(t *testing.T) {
 	cfg := testConfig(t)
 	dir, err := openDataDir(cfg.DataDir)

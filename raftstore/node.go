@@ -117,6 +117,7 @@ func (n *Node) startRaft() error {
 	}
 	n.shell.running.Store(true)
 	n.changes.observe(n.raft)
+	go n.watchLeader()
 	n.proposals = newProposer(n.cfg, func(data []byte) raft.ApplyFuture { return n.raft.Apply(data, 0) })
 	return nil
 }
