@@ -116,3 +116,15 @@ func TestRandomFaults_CountOnce(t *testing.T) {
 func TestHostKill_WhileASubtaskWaits(t *testing.T) {
 	scenario.WaitingBesideResume(t, harness.InProcess(t, harness.Options{}), 3)
 }
+
+func TestCheckpoint_LateAckChangesNothing(t *testing.T) {
+	scenario.LateAck(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestCheckpoint_ResumeKeepsTheAck(t *testing.T) {
+	scenario.ResumeKeepsTheAck(t, harness.InProcess(t, harness.Options{}))
+}
+
+func TestRollingRestart_GoesUnnoticed(t *testing.T) {
+	scenario.RollingRestart(t, harness.InProcess(t, harness.Options{}), 1)
+}

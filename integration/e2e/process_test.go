@@ -38,6 +38,10 @@ func TestProcess_OperatorKillWithoutCheckpoints(t *testing.T) {
 	scenario.OperatorKillWithoutCheckpoints(t, cluster(t, harness.Options{}), 2)
 }
 
+func TestProcess_RollingRestart(t *testing.T) {
+	scenario.RollingRestart(t, cluster(t, harness.Options{}), 1)
+}
+
 func TestProcess_AllNodesRestart(t *testing.T) {
 	scenario.AllNodesRestart(t, cluster(t, harness.Options{SnapshotThreshold: 500}), harness.Restarts())
 }
@@ -48,6 +52,10 @@ func TestProcess_MinorityLost(t *testing.T) {
 
 func TestProcess_LeaderFrozen(t *testing.T) {
 	scenario.LeaderFrozen(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
+}
+
+func TestProcess_FrozenHost(t *testing.T) {
+	scenario.FrozenHost(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
 }
 
 func TestProcess_Zombie(t *testing.T) {

@@ -222,6 +222,15 @@ func (c *Cluster) Kill(i int) {
 	c.setRunning(i, false)
 }
 
+// Stop ends a node in order, as an upgrade would.
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	c.setRunning(i, false)
+	if err := c.Backend.Close(c.nodes[i]); err != nil {
+		c.t.Errorf("stop node %s: %v", c.nodes[i].Name, err)
+	}
+}
+
 // KillAll kills every node that runs, at once.
 func (c *Cluster) KillAll() {
 	var nodes []Node

@@ -236,15 +236,26 @@ func (m *Mark) Gap() time.Duration {
 // WaitFull returns right after a slot has filled its window.
 func (f *Flusher) WaitFull(slot int) {
 	f.t.Helper()
-	s := f.slots[slot]
-	full := make(chan struct{})
+	f.waitMoment(slot, "a full window", func(s *flusherSlot, moment chan struct{}) { s.full = moment })
+}
+
+// WaitPartial returns right after some of a slot's window was acknowledged and
+// the rest was not: it is likely to be committed by then.
+func (f *Flusher) WaitPartial(slot int) {
+	f.t.Helper()
+	f.waitMoment(slot, "a window that is acknowledged in part", func(s *flusherSlot, moment chan struct{}) { s.partial = moment })
+}
+
+func (f *Flusher) waitMoment(slot int, what string, set func(*flusherSlot, chan struct{})) {
+	f.t.Helper()
+	s, moment := f.slots[slot], make(chan struct{})
 	s.mu.Lock()
-	s.full = full
+	set(s, moment)
 	s.mu.Unlock()
 	select {
-	case <-full:
+	case <-moment:
 	case <-time.After(Patience()):
-		f.t.Fatalf("waited %s for a full window of %s: %s", Patience(), f.Config.Job, s.where())
+		f.t.Fatalf("waited %s for %s of %s: %s", Patience(), what, f.Config.Job, s.where())
 	}
 }
 

@@ -125,6 +125,10 @@ func (s *flusherSlot) ackThrough(seq uint64) {
 		}
 		s.frames = s.frames[1:]
 	}
+	if s.partial != nil && len(s.frames) > 0 {
+		close(s.partial)
+		s.partial = nil
+	}
 	if s.watchSeq != 0 && seq >= s.watchSeq && s.watchAt.IsZero() {
 		s.watchAt = time.Now()
 	}

@@ -44,7 +44,7 @@ type flusherSlot struct {
 	watchSeq       uint64
 	watchAt        time.Time
 	lastError      error
-	full           chan struct{} // closed when the window is full
+	full, partial  chan struct{} // closed at the moments of WaitFull and WaitPartial
 }
 
 // frame is sent and not acknowledged.

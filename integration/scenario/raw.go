@@ -3,7 +3,9 @@ package scenario
 import (
 	"errors"
 	"io"
+	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -35,7 +37,28 @@ func newRawJob(t *testing.T, c *harness.Cluster, node int, cfg harness.FlusherCo
 type rawSlot struct {
 	*harness.Stream
 	job    *rawJob
+	id     *holdfastv1.Hello // what it said, if the test wants to say it again
 	assign *holdfastv1.Assign
+}
+
+// keepAlive sends heartbeats until the stream ends.
+func (s *rawSlot) keepAlive() {
+	done := make(chan struct{})
+	s.job.t.Cleanup(sync.OnceFunc(func() { close(done) }))
+	go func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for n := uint64(1); ; n++ {
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+			if s.Send(up(&holdfastv1.Heartbeat{Sequence: n})) != nil {
+				return
+			}
+		}
+	}()
 }
 
 func (j *rawJob) hello() *holdfastv1.Hello {
