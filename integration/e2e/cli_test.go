@@ -157,10 +157,9 @@ func (l *local) waitPosition(job string, offset int64) {
 // example is a `holdfast run` of the checkpoint example.
 type example struct {
 	*harness.Process
-	l    *local
-	job  string
-	out  string // of the command
-	runs []string
+	l   *local
+	job string
+	out string // of the command
 }
 
 // startExample runs the example as a person would.

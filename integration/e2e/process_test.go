@@ -55,7 +55,7 @@ func TestProcess_LeaderFrozen(t *testing.T) {
 }
 
 func TestProcess_FrozenHost(t *testing.T) {
-	scenario.FrozenHost(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
+	scenario.FrozenHost(t, cluster(t, harness.Options{}), 6)
 }
 
 func TestProcess_Zombie(t *testing.T) {

@@ -104,7 +104,7 @@ func (c *Cluster) cleanup() {
 	c.KillAll()
 	for _, conn := range c.conns {
 		if conn != nil {
-			conn.Close()
+			_ = conn.Close() // its peers are gone
 		}
 	}
 	if c.t.Failed() || KeepLogs() {

@@ -39,7 +39,7 @@ func NewFeed(t testing.TB, partitions, keys int) *Feed {
 		t.Fatal(err)
 	}
 	f.file = file
-	t.Cleanup(func() { file.Close() })
+	t.Cleanup(func() { _ = file.Close() }) // each write was looked at
 	if _, err := file.WriteAt(make([]byte, 16*partitions), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,7 +45,7 @@ const (
 func InProcess(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	c := newCluster(t, o.size(), func(dir string) Backend {
-		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*daemon.Daemon{}}
+		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*running{}}
 	})
 	c.SessionTimeout = sessionTimeoutInProcess
 	return c
@@ -57,8 +58,13 @@ type inProcess struct {
 	tune func(Node, *daemon.Config)
 
 	mu      sync.Mutex
-	daemons map[int]*daemon.Daemon
-	closing bool
+	daemons map[int]*running
+}
+
+// running is a node and its log.
+type running struct {
+	*daemon.Daemon
+	log *os.File
 }
 
 // Kind implements Backend.
@@ -79,14 +85,14 @@ func (b *inProcess) Start(n Node, initialCluster string) error {
 	defer cancel()
 	d, err := daemon.Start(ctx, cfg)
 	if err != nil {
-		return err
+		return errors.Join(err, log.Close())
 	}
 	if d.ClientAddress() != n.ClientAddress || d.PeerAddress() != n.PeerAddress {
 		return fmt.Errorf("the node listens on %s and %s, not on %s and %s", d.ClientAddress(), d.PeerAddress(), n.ClientAddress, n.PeerAddress)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.daemons[n.Index] = d
+	b.daemons[n.Index] = &running{d, log}
 	return nil
 }
 
@@ -104,11 +110,7 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	// A node that is killed in process loses nothing that it wrote.
 	cfg.Raft.NoFsync = true
 	cfg.Raft.Exit = func(reason string) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if !b.closing {
-			b.t.Errorf("node %s gave up: %s", n.Name, reason)
-		}
+		b.t.Errorf("node %s gave up: %s", n.Name, reason)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return cfg
@@ -119,7 +121,10 @@ func (b *inProcess) Kill(nodes ...Node) {
 	var wg sync.WaitGroup
 	for _, n := range nodes {
 		if d := b.take(n); d != nil {
-			wg.Go(d.Kill)
+			wg.Go(func() {
+				d.Kill()
+				_ = d.log.Close() // a log is read, never relied on
+			})
 		}
 	}
 	wg.Wait()
@@ -128,12 +133,12 @@ func (b *inProcess) Kill(nodes ...Node) {
 // Close implements Backend.
 func (b *inProcess) Close(n Node) error {
 	if d := b.take(n); d != nil {
-		return d.Close()
+		return errors.Join(d.Daemon.Close(), d.log.Close())
 	}
 	return nil
 }
 
-func (b *inProcess) take(n Node) *daemon.Daemon {
+func (b *inProcess) take(n Node) *running {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.daemons[n.Index]

@@ -37,7 +37,7 @@ func FreeAddresses(t testing.TB, n int) []string {
 		if err != nil {
 			continue
 		}
-		l.Close()
+		_ = l.Close() // only tried
 		portsGiven[port] = true
 		out = append(out, l.Addr().String())
 	}

@@ -1,7 +1,10 @@
 package scenario
 
 import (
+	"context"
 	"testing"
+
+	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -155,43 +158,60 @@ func ResumeKeepsTheAck(t *testing.T, c *harness.Cluster) {
 }
 
 // FrozenHost stops a host with an operator on it, which sends one more flush to
-// it. When another attempt runs elsewhere the host wakes: it still believes in
-// the old token and proposes that flush, and the log must refuse it (invariant
-// 1). Processes only.
-func FrozenHost(t *testing.T, c *harness.Cluster) {
+// it. When another attempt runs elsewhere the host wakes: where it reads that
+// flush before it learns of the new token it proposes it under the old one, and
+// the log must refuse it (invariant 1). Which comes first is a race, so there
+// are several rounds. Processes only.
+func FrozenHost(t *testing.T, c *harness.Cluster, rounds int) {
+	for range rounds {
+		frozenHost(t, c)
+	}
+	c.VerifyReplicas()
+}
+
+func frozenHost(t *testing.T, c *harness.Cluster) {
+	t.Helper()
 	followers := c.Followers()
 	j := newRawJob(t, c, followers[0], harness.FlusherConfig{CheckpointMs: 3_600_000})
-	old := j.assigned()
 	key := func(k string) func(*flushMsg, *flushSection) {
 		return func(_ *flushMsg, sec *flushSection) { sec.Keys = []byte(k) }
 	}
+	old := j.open()
+	old.id = j.hello()
+	old.send(up(old.id))
+	old.await("an assignment", func(m *holdfastv1.HostMessage) bool { return old.take(m) })
 	old.send(old.flush(1, key("a")))
 	old.awaitAck(1)
-	if !c.Freeze(followers[0]) {
-		t.Fatalf("nodes of this back end (%s) cannot be stopped", c.Backend.Kind())
-	}
-	old.send(old.flush(2, key("z")))
 	j.node = followers[1]
 	s := j.open()
 	s.send(up(j.hello()))
 	s.keepAlive()
+	waitStandby(c, j.id)
+	if !c.Freeze(followers[0]) {
+		t.Fatalf("nodes of this back end (%s) cannot be stopped", c.Backend.Kind())
+	}
+	old.send(old.flush(2, key("z")))
+	err := c.On(followers[1], func(ctx context.Context, conn *grpc.ClientConn) error {
+		_, err := holdfastv1.NewJobServiceClient(conn).ReportProcessExit(ctx, &holdfastv1.ReportProcessExitRequest{ProcessId: old.id.ProcessId})
+		return err
+	})
+	if err != nil {
+		t.Errorf("report that a process is gone: %v", err)
+	}
 	s.await("the subtask of the stopped host", func(m *holdfastv1.HostMessage) bool { return s.take(m) })
 	s.send(s.flush(1, key("b")))
 	s.awaitAck(1)
 	c.Thaw(followers[0])
 	c.WaitCaughtUp(followers[0])
-	if err := old.End(harness.Patience()); err == nil {
-		t.Log("the stopped host ended the old stream with OK")
-	} else {
-		t.Logf("the stopped host ended the old stream: %v", err)
-	}
-	// The flush of the new attempt is the last word: behind it in the log nothing
-	// of the old one was applied.
+	m := old.await("Fenced or Revoke", func(m *holdfastv1.HostMessage) bool { return m.GetFenced() != nil || m.GetRevoke() != nil })
+	t.Logf("the host that woke tells its operator %T", m.Message)
+	old.Break()
+	// Behind this flush nothing of the old attempt was applied.
 	s.send(s.flush(2, key("c")))
 	s.awaitAck(2)
 	got := c.Counts(harness.StateRef{Job: j.id, Operator: harness.FlusherOperator, State: harness.FlusherState})
 	if _, there := got["z"]; there || len(got) != 2 {
 		t.Errorf("the state is %v, want b and c of the attempt that holds the token", got)
 	}
-	c.VerifyReplicas()
+	mustCancel(t, c, j.id)
 }
