@@ -9,6 +9,9 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
+// maxTargets bounds one Assign, so that it always fits a command.
+const maxTargets = 512
+
 // DriverConfig holds the leader's time limits. None of them decides who may
 // write (invariant 1), only when something is given to somebody else.
 type DriverConfig struct {
@@ -91,9 +94,9 @@ func (d *Driver) Step(now time.Time, m *Machine) []*internalv1.Command {
 			t = &jobTimers{lastBegin: now}
 			d.jobs[j.JobId] = t
 		}
-		lost := d.findLost(now, j)
-		out = append(out, lost...)
-		if len(lost) > 0 {
+		moved := append(d.findLost(now, j), d.findBack(now, j)...)
+		out = append(out, moved...)
+		if len(moved) > 0 {
 			continue
 		}
 		if c := d.assign(now, m, j, t); c != nil {
@@ -139,6 +142,29 @@ func (d *Driver) findLost(now time.Time, j jobState) []*internalv1.Command {
 	return out
 }
 
+// findBack proposes to take back the loss of subtasks whose stream is there
+// after all: their host was out of touch, and their process went on.
+func (d *Driver) findBack(now time.Time, j jobState) []*internalv1.Command {
+	var out []*internalv1.Command
+	forSubtasks(j, func(_ vertexState, st subtaskState) {
+		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING || st.SessionId == "" || d.exited(st.ProcessId) || !d.reported(now, st) {
+			return
+		}
+		out = append(out, &internalv1.Command{Command: &internalv1.Command_ResumeSubtask{ResumeSubtask: &internalv1.ResumeSubtask{
+			SubtaskId: st.Id, Attempt: st.Attempt, ExpectedToken: st.FencingToken,
+			InstanceId: st.InstanceId, NodeId: st.NodeId, SessionId: st.SessionId,
+		}}})
+	})
+	return out
+}
+
+// reported tells whether a fresh report of its host names a subtask's stream.
+func (d *Driver) reported(now time.Time, st subtaskState) bool {
+	r, known := d.reports[st.NodeId]
+	return known && now.Sub(r.at) <= d.cfg.NodeSilence &&
+		slices.ContainsFunc(r.streams, func(s *internalv1.OperatorStream) bool { return s.SessionId == st.SessionId })
+}
+
 // lost tells why a running subtask counts as lost now, or nothing.
 func (d *Driver) lost(now time.Time, st subtaskState) string {
 	if d.exited(st.ProcessId) {
@@ -146,7 +172,7 @@ func (d *Driver) lost(now time.Time, st subtaskState) string {
 	}
 	r, known := d.reports[st.NodeId]
 	fresh := known && now.Sub(r.at) <= d.cfg.NodeSilence
-	if fresh && slices.ContainsFunc(r.streams, func(s *internalv1.OperatorStream) bool { return s.SessionId == st.SessionId }) {
+	if d.reported(now, st) {
 		delete(d.missing, st.SessionId)
 		return ""
 	}
@@ -242,14 +268,33 @@ func (d *Driver) assign(now time.Time, m *Machine, j jobState, t *jobTimers) *in
 	if len(want) == 0 {
 		return nil
 	}
-	targets := pick(want, d.standbys(now, m, j.JobId))
-	first := j.Status == holdfastv1.JobStatus_JOB_STATUS_CREATED
-	if len(targets) == 0 || first && len(targets) < countSubtasks(j) {
+	if first := j.Status == holdfastv1.JobStatus_JOB_STATUS_CREATED; first && !d.enough(now, m, j) {
 		return nil
 	}
+	targets := pick(want, d.standbys(now, m, j.JobId))
+	if len(targets) == 0 {
+		return nil
+	}
+	targets = targets[:min(len(targets), maxTargets)]
 	return &internalv1.Command{Command: &internalv1.Command_Assign{Assign: &internalv1.Assign{
 		JobId: j.JobId, Targets: targets, TimeMs: now.UnixMilli(),
 	}}}
+}
+
+// enough tells whether there is a slot for every subtask of a job that begins.
+func (d *Driver) enough(now time.Time, m *Machine, j jobState) bool {
+	var want []subtaskRef
+	forSubtasks(j, func(v vertexState, st subtaskState) {
+		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+			want = append(want, subtaskRef{j, v, st})
+		}
+	})
+	for _, v := range j.Vertices {
+		if !v.SplitsRecorded {
+			return false
+		}
+	}
+	return len(pick(want, d.standbys(now, m, j.JobId))) == len(want)
 }
 
 // restartDue tells whether the backoff of a failed subtask is over. The wait is

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -203,4 +204,42 @@ func TestDriver_RestsWhileSuspended(t *testing.T) {
 	l.pass(5 * time.Second)
 	l.session("")
 	l.status(holdfastv1.JobStatus_JOB_STATUS_SUSPENDED)
+}
+
+// A host that was out of touch comes back with the stream: its loss is taken
+// back, no rollback, and checkpoints go on although nobody else stands by.
+func TestDriver_StreamThatWasThereAllTheTimeGoesOn(t *testing.T) {
+	l := newLeader(t)
+	l.must(submit(counterSpec("count"), "", "job"))
+	l.must(splits("job", 0))
+	l.connect("n1", "s1", "i1", "p1")
+	l.pass(200 * time.Millisecond)
+	token := l.session("s1").Token
+	l.silent["n1"] = true
+	l.pass(20 * time.Second)
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
+	l.silent["n1"] = false
+	l.pass(2 * time.Second)
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+	if v := l.session("s1"); v.Token != token || v.Pending == nil {
+		t.Fatalf("after the host came back: %+v", v)
+	}
+}
+
+// Times that mean "never" overflow nothing.
+func TestDriver_LongestTimes(t *testing.T) {
+	l := newLeader(t)
+	spec := counterSpec("count")
+	spec.Checkpoint.IntervalMs, spec.Checkpoint.TimeoutMs = math.MaxInt64, math.MaxUint64
+	spec.RestartStrategy = fixed(&holdfastv1.FixedDelay{Attempts: 3, DelayMs: math.MaxUint64})
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0))
+	l.connect("n1", "s1", "i1", "p1")
+	l.pass(5 * time.Second)
+	if _, counts := l.m.Checkpoints("job"); counts.Triggered != 0 {
+		t.Fatalf("%d checkpoints were triggered", counts.Triggered)
+	}
+	l.must(fail(1, l.session("s1").Token, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, l.now.UnixMilli()))
+	l.pass(5 * time.Second)
+	l.session("")
 }

@@ -17,6 +17,7 @@ const (
 	defaultResetThresholdMs  = 3_600_000
 	defaultJitterFactor      = 0.1
 	defaultFixedAttempts     = 1
+	maxMultiplier            = 1000
 	unboundedAttempts        = math.MaxUint32
 )
 
@@ -39,6 +40,7 @@ func fixed(f *holdfastv1.FixedDelay) *holdfastv1.RestartStrategy {
 	f = &holdfastv1.FixedDelay{Attempts: f.Attempts, DelayMs: f.DelayMs}
 	setDefault(&f.Attempts, defaultFixedAttempts)
 	setDefault(&f.DelayMs, defaultFixedDelayMs)
+	f.DelayMs = min(f.DelayMs, longestMs)
 	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FixedDelay{FixedDelay: f}}
 }
 
@@ -53,6 +55,9 @@ func exponential(e *holdfastv1.ExponentialDelay) *holdfastv1.RestartStrategy {
 	setDefault(&e.BackoffMultiplier, defaultBackoffMultiplier)
 	setDefault(&e.ResetBackoffThresholdMs, defaultResetThresholdMs)
 	setDefault(&e.JitterFactor, defaultJitterFactor)
+	for _, ms := range []*uint64{&e.InitialBackoffMs, &e.MaxBackoffMs, &e.ResetBackoffThresholdMs} {
+		*ms = min(*ms, longestMs)
+	}
 	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_ExponentialDelay{ExponentialDelay: e}}
 }
 

@@ -24,8 +24,10 @@ const (
 	defaultMaxParallelism = 128
 	defaultMemoryMaxSize  = 5 << 20
 	maxMemoryMaxSize      = 64 << 30
-	defaultTimeoutMs      = 600_000
-	minIntervalMs         = 10
+	// longestMs stands for "never": every longer time means it.
+	longestMs        = 10 * 365 * 24 * 3_600_000
+	defaultTimeoutMs = 600_000
+	minIntervalMs    = 10
 )
 
 var (
@@ -55,8 +57,8 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 		return nil, e
 	}
 	s.RestartStrategy = effectiveStrategy(s.RestartStrategy, s.Checkpoint.IntervalMs > 0)
-	if x := s.RestartStrategy.GetExponentialDelay(); x != nil && (x.BackoffMultiplier < 1 || x.JitterFactor < 0 || x.JitterFactor > 1 || x.MaxBackoffMs < x.InitialBackoffMs) {
-		return nil, invalid("restart_strategy", "exponential-delay needs a multiplier of at least 1, a jitter factor from 0 to 1, and a maximal backoff not below the initial one")
+	if e := checkStrategy(s.RestartStrategy.GetExponentialDelay()); e != nil {
+		return nil, e
 	}
 	return s, normalizeOperators(s)
 }
@@ -100,10 +102,20 @@ func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	setDefault(&c.Mode, holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE)
 	setDefault(&c.TimeoutMs, defaultTimeoutMs)
 	setDefault(&c.NumRetained, 1)
+	c.IntervalMs, c.TimeoutMs = min(c.IntervalMs, longestMs), min(c.TimeoutMs, longestMs)
 	if c.NumRetained > 100 {
 		return invalid("checkpoint.num_retained", "at most 100 checkpoints are retained")
 	}
 	return nil
+}
+
+// checkStrategy is written so that no comparison with NaN lets it pass.
+func checkStrategy(x *holdfastv1.ExponentialDelay) *holdfastv1.Error {
+	if x == nil || x.BackoffMultiplier >= 1 && x.BackoffMultiplier <= maxMultiplier &&
+		x.JitterFactor >= 0 && x.JitterFactor <= 1 && x.MaxBackoffMs >= x.InitialBackoffMs {
+		return nil
+	}
+	return invalid("restart_strategy", fmt.Sprintf("exponential-delay needs a multiplier from 1 to %d, a jitter factor from 0 to 1, and a maximal backoff not below the initial one", maxMultiplier))
 }
 
 func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
@@ -112,7 +124,7 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	seen := map[string]*holdfastv1.Operator{}
 	head := map[string]string{}
-	states, groups := 0, 0
+	states, groups, subtasks := 0, 0, 0
 	for _, o := range s.Operators {
 		if e := normalizeOperator(o, seen); e != nil {
 			return e
@@ -123,7 +135,13 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 		}
 		head[o.Uid], seen[o.Uid] = h, o
 		states += len(o.States)
+		if o.Source != nil {
+			subtasks += int(o.Parallelism)
+		}
 		groups = max(groups, int(o.MaxParallelism))
+	}
+	if subtasks > MaxParallelism {
+		return invalid("operators", fmt.Sprintf("the job has %d subtasks, at most %d are allowed", subtasks, MaxParallelism))
 	}
 	if states > MaxStates || states*groups > MaxTables {
 		return invalid("operators", fmt.Sprintf("the job has %d named states in up to %d key groups; at most %d states and %d tables are allowed", states, groups, MaxStates, MaxTables))

@@ -1,9 +1,14 @@
 package coordinator
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -33,6 +38,15 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 		"unknown backend": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "rocks"} }, `unknown state backend "rocks"`},
 		"interval 1 ms":   {func(s *holdfastv1.JobSpec) { s.Checkpoint.IntervalMs = 1 }, "interval of 1 ms is below"},
 		"unknown mode":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.Mode = 9 }, "unknown checkpoint mode 9"},
+		"too many subtasks": {func(s *holdfastv1.JobSpec) {
+			s.Operators = nil
+			for _, uid := range []string{"a", "b"} {
+				s.Operators = append(s.Operators, &holdfastv1.Operator{Uid: uid, Parallelism: 32768, Source: &holdfastv1.SourceSpec{}})
+			}
+		}, "the job has 65536 subtasks, at most 32768 are allowed"},
+		"multiplier is no number": {func(s *holdfastv1.JobSpec) {
+			s.RestartStrategy = exponential(&holdfastv1.ExponentialDelay{BackoffMultiplier: math.NaN()})
+		}, "a multiplier from 1 to 1000"},
 		"backoff upside down": {func(s *holdfastv1.JobSpec) {
 			s.RestartStrategy = exponential(&holdfastv1.ExponentialDelay{MaxBackoffMs: 1, InitialBackoffMs: 2})
 		}, "maximal backoff not below"},
@@ -122,5 +136,35 @@ func TestRestart_ExponentialDelay(t *testing.T) {
 	}
 	if d, _ := nextRestart(j, now+3_600_001, -1); d != 1350 {
 		t.Fatalf("with jitter -1 the delay is %d, want 1350", d)
+	}
+}
+
+// What discovery answers is checked like a specification: it makes tables.
+func TestRecordSplits_Refusals(t *testing.T) {
+	wide := coPartitioned(counterSpec("count"), 1)
+	for i := range 100 {
+		wide.Operators[1].States = append(wide.Operators[1].States, &holdfastv1.StateDescriptor{
+			Name: fmt.Sprint("s", i), Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "int64"})
+	}
+	cases := map[string]struct {
+		spec  *holdfastv1.JobSpec
+		split *holdfastv1.Split
+		want  string
+	}{
+		"too many tables": {wide, &holdfastv1.Split{Topic: "in", Partition: 32767, StartOffset: proto.Int64(0)}, "32768 partitions times 101 states"},
+		"sentinel offset": {counterSpec("count"), &holdfastv1.Split{Topic: "in", StartOffset: proto.Int64(-1001)}, "has the start offset -1001"},
+		"no offset":       {counterSpec("count"), &holdfastv1.Split{Topic: "in"}, "has no start offset"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := newLog(t)
+			l.must(submit(c.spec, "", "job"))
+			r := l.do(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
+				JobId: "job", OperatorUid: "source", Splits: []*holdfastv1.Split{c.split}}}})
+			if !strings.Contains(r.GetError().GetMessage(), c.want) {
+				t.Fatalf("got %v, want %q", r.GetError(), c.want)
+			}
+			l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
+		})
 	}
 }

@@ -144,7 +144,8 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 }
 
 // applyResumeSubtask moves an attempt to another stream of the same instance:
-// a new token, nothing else changes.
+// a new token, nothing else changes. For the stream that has it already, only
+// its loss is taken back.
 func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
 	st := ref.st
@@ -155,9 +156,14 @@ func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) 
 	if st.Attempt != c.Attempt || st.InstanceId != c.InstanceId || st.FencingToken != c.ExpectedToken || !running {
 		return m.answer(st, fenced(st))
 	}
-	st.FencingToken = index
-	st.NodeId = c.NodeId
-	m.setSession(st, c.SessionId)
+	if other, ok := m.bySession[c.SessionId]; ok && other != st.Id {
+		return m.answer(st, fenced(st))
+	}
+	if c.SessionId != st.SessionId {
+		st.FencingToken = index
+		st.NodeId = c.NodeId
+		m.setSession(st, c.SessionId)
+	}
 	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
 	m.settleStatus(ref.job)
 	m.touch(ref.job)
@@ -182,7 +188,7 @@ func (m *Machine) applyLose(c *internalv1.LoseSubtask) *internalv1.CommandResult
 // asks the restart strategy.
 func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
-	if ref.st == nil || ref.st.FencingToken != c.FencingToken || !assignable(ref.job.Status) {
+	if ref.st == nil || ref.st.FencingToken != c.FencingToken || !assignable(ref.job.Status) || ref.st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is over"))
 	}
 	j := ref.job

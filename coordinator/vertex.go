@@ -71,17 +71,24 @@ func checkSplits(j jobState, v vertexState, splits []*holdfastv1.Split) *holdfas
 		partition uint32
 	}
 	seen := map[id]bool{}
+	groups := 0
 	for _, s := range splits {
+		groups = max(groups, int(s.Partition)+1)
 		k := id{s.Topic, s.Partition}
 		switch {
 		case seen[k]:
 			return invalid("splits", fmt.Sprintf("source %q names the split %s/%d twice", v.OperatorUid, s.Topic, s.Partition))
 		case checkpointsEnabled(j) && s.StartOffset == nil:
 			return invalid("splits", fmt.Sprintf("source %q: split %s/%d has no start offset, and with checkpoints every one needs it", v.OperatorUid, s.Topic, s.Partition))
+		case s.GetStartOffset() < 0:
+			return invalid("splits", fmt.Sprintf("source %q: split %s/%d has the start offset %d; it must be the number of a record", v.OperatorUid, s.Topic, s.Partition, s.GetStartOffset()))
 		case v.CoPartitioned && s.Partition >= MaxParallelism:
 			return invalid("splits", fmt.Sprintf("source %q: partition %d is above the %d key groups that there can be", v.OperatorUid, s.Partition, MaxParallelism))
 		}
 		seen[k] = true
+	}
+	if v.CoPartitioned && groups*len(v.StateIds) > MaxTables {
+		return invalid("splits", fmt.Sprintf("source %q: %d partitions times %d states are more than the %d tables that are allowed", v.OperatorUid, groups, len(v.StateIds), MaxTables))
 	}
 	return nil
 }

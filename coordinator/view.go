@@ -47,20 +47,20 @@ func (m *Machine) SubtaskOfSession(session string) (SubtaskView, bool) {
 }
 
 // SubtaskOfInstance returns the subtask of a job whose current attempt belongs
-// to a slot.
+// to a slot; one that has finished only if the slot has no other.
 func (m *Machine) SubtaskOfInstance(jobID, instance string) (SubtaskView, bool) {
 	j := m.byID[jobID]
 	if j == nil || instance == "" {
 		return SubtaskView{}, false
 	}
-	for _, v := range j.Vertices {
-		for _, st := range v.Subtasks {
-			if st.InstanceId == instance && st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-				return m.Subtask(st.Id)
-			}
+	var found uint64
+	forSubtasks(j, func(_ vertexState, st subtaskState) {
+		finished := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
+		if st.InstanceId == instance && (found == 0 || !finished) {
+			found = st.Id
 		}
-	}
-	return SubtaskView{}, false
+	})
+	return m.Subtask(found)
 }
 
 // Subtask returns one subtask by its id.

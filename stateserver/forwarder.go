@@ -11,6 +11,7 @@ import (
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 // retryDelay is how long a proposal that was not applied waits before it goes
@@ -74,11 +75,16 @@ func newForwarder(leader func() string, changes <-chan struct{}, open func(settl
 // with the log's answer, or, when ctx ends first, with an error of outcome
 // unknown.
 func (f *forwarder) submit(ctx context.Context, command []byte, done func(answer)) {
+	if len(command) > raftstore.MaxPayload {
+		// It would block what comes after it for ever. The caller may hold locks.
+		go done(answer{err: fromStore(raftstore.ErrCommandTooLarge)})
+		return
+	}
 	f.mu.Lock()
 	f.next++
 	p := &proposal{id: f.next, command: command, done: done}
 	f.byID[p.id] = f.order.PushBack(p)
-	p.stop = context.AfterFunc(ctx, func() { f.settle(p.id, answer{err: fromStore(context.Cause(ctx))}) })
+	p.stop = context.AfterFunc(ctx, func() { f.settle(p.id, answer{err: fromStore(ctx.Err())}) })
 	f.mu.Unlock()
 	f.wake()
 }
@@ -158,6 +164,9 @@ func (f *forwarder) run(ctx context.Context) {
 
 // serve sends what is open on one link until it breaks or another node leads.
 func (f *forwarder) serve(ctx context.Context, leader string, l link) {
+	done := make(chan struct{})
+	defer close(done)
+	go f.cut(leader, l, done)
 	for f.leader() == leader {
 		if err := f.sendOpen(l); err != nil {
 			f.pause(ctx)
@@ -173,6 +182,21 @@ func (f *forwarder) serve(ctx context.Context, leader string, l link) {
 			return
 		}
 	}
+}
+
+// cut closes a link when another node leads. A leader that is stopped or cut off
+// reads nothing, so a send to it may wait for ever; only this ends it.
+func (f *forwarder) cut(leader string, l link, done <-chan struct{}) {
+	t := time.NewTicker(retryDelay)
+	defer t.Stop()
+	for f.leader() == leader {
+		select {
+		case <-t.C:
+		case <-done:
+			return
+		}
+	}
+	l.close()
 }
 
 // sendOpen sends, oldest first, every proposal that is not under way on l.

@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 const testPatience = 10 * time.Second
@@ -193,5 +198,75 @@ func TestForwarder_ContextEndsAProposalOnce(t *testing.T) {
 	f.settle(1, answer{result: &internalv1.CommandResult{}})
 	if len(got) != 0 || f.order.Len() != 0 {
 		t.Fatal("a proposal was answered twice or is kept")
+	}
+}
+
+// stuckLink is a link to a leader that is stopped: a send waits until the link
+// is closed.
+type stuckLink struct{ fakeLink }
+
+func (l *stuckLink) send(uint64, []byte) error {
+	<-l.gone
+	return fmt.Errorf("link is gone")
+}
+
+// A send that waits for a stopped leader ends when another one leads.
+func TestForwarder_StoppedLeaderHoldsNothingBack(t *testing.T) {
+	f := newForwarder(nil, make(chan struct{}), nil)
+	stuck := &stuckLink{fakeLink{gone: make(chan struct{})}}
+	next := &fakeLink{gone: make(chan struct{})}
+	next.commit = func(id uint64, _ []byte) { go f.settle(id, answer{result: &internalv1.CommandResult{}}) }
+	var leads atomic.Bool
+	f.leader = func() string {
+		if leads.Load() {
+			return "b"
+		}
+		return "a"
+	}
+	f.open = func(func(uint64, answer)) (string, link) {
+		if leads.Load() {
+			return "b", next
+		}
+		return "a", stuck
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go f.run(ctx)
+	got := make(chan answer, 1)
+	f.submit(ctx, nil, func(a answer) { got <- a })
+	leads.Store(true)
+	select {
+	case a := <-got:
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+	case <-time.After(testPatience):
+		t.Fatal("the proposal waits behind the stopped leader")
+	}
+}
+
+// A command that no link would carry is refused, and what comes after it goes.
+func TestForwarder_TooLargeBlocksNobody(t *testing.T) {
+	f, c := startForwarder(t)
+	l := &fakeLink{gone: make(chan struct{})}
+	l.commit = func(id uint64, _ []byte) { go f.settle(id, answer{result: &internalv1.CommandResult{}}) }
+	c.set("a", l)
+	got := make(chan answer, 1)
+	f.submit(context.Background(), make([]byte, raftstore.MaxPayload+1), func(a answer) { got <- a })
+	if a := <-got; a.err.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE || a.err.Outcome != holdfastv1.Outcome_OUTCOME_FINAL {
+		t.Fatalf("answer: %v", a)
+	}
+	f.submit(context.Background(), nil, func(a answer) { got <- a })
+	if a := <-got; a.err != nil {
+		t.Fatal(a.err)
+	}
+}
+
+// A failure report is cut between characters, or the log would refuse it.
+func TestClip_CutsBetweenCharacters(t *testing.T) {
+	long := strings.Repeat("é", 20<<10)
+	e := clip(&holdfastv1.Error{Message: long[1:], Metadata: map[string]string{"stack": long[1:], "topic": "in"}})
+	if _, err := proto.Marshal(e); err != nil || len(e.Message) > 9<<10 || e.Metadata["topic"] != "in" {
+		t.Fatalf("%v, %d bytes, topic %q", err, len(e.Message), e.Metadata["topic"])
 	}
 }

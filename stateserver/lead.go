@@ -2,6 +2,7 @@ package stateserver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -127,6 +128,11 @@ func (l *leadership) step() (cmds []*internalv1.Command) {
 func (l *leadership) propose(ctx context.Context, cmds []*internalv1.Command) (applied int, ok bool) {
 	for _, c := range cmds {
 		r, _, err := l.store.Do(ctx, c)
+		if errors.Is(err, raftstore.ErrOverloaded) || errors.Is(err, raftstore.ErrCommandTooLarge) {
+			// The leadership goes on, and with it the driver's timers.
+			l.log.Warn("a coordinator command was not taken", "err", err)
+			continue
+		}
 		if err != nil {
 			l.log.Info("no longer leading", "err", err)
 			return applied, false

@@ -3,7 +3,10 @@ package stateserver
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 // maxMessageBytes bounds a gRPC message in both directions.
@@ -11,6 +14,12 @@ const maxMessageBytes = 4 << 20
 
 // opOverheadBytes is what an operation counts beside its key and value.
 const opOverheadBytes = 6
+
+// commandOverheadBytes is room for what a command holds beside a client's part.
+const commandOverheadBytes = 1 << 10
+
+// maxGetSections bounds the sections of a Get.
+const maxGetSections = 1 << 12
 
 // maxGetsOpen bounds the Gets of a stream that are not answered.
 const maxGetsOpen = 64
@@ -50,34 +59,35 @@ func shapeOf(a *holdfastv1.Assign) shape {
 	return s
 }
 
-// checkFlush refuses a malformed flush before it reaches the log.
-func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) *holdfastv1.Error {
-	total := 0
+// checkFlush refuses a malformed flush before it reaches the log, and tells the
+// size that counts towards the limits.
+func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) (total int, e *holdfastv1.Error) {
 	for i, sec := range f.Sections {
 		where := fmt.Sprintf("Flush seq %d, section %d", f.Seq, i)
 		if e := s.checkColumns(where, sec.StateId, sec.KeyGroup, sec.KeyLengths, sec.Keys, lim.KeyBytes); e != nil {
-			return e
+			return 0, e
 		}
 		if len(sec.Ops) != len(sec.KeyLengths) || len(sec.Ops) != len(sec.ValueLengths) {
-			return violation(fmt.Sprintf("%s: %d ops, %d keys and %d values; each op has one of each", where, len(sec.Ops), len(sec.KeyLengths), len(sec.ValueLengths)))
+			return 0, violation(fmt.Sprintf("%s: %d ops, %d keys and %d values; each op has one of each", where, len(sec.Ops), len(sec.KeyLengths), len(sec.ValueLengths)))
 		}
 		if e := checkLengths(where, "value", sec.ValueLengths, sec.Values, lim.ValueBytes); e != nil {
-			return e
+			return 0, e
 		}
 		for j, op := range sec.Ops {
 			if op == 0 || holdfastv1.FlushOp_name[int32(op)] == "" {
-				return violation(fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
+				return 0, violation(fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
 			}
 			if op == byte(holdfastv1.FlushOp_FLUSH_OP_DELETE) && sec.ValueLengths[j] != 0 {
-				return violation(fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
+				return 0, violation(fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
 			}
 		}
 		total += len(sec.Keys) + len(sec.Values) + opOverheadBytes*len(sec.Ops)
 	}
-	if total > int(lim.FlushBytes) {
-		return tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several", f.Seq, total, lim.FlushBytes))
+	if n := proto.Size(f); total > int(lim.FlushBytes) || n > raftstore.MaxPayload-commandOverheadBytes {
+		total = max(total, n)
+		return 0, tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several", f.Seq, total, lim.FlushBytes))
 	}
-	return nil
+	return total, nil
 }
 
 // checkPositions refuses positions that do not name every split of the subtask
@@ -104,6 +114,9 @@ func (s shape) checkPositions(frame string, positions []*holdfastv1.Position) *h
 }
 
 func (s shape) checkGet(g *holdfastv1.Get, lim *holdfastv1.Limits) *holdfastv1.Error {
+	if len(g.Sections) > maxGetSections {
+		return violation(fmt.Sprintf("Get %d has %d sections, at most %d are allowed", g.RequestId, len(g.Sections), maxGetSections))
+	}
 	keys := 0
 	for i, sec := range g.Sections {
 		where := fmt.Sprintf("Get %d, section %d", g.RequestId, i)

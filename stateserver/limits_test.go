@@ -48,7 +48,7 @@ func TestCheckFlush(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := section("a", "b")
 			c.change(s)
-			e := c.shape.checkFlush(&holdfastv1.Flush{Seq: 5, Sections: []*holdfastv1.FlushSection{s}}, limits())
+			_, e := c.shape.checkFlush(&holdfastv1.Flush{Seq: 5, Sections: []*holdfastv1.FlushSection{s}}, limits())
 			if c.want == "" && e != nil || !strings.Contains(e.GetMessage(), c.want) {
 				t.Fatalf("got %v, want %q", e, c.want)
 			}
@@ -68,13 +68,13 @@ func TestCheckFlush_LimitFitsACommand(t *testing.T) {
 		tiny.Values = append(tiny.Values, 'v')
 	}
 	f := &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{tiny}}
-	if e := s.checkFlush(f, limits()); e != nil {
+	if _, e := s.checkFlush(f, limits()); e != nil {
 		t.Fatal(e)
 	}
 	tiny.Keys = append(tiny.Keys, make([]byte, 4096)...)
 	tiny.KeyLengths = append(tiny.KeyLengths, 4096)
 	tiny.Ops, tiny.ValueLengths = append(tiny.Ops, 1), append(tiny.ValueLengths, 0)
-	if e := s.checkFlush(f, limits()); e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE {
+	if _, e := s.checkFlush(f, limits()); e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE {
 		t.Fatalf("a flush above its limit gave %v", e)
 	}
 }

@@ -2,7 +2,10 @@ package stateserver
 
 import (
 	"context"
+	"errors"
 	"sync"
+
+	"google.golang.org/protobuf/proto"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	"github.com/holdfast-io/holdfast/raftstore"
@@ -127,6 +130,10 @@ func (p *peerService) Propose(stream internalv1.PeerService_ProposeServer) error
 		if err != nil {
 			cancel()
 			return <-sent
+		}
+		if err := proto.Unmarshal(m.Command, &internalv1.Command{}); err != nil {
+			cancel() // a peer that sends garbage must not reach the log
+			return errors.Join(toStatus(violation("Propose: "+err.Error())), <-sent)
 		}
 		select {
 		case queue <- waiting{m.Id, p.s.store.Submit(ctx, m.Command)}:

@@ -22,8 +22,12 @@ const minProtocolVersion, maxProtocolVersion = 1, 1
 // helloTimeout bounds the time to the first message of a stream.
 const helloTimeout = 10 * time.Second
 
-// maxUids and maxIDBytes bound Hello.
-const maxUids, maxIDBytes = 1024, 64
+// maxUids, maxUidBytes and maxIDBytes bound Hello, which the leader is told of.
+const maxUids, maxUidBytes, maxIDBytes = coordinator.MaxOperators, 128, 64
+
+// lastWord bounds the wait for a client that does not read to take what is
+// queued for it.
+const lastWord = time.Second
 
 var errJobEnded = errors.New("the job ended")
 
@@ -58,7 +62,10 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	o.s.hosts.add(x)
 	defer o.s.hosts.remove(x)
 	x.follow()
-	<-sent
+	select {
+	case <-sent:
+	case <-time.After(lastWord): // returning ends the send to a client that does not read
+	}
 	return x.cause()
 }
 
@@ -98,6 +105,11 @@ func checkHello(h *holdfastv1.Hello) (*holdfastv1.Hello, error) {
 		return nil, toStatus(violation(fmt.Sprintf("Hello: instance_id must have 1 to %d characters, process_id at most as many", maxIDBytes)))
 	case len(h.OperatorUids) > maxUids:
 		return nil, toStatus(violation(fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUids)))
+	}
+	for _, uid := range h.OperatorUids {
+		if len(uid) > maxUidBytes {
+			return nil, toStatus(violation(fmt.Sprintf("Hello: an operator uid has %d characters, at most %d are allowed", len(uid), maxUidBytes)))
+		}
 	}
 	return h, nil
 }
@@ -149,23 +161,30 @@ func (o *operatorService) welcome(x *session) *holdfastv1.HostMessage {
 // the last word reaches the client.
 func (x *session) send(stream holdfastv1.OperatorService_RunServer) {
 	for {
+		var m *holdfastv1.HostMessage
+		select {
+		case m = <-x.out:
+		case m = <-x.values:
+		case <-x.ctx.Done():
+			x.sendLast(stream)
+			return
+		}
+		if err := stream.Send(m); err != nil {
+			x.end(err)
+			return
+		}
+	}
+}
+
+func (x *session) sendLast(stream holdfastv1.OperatorService_RunServer) {
+	for {
 		select {
 		case m := <-x.out:
-			if err := stream.Send(m); err != nil {
-				x.end(err)
+			if stream.Send(m) != nil {
 				return
 			}
-		case <-x.ctx.Done():
-			for {
-				select {
-				case m := <-x.out:
-					if stream.Send(m) != nil {
-						return
-					}
-				default:
-					return
-				}
-			}
+		default:
+			return
 		}
 	}
 }
@@ -200,8 +219,16 @@ func (x *session) resume() {
 	for ctx.Err() == nil {
 		var v coordinator.SubtaskView
 		x.view(func(m *coordinator.Machine) { v, _ = m.SubtaskOfInstance(x.jobID, x.hello.InstanceId) })
+		if v.Attempt == attempt && v.Refusal != nil {
+			v = coordinator.SubtaskView{} // over, though no other has begun
+		}
 		if v.Attempt != attempt {
 			x.push(fencedMessage(v.Token, v.Attempt))
+			return
+		}
+		if v.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+			// Nothing is left to hold; the answer acknowledges Finished.
+			x.push(resumeMessage(v))
 			return
 		}
 		x.mu.Lock()
@@ -218,6 +245,7 @@ func (x *session) resume() {
 			return
 		case holdfastv1.ErrorReason_ERROR_REASON_FENCED:
 			// This node now shows at least what the log judged by.
+			time.Sleep(retryDelay)
 		default:
 			x.fail(e)
 			return

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/version"
@@ -232,6 +234,10 @@ func (s *Server) reportOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.StatusInterval)
 	defer cancel()
 	if _, err := internalv1.NewPeerServiceClient(conn).ReportStreams(ctx, r); err != nil {
-		s.log.Debug("the leader did not take the report of streams", "leader", leader, "err", err)
+		level := slog.LevelWarn
+		if status.Code(err) == codes.Unavailable {
+			level = slog.LevelDebug // between two leaders
+		}
+		s.log.Log(ctx, level, "the leader did not take the report of streams", "leader", leader, "err", err)
 	}
 }

@@ -39,6 +39,7 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	out    chan *holdfastv1.HostMessage
+	values chan *holdfastv1.HostMessage // large answers, one at a time
 	pokes  chan struct{}
 	gets   chan *getCall
 
@@ -71,7 +72,7 @@ func newSession(ctx context.Context, s *Server, hello *holdfastv1.Hello) *sessio
 	ctx, cancel := context.WithCancelCause(ctx)
 	x := &session{
 		s: s, id: randomID(), hello: hello, jobID: hello.JobId, limits: limits(), ctx: ctx, cancel: cancel,
-		out: make(chan *holdfastv1.HostMessage, outgoingQueue), pokes: make(chan struct{}, 1),
+		out: make(chan *holdfastv1.HostMessage, outgoingQueue), values: make(chan *holdfastv1.HostMessage), pokes: make(chan struct{}, 1),
 		gets: make(chan *getCall, maxGetsOpen), heard: time.Now(),
 	}
 	x.log = s.log.With("session", x.id[:8], "job", x.jobID, "instance", hello.InstanceId)
@@ -165,7 +166,8 @@ func (x *session) current(token uint64, frame string) bool {
 	return false
 }
 
-// window takes room for a frame with a seq. The caller holds mu.
+// window takes room for a frame with a seq. Size is what the client counts: keys,
+// values and overhead of a flush, nothing for other frames. The caller holds mu.
 func (x *session) window(seq uint64, size int, frame string) bool {
 	h := &x.hold
 	switch {

@@ -73,6 +73,11 @@ func (x *session) look() {
 		return
 	}
 	x.follows(f)
+	if !f.holds && x.hold.subtask == 0 && x.resuming != 0 {
+		// The attempt was resumed and taken away again before anyone looked.
+		x.push(fencedMessage(0, 0))
+		x.resuming = 0
+	}
 	if x.hold.subtask == 0 {
 		x.askForSplits(f)
 		return
@@ -81,6 +86,13 @@ func (x *session) look() {
 }
 
 func (x *session) jobEnded(f facts) {
+	if x.hold.subtask != 0 {
+		var v coordinator.SubtaskView
+		x.view(func(m *coordinator.Machine) { v, _ = m.Subtask(x.hold.subtask) })
+		if x.finished(v) {
+			x.ackThrough(v.LastSeq)
+		}
+	}
 	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_JobEnded{JobEnded: &holdfastv1.JobEnded{Status: f.jobStatus, Reason: f.jobReason}}})
 	x.drop()
 	x.end(errJobEnded)
@@ -107,13 +119,26 @@ func (x *session) revoke(f facts) {
 	case same && v.Refusal != nil:
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
 			FencingToken: x.hold.token, Seq: v.LastSeq + 1, Error: v.Refusal}}})
-	case same && v.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
-		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{
-			FencingToken: x.hold.token, ThroughSeq: v.LastSeq}}})
+	case x.finished(v):
+		x.ackThrough(v.LastSeq)
 	default:
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
 	}
 	x.drop()
+}
+
+func resumeMessage(v coordinator.SubtaskView) *holdfastv1.HostMessage {
+	return &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Resume{Resume: &holdfastv1.Resume{
+		FencingToken: v.Token, Attempt: v.Attempt, LastSeq: v.LastSeq, LatestCompletedId: v.LatestCompleted}}}
+}
+
+// finished tells whether the attempt that the stream holds has finished.
+func (x *session) finished(v coordinator.SubtaskView) bool {
+	return v.Attempt == x.hold.attempt && v.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
+}
+
+func (x *session) ackThrough(seq uint64) {
+	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{FencingToken: x.hold.token, ThroughSeq: seq}}})
 }
 
 // begin tells of a new token: a resume of the attempt that Hello named, or an
@@ -122,8 +147,7 @@ func (x *session) begin(f facts) {
 	v := f.subtask
 	if x.resuming != 0 && v.Attempt == x.resuming {
 		x.take(v, f.assign, v.LastSeq+1)
-		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Resume{Resume: &holdfastv1.Resume{
-			FencingToken: v.Token, Attempt: v.Attempt, LastSeq: v.LastSeq, LatestCompletedId: v.LatestCompleted}}})
+		x.push(resumeMessage(v))
 		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
 	} else {
 		x.take(v, f.assign, 1)

@@ -2,14 +2,16 @@ package stateserver
 
 import (
 	"context"
+	"errors"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
-// valuesBytes bounds the values of one Values message.
-const valuesBytes = 1 << 20
+// valuesBytes bounds the values of one Values message; each also takes
+// valueOverheadBytes at most.
+const valuesBytes, valueOverheadBytes = 1 << 20, 6
 
 // getCall is a Get that waits for its turn.
 type getCall struct {
@@ -58,55 +60,69 @@ func (x *session) answerGet(c *getCall) {
 	room := valuesBytes
 	for i, sec := range c.get.Sections {
 		lengths, keys := sec.KeyLengths, sec.Keys
+		if room <= 0 {
+			page, room = x.turnPage(page), valuesBytes
+		}
 		for {
-			vals, e := x.readValues(c, sec, lengths, keys, room)
-			if e != nil {
-				x.fail(e)
+			vals, err := x.readValues(c, sec, lengths, keys, room)
+			if errors.Is(err, errGone) {
+				return // follow tells the client what became of the subtask
+			}
+			if err != nil {
+				x.fail(violation("Get: " + err.Error()))
 				return
 			}
 			page.Sections = append(page.Sections, &holdfastv1.ValueSection{
 				StateId: sec.StateId, Found: vals.Found, ValueLengths: vals.ValueLengths, Values: vals.Values, Section: uint32(i),
 			})
-			room -= len(vals.Values)
+			room -= len(vals.Values) + valueOverheadBytes*len(vals.Found)
 			done := len(vals.Found)
 			keys = keys[sum(lengths[:done]):]
 			lengths = lengths[done:]
 			if len(lengths) == 0 {
 				break
 			}
-			x.pushValues(page)
-			page = &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId}
-			room = valuesBytes
+			page, room = x.turnPage(page), valuesBytes
 		}
 	}
 	page.Last = true
 	x.pushValues(page)
 }
 
-func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []uint32, keys []byte, room int) (*keyed.Values, *holdfastv1.Error) {
+// turnPage sends a page and begins the next.
+func (x *session) turnPage(page *holdfastv1.Values) *holdfastv1.Values {
+	x.pushValues(page)
+	return &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId}
+}
+
+// errGone says that the attempt that asked is over.
+var errGone = errors.New("the attempt is over")
+
+// readValues reads under the token that asked: another attempt, or the end of the
+// job, may have been applied since the Get came.
+func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []uint32, keys []byte, room int) (*keyed.Values, error) {
 	vals := &keyed.Values{MaxBytes: max(room, 1)}
 	group := int64(keyed.ByHash)
 	if sec.KeyGroup != nil {
 		group = int64(*sec.KeyGroup)
 	}
 	var err error
-	x.s.store.Read(func(_ *coordinator.Machine, k *keyed.Store) {
+	x.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {
+		v, ok := m.Subtask(c.subtask)
+		if !ok || v.Token != c.get.FencingToken || coordinator.Ended(v.JobStatus) {
+			err = errGone
+			return
+		}
 		err = k.Get(c.subtask, 0, sec.StateId, group, lengths, keys, vals)
 	})
-	if err != nil {
-		if c.ctx.Err() != nil {
-			return vals, nil
-		}
-		return nil, violation("Get: " + err.Error())
-	}
-	return vals, nil
+	return vals, err
 }
 
 // pushValues waits for room: values are answers that the client asked for, so
 // a slow reader holds up only itself.
 func (x *session) pushValues(v *holdfastv1.Values) {
 	select {
-	case x.out <- &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Values{Values: v}}:
+	case x.values <- &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Values{Values: v}}:
 	case <-x.ctx.Done():
 	}
 }

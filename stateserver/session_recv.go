@@ -4,13 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 // recv reads the stream until it ends. It never waits for the log.
@@ -66,11 +70,11 @@ func (x *session) onFlush(f *holdfastv1.Flush) {
 	if !x.current(f.FencingToken, "Flush") {
 		return
 	}
-	if e := x.hold.shape.checkFlush(f, x.limits); e != nil {
+	size, e := x.hold.shape.checkFlush(f, x.limits)
+	if e != nil {
 		x.fail(e)
 		return
 	}
-	size := proto.Size(f)
 	if !x.window(f.Seq, size, "Flush") {
 		return
 	}
@@ -87,10 +91,10 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 		x.fail(e)
 		return
 	}
-	if !x.window(f.Seq, proto.Size(f), "CheckpointReady") {
+	if !x.window(f.Seq, 0, "CheckpointReady") {
 		return
 	}
-	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
+	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
 		Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
 	}}})
@@ -104,10 +108,10 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		x.fail(e)
 		return
 	}
-	if !x.window(f.Seq, proto.Size(f), "Finished") {
+	if !x.window(f.Seq, 0, "Finished") {
 		return
 	}
-	x.proposeFrame(x.hold, f.Seq, proto.Size(f), &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
+	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
 	}}})
 }
@@ -128,7 +132,17 @@ func (x *session) onFailed(f *holdfastv1.Failed) {
 	}}})
 }
 
+// onSplitsFound takes the answer to a question that this stream was asked. Another
+// one is late (its stream broke) and is dropped.
 func (x *session) onSplitsFound(f *holdfastv1.SplitsFound) {
+	if !x.s.hosts.answered(x, f.OperatorUid) {
+		x.log.Debug("splits that this stream was not asked for")
+		return
+	}
+	if n := proto.Size(f); n > raftstore.MaxPayload-commandOverheadBytes {
+		f = &holdfastv1.SplitsFound{OperatorUid: f.OperatorUid, Error: tooLarge(fmt.Sprintf(
+			"the splits of source %q take %d bytes, at most %d are allowed; read fewer partitions", f.OperatorUid, n, raftstore.MaxPayload-commandOverheadBytes))}
+	}
 	x.submit(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
 		JobId: x.jobID, OperatorUid: f.OperatorUid, Splits: f.Splits, Error: clip(f.Error), TimeMs: time.Now().UnixMilli(),
 	}}})
@@ -150,20 +164,24 @@ func (x *session) submit(c *internalv1.Command) {
 
 // clip bounds an error that a client wrote, since it is kept in the log.
 func clip(e *holdfastv1.Error) *holdfastv1.Error {
-	const maxText, maxPairs = 8 << 10, 32
+	const maxText, maxValue, maxPairs = 8 << 10, 16 << 10, 32
 	if e == nil {
 		return nil
 	}
-	cut := func(s string) string {
-		if len(s) > maxText {
-			return s[:maxText] + "…"
+	cut := func(s string, n int) string {
+		if len(s) <= n {
+			return s
 		}
-		return s
+		// Not within a character: the log holds valid UTF-8 only.
+		return strings.ToValidUTF8(s[:n], "") + "…"
 	}
-	out := &holdfastv1.Error{Reason: e.Reason, Message: cut(e.Message), Outcome: e.Outcome, Metadata: map[string]string{}}
-	for k, v := range e.Metadata {
-		if len(out.Metadata) < maxPairs {
-			out.Metadata[cut(k)] = cut(v)
+	out := &holdfastv1.Error{Reason: e.Reason, Message: cut(e.Message, maxText), Outcome: e.Outcome, Metadata: map[string]string{}}
+	room := maxPairs * maxText / 2
+	for _, k := range slices.Sorted(maps.Keys(e.Metadata)) {
+		v := cut(e.Metadata[k], maxValue)
+		if len(k) <= maxIDBytes && len(out.Metadata) < maxPairs && len(v) <= room {
+			out.Metadata[k] = v
+			room -= len(v)
 		}
 	}
 	return out

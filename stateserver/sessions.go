@@ -12,6 +12,10 @@ import (
 // exitedKept is how long a host repeats that a process is gone.
 const exitedKept = time.Minute
 
+// maxExited bounds the processes of which that is repeated; of one more it is
+// noticed by its streams.
+const maxExited = 1024
+
 // sessions are the operator streams of this host.
 type sessions struct {
 	// changed wakes the reporter.
@@ -79,9 +83,18 @@ func (h *sessions) claim(s *session, operator string) bool {
 	return true
 }
 
+// answered tells whether a stream was asked for the splits of a source.
+func (h *sessions) answered(s *session, operator string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.claims[claim{s.jobID, operator}] == s
+}
+
 func (h *sessions) processExited(id string) {
 	h.mu.Lock()
-	h.exited[id] = time.Now()
+	if len(h.exited) < maxExited {
+		h.exited[id] = time.Now()
+	}
 	h.mu.Unlock()
 	h.notify()
 }

@@ -19,6 +19,8 @@ const (
 	maxGetKeys    = 10_000
 	maxPageBytes  = 2 << 20
 	cursorVersion = 1
+	// entryOverheadBytes is what an entry takes in a message beside key and value.
+	entryOverheadBytes = 16
 )
 
 // stateService reads state for tools.
@@ -41,6 +43,7 @@ func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfa
 			return
 		}
 		out.Type = v.Type
+		size := 0
 		for _, key := range r.Keys {
 			entry, e := getKey(k, v, r.State.CheckpointId, key)
 			if e != nil {
@@ -48,6 +51,10 @@ func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfa
 				return
 			}
 			out.Entries = append(out.Entries, entry)
+			if size += len(entry.Value) + len(key) + entryOverheadBytes; size > maxPageBytes {
+				err = invalidRequest("keys", fmt.Sprintf("the values of the first %d keys take more than %d bytes; ask for fewer", len(out.Entries), maxPageBytes))
+				return
+			}
 		}
 	})
 	if err != nil {
@@ -116,19 +123,25 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 
 // scanPage fills one page, going from subtask to subtask.
 func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse) error {
+	left := maxPageBytes
 	for i, st := range v.Subtasks {
 		if uint64(i) < cur.subtask || !k.Has(st.ID) {
 			continue
+		}
+		if left <= 0 {
+			out.NextPageToken = scanCursor{uint64(i), keyed.Cursor{}}.token()
+			return nil
 		}
 		at := keyed.Cursor{}
 		if uint64(i) == cur.subtask {
 			at = cur.at
 		}
-		page, next, done, err := k.Scan(st.ID, r.State.CheckpointId, v.StateID, at, size-len(out.Entries), maxPageBytes)
+		page, next, done, err := k.Scan(st.ID, r.State.CheckpointId, v.StateID, at, size-len(out.Entries), left)
 		if err != nil {
 			return invalidRequest("page_token", err.Error())
 		}
 		appendPage(out, page, r.KeysOnly)
+		left -= len(page.Keys) + len(page.Values) + entryOverheadBytes*len(page.KeyLengths)
 		switch {
 		case !done:
 			out.NextPageToken = scanCursor{uint64(i), next}.token()

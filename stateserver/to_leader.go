@@ -19,6 +19,9 @@ import (
 // answers.
 const leaderWait = 30 * time.Second
 
+// tryTimeout bounds one question to one leader, which may be stopped or cut off.
+const tryTimeout = 2 * time.Second
+
 // deadlineReserve is kept of a caller's deadline, so that it reads NO_LEADER and
 // not only that its time is over.
 const deadlineReserve = 100 * time.Millisecond
@@ -98,7 +101,13 @@ func (s *Server) askOnce(ctx context.Context, method string, in, out proto.Messa
 	if err != nil {
 		return toStatus(noLeader())
 	}
-	return conn.Invoke(ctx, method, in, out)
+	try, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	err = conn.Invoke(try, method, in, out)
+	if status.Code(err) == codes.DeadlineExceeded && ctx.Err() == nil {
+		return toStatus(noLeader())
+	}
+	return err
 }
 
 func retryable(err error) bool { return status.Code(err) == codes.Unavailable }
