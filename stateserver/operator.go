@@ -22,8 +22,8 @@ const minProtocolVersion, maxProtocolVersion = 1, 1
 // helloTimeout bounds the time to the first message of a stream.
 const helloTimeout = 10 * time.Second
 
-// maxUids, maxUidBytes and maxIDBytes bound Hello, which the leader is told of.
-const maxUids, maxUidBytes, maxIDBytes = coordinator.MaxOperators, 128, 64
+// maxUIDs, maxUIDBytes and maxIDBytes bound Hello, which the leader is told of.
+const maxUIDs, maxUIDBytes, maxIDBytes = coordinator.MaxOperators, 128, 64
 
 // lastWord bounds the wait for a client that does not read to take what is
 // queued for it.
@@ -103,12 +103,12 @@ func checkHello(h *holdfastv1.Hello) (*holdfastv1.Hello, error) {
 			"min", strconv.Itoa(minProtocolVersion), "max", strconv.Itoa(maxProtocolVersion)))
 	case h.InstanceId == "" || len(h.InstanceId) > maxIDBytes || len(h.ProcessId) > maxIDBytes:
 		return nil, toStatus(violation(fmt.Sprintf("Hello: instance_id must have 1 to %d characters, process_id at most as many", maxIDBytes)))
-	case len(h.OperatorUids) > maxUids:
-		return nil, toStatus(violation(fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUids)))
+	case len(h.OperatorUids) > maxUIDs:
+		return nil, toStatus(violation(fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUIDs)))
 	}
 	for _, uid := range h.OperatorUids {
-		if len(uid) > maxUidBytes {
-			return nil, toStatus(violation(fmt.Sprintf("Hello: an operator uid has %d characters, at most %d are allowed", len(uid), maxUidBytes)))
+		if len(uid) > maxUIDBytes {
+			return nil, toStatus(violation(fmt.Sprintf("Hello: an operator uid has %d characters, at most %d are allowed", len(uid), maxUIDBytes)))
 		}
 	}
 	return h, nil
