@@ -82,15 +82,14 @@ func TestBootstrap_WipedNodeRefused(t *testing.T) {
 	if wiped.ID() == oldID {
 		t.Fatal("the old id came back")
 	}
-	leader := waitLeader(t, rest...)
-	if err := leader.RemoveMember(ctx, oldID); err != nil {
-		t.Fatal(err)
-	}
-	if err := leader.AddMember(ctx, wiped.ID(), wiped.Address(), true); err != nil {
-		t.Fatal(err)
-	}
+	mustChange(t, rest, func(leader *testNode) error {
+		if err := leader.RemoveMember(ctx, oldID); err != nil && !errors.Is(err, ErrUnknownMember) {
+			return err
+		}
+		return leader.AddMember(ctx, wiped.ID(), wiped.Address(), true)
+	})
 	wiped.mustHold("a")
-	if err := wiped.WaitMember(ctx); err != nil || wiped.ClusterID() != leader.ClusterID() {
+	if err := wiped.WaitMember(ctx); err != nil || wiped.ClusterID() != rest[0].ClusterID() {
 		t.Fatalf("WaitMember: %v, cluster %s", err, wiped.ClusterID())
 	}
 }

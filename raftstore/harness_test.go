@@ -316,6 +316,22 @@ func mustAppend(t *testing.T, item string, nodes ...*testNode) uint64 {
 	return index
 }
 
+// mustChange runs a change of the members on whoever leads, again when
+// leadership moved in between. Changes may be repeated.
+func mustChange(t *testing.T, nodes []*testNode, change func(leader *testNode) error) {
+	t.Helper()
+	waitFor(t, "a change of the members", func() bool {
+		err := change(waitLeader(t, nodes...))
+		if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrLeadershipLost) {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+}
+
 // mustHold waits until the node's state holds all items.
 func (tn *testNode) mustHold(items ...string) {
 	tn.t.Helper()

@@ -32,16 +32,18 @@ func TestMembership_AddAndRemove(t *testing.T) {
 	if joiner.ClusterID() != "" || len(joiner.Members()) != 0 {
 		t.Fatal("the joiner has a cluster already")
 	}
-	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), false); err != nil {
-		t.Fatal(err)
+	add := func(voter bool) {
+		t.Helper()
+		mustChange(t, []*testNode{first, joiner}, func(leader *testNode) error {
+			return leader.AddMember(ctx, joiner.ID(), joiner.Address(), voter)
+		})
 	}
+	add(false)
 	joiner.mustHold("x0", "x99")
 	if m, ok := first.member(joiner.ID()); !ok || m.Suffrage.String() != "Nonvoter" {
 		t.Fatalf("member %+v", m)
 	}
-	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), true); err != nil {
-		t.Fatal(err)
-	}
+	add(true)
 	mustAppend(t, "with two", first, joiner)
 	joiner.mustHold("with two")
 	for _, m := range first.Members() {
@@ -49,16 +51,17 @@ func TestMembership_AddAndRemove(t *testing.T) {
 			t.Errorf("member %+v", m)
 		}
 	}
-	leader := waitLeader(t, first, joiner)
-	if err := leader.RemoveMember(ctx, "nobody"); !errors.Is(err, ErrUnknownMember) {
-		t.Errorf("remove nobody: %v", err)
-	}
-	if err := leader.RemoveMember(ctx, joiner.ID()); err != nil {
-		t.Fatal(err)
-	}
-	if leader == first {
-		mustAppend(t, "alone", first)
-	}
+	mustChange(t, []*testNode{first, joiner}, func(leader *testNode) error {
+		if err := leader.RemoveMember(ctx, "nobody"); !errors.Is(err, ErrUnknownMember) {
+			return err
+		}
+		err := leader.RemoveMember(ctx, joiner.ID())
+		if errors.Is(err, ErrUnknownMember) {
+			return nil
+		}
+		return err
+	})
+	mustAppend(t, "alone", first)
 }
 
 func TestMembership_JoinerSurvivesRestart(t *testing.T) {
@@ -67,9 +70,9 @@ func TestMembership_JoinerSurvivesRestart(t *testing.T) {
 	joiner := startJoining(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := first.AddMember(ctx, joiner.ID(), joiner.Address(), false); err != nil {
-		t.Fatal(err)
-	}
+	mustChange(t, []*testNode{first}, func(leader *testNode) error {
+		return leader.AddMember(ctx, joiner.ID(), joiner.Address(), false)
+	})
 	joiner.mustHold("a")
 	joiner.Kill()
 	mustAppend(t, "b", first)
