@@ -6,7 +6,7 @@ import (
 )
 
 // sizeUnits are Flink's labels, the smallest unit first. All are powers of
-// 1024. The label in the middle of three is the one that Size.String writes.
+// 1024. The second label of each is the one that Size.String writes.
 var sizeUnits = []struct {
 	shift  uint
 	labels []string
