@@ -56,7 +56,7 @@ func TestLoad_LaterSourcesWeighMore(t *testing.T) {
 func TestLoad_ProblemsOfVariables(t *testing.T) {
 	for environ, want := range map[string]string{
 		"HOLDFAST_SESION_TIMEOUT=5 s":      "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?",
-		"HOLDFAST_ADRESS=x":                "HOLDFAST_ADRESS: there is no such key; did you mean HOLDFAST_ADDRESS?",
+		"HOLDFAST_ADDREZS=x":               "HOLDFAST_ADDREZS: there is no such key; did you mean HOLDFAST_ADDRESS?",
 		"HOLDFAST_MAX_DELAY=1 s":           "HOLDFAST_MAX_DELAY: there is no such key; did you mean HOLDFAST_STATE_FLUSH_MAX_DELAY?",
 		"HOLDFAST_FROBNICATE=1":            "HOLDFAST_FROBNICATE: there is no such key",
 		"HOLDFAST_STATE_CHECKPOINTS_DIR=x": "HOLDFAST_STATE_CHECKPOINTS_DIR: this key of Flink is not supported yet: " + noDirectory,
