@@ -94,6 +94,10 @@ check-proto: $(PROTO_TOOLS) ## buf lint, and the checked-in code equals a fresh 
 proto-breaking: $(TOOLS)/buf ## compatible with the last release, or with main (PROTO_BASE=revision)
 	scripts/proto.sh breaking
 
+.PHONY: docs
+docs: ## write the reference page of the configuration anew
+	go generate ./internal/config
+
 .PHONY: fmt
 fmt: fix-fmt ## the same as fix-fmt
 

@@ -34,7 +34,7 @@ type StateBackend interface {
 // the default.
 type MemoryStateBackend struct {
 	// MaxSize is the most bytes of keys and values that one named state of a
-	// subtask may have; 0 means 5 MiB.
+	// subtask may have; 0 means state.memory.max-size, 5 MiB by default.
 	MaxSize uint64
 }
 

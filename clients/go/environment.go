@@ -37,6 +37,8 @@ type StreamExecutionEnvironment struct {
 	backend    StateBackend
 	restart    RestartStrategy
 	copyBytes  int
+	flushDelay time.Duration
+	defaults   defaults
 
 	nodes    []*node
 	writers  map[io.Writer]*lineWriter
@@ -82,8 +84,10 @@ func WithTaskSlots(n int) Option {
 
 // GetExecutionEnvironment reads HOLDFAST_ADDRESS (comma separated),
 // HOLDFAST_SUBMISSION_ID, HOLDFAST_PROCESS_ID, HOLDFAST_PARALLELISM,
-// HOLDFAST_TASK_SLOTS and HOLDFAST_JOB_NAME. What is wrong with them is told by
-// Execute.
+// HOLDFAST_TASK_SLOTS and HOLDFAST_JOB_NAME. What the program does not set of a
+// job comes from the file that HOLDFAST_CONFIG names and from variables such as
+// HOLDFAST_EXECUTION_CHECKPOINTING_INTERVAL; docs/configuration.md has the list.
+// What is wrong with any of them is told by Execute.
 func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 	e := &StreamExecutionEnvironment{
 		submissionID: os.Getenv("HOLDFAST_SUBMISSION_ID"),
@@ -91,7 +95,6 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 		jobName:      os.Getenv("HOLDFAST_JOB_NAME"),
 		parallelism:  1,
 		checkpoint:   &holdfastv1.CheckpointConfig{},
-		backend:      MemoryStateBackend{},
 		writers:      map[io.Writer]*lineWriter{},
 		credentials:  insecure.NewCredentials(),
 	}
@@ -103,6 +106,7 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 	if len(e.addresses) == 0 {
 		e.addresses = []string{DefaultAddress}
 	}
+	e.readDefaults()
 	e.readNumber("HOLDFAST_PARALLELISM", &e.parallelism)
 	e.readNumber("HOLDFAST_TASK_SLOTS", &e.slots)
 	for _, o := range options {
@@ -113,6 +117,9 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	for _, n := range e.defaults.notes {
+		e.log.Warn("configuration: " + n)
 	}
 	return e
 }
@@ -142,18 +149,16 @@ func (e *StreamExecutionEnvironment) Parallelism() int { return e.parallelism }
 func (e *StreamExecutionEnvironment) SetMaxParallelism(n int) { e.maxParallel = n }
 
 // EnableCheckpointing begins a checkpoint every interval. Without a mode it is
-// ExactlyOnce.
+// the one of execution.checkpointing.mode, ExactlyOnce by default.
 func (e *StreamExecutionEnvironment) EnableCheckpointing(interval time.Duration, mode ...CheckpointingMode) {
-	m := ExactlyOnce
-	if len(mode) > 0 {
-		m = mode[0]
-	}
 	if interval < time.Millisecond {
 		e.problem(fmt.Errorf("the checkpoint interval must be at least 1 ms, and is %s", interval))
 		return
 	}
-	e.checkpoint.IntervalMs = uint64(interval.Milliseconds())
-	e.checkpoint.Mode = m.proto()
+	e.checkpoint.IntervalMs = milliseconds(interval)
+	if len(mode) > 0 {
+		e.checkpoint.Mode = mode[0].proto()
+	}
 }
 
 // SetCheckpointTimeout aborts a checkpoint that takes longer; 10 minutes by
@@ -163,7 +168,7 @@ func (e *StreamExecutionEnvironment) SetCheckpointTimeout(d time.Duration) {
 		e.problem(fmt.Errorf("the checkpoint timeout must be at least 1 ms, and is %s", d))
 		return
 	}
-	e.checkpoint.TimeoutMs = uint64(d.Milliseconds())
+	e.checkpoint.TimeoutMs = milliseconds(d)
 }
 
 // SetNumRetainedCheckpoints sets how many completed checkpoints are kept; 1 by
@@ -181,10 +186,20 @@ func (e *StreamExecutionEnvironment) SetStateBackend(b StateBackend) {
 	e.backend = b
 }
 
-// SetRestartStrategy says what follows a failure. Without it the server decides:
-// fixed delay without bound where checkpoints are disabled, else exponential
-// delay.
+// SetRestartStrategy says what follows a failure; nothing of restart-strategy.*
+// counts then. Without either the server decides: fixed delay without bound where
+// checkpoints are disabled, else exponential delay.
 func (e *StreamExecutionEnvironment) SetRestartStrategy(r RestartStrategy) { e.restart = r }
+
+// SetFlushMaxDelay sets how old a change may get before it is flushed, where
+// checkpoints are enabled; 1 second by default.
+func (e *StreamExecutionEnvironment) SetFlushMaxDelay(d time.Duration) {
+	if d < time.Millisecond {
+		e.problem(fmt.Errorf("the flush delay must be at least 1 ms, and is %s", d))
+		return
+	}
+	e.flushDelay = d
+}
 
 // SetWorkingCopySize sets how many bytes of state a slot keeps in memory before
 // it forgets what it did not use of late; 64 MiB by default.

@@ -157,7 +157,7 @@ func mayTryAgain(err error) bool {
 func (e *StreamExecutionEnvironment) runSlots(ctx context.Context, addresses *slot.Addresses, spec *holdfastv1.JobSpec, jobID string) error {
 	cfg := slot.Config{
 		Dial: e.dial, Addresses: addresses, JobID: jobID, ProcessID: e.processID,
-		ClientName: "holdfast-go", Version: Version, Logger: e.log, WorkingCopyBytes: e.copyBytes,
+		ClientName: "holdfast-go", Version: Version, Logger: e.log, WorkingCopyBytes: e.copyBytes, FlushDelay: e.flushDelay,
 		Sources: map[string]source.Source{},
 	}
 	p := &program{jobName: spec.GetName(), sources: map[string]*node{}}

@@ -88,10 +88,7 @@ func (e *StreamExecutionEnvironment) spec(name string) (*holdfastv1.JobSpec, err
 		return nil, fmt.Errorf("the job cannot run: %w", err)
 	}
 	spec := &holdfastv1.JobSpec{
-		Name: name, Checkpoint: e.checkpoint, StateBackend: e.backend.stateBackend(),
-	}
-	if e.restart != nil {
-		spec.RestartStrategy = e.restart.restartStrategy()
+		Name: name, Checkpoint: e.checkpoint, StateBackend: e.stateBackend(), RestartStrategy: e.restartStrategy(),
 	}
 	for _, n := range e.nodes {
 		op, err := e.operator(name, n)

@@ -4,12 +4,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-io/holdfast/internal/config"
+	"github.com/holdfast-io/holdfast/internal/config/flags"
 	"github.com/holdfast-io/holdfast/internal/version"
 	"github.com/holdfast-io/holdfast/stateserver/daemon"
 )
@@ -23,7 +26,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	cmd, started := command()
+	cmd, started := command(daemon.Run)
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "holdfastd:", err)
 		if *started {
@@ -33,48 +36,67 @@ func main() {
 	}
 }
 
-// command builds the command line; started tells whether the flags were right.
-func command() (cmd *cobra.Command, started *bool) {
-	cfg := daemon.DefaultConfig()
-	var level, format string
+// command builds the command line around run; started tells whether the
+// configuration was right.
+func command(run func(context.Context, daemon.Config) error) (cmd *cobra.Command, started *bool) {
+	var file string
+	var given *flags.Set
 	started = new(bool)
 	cmd = &cobra.Command{
 		Use:   "holdfastd",
 		Short: "One node of a Holdfast cluster",
 		Long: `holdfastd is one node: it keeps a copy of the replicated state, hosts operator
 streams, and leads the cluster when it is elected. Without flags it is a cluster
-of one for development, in ./holdfast-data.`,
+of one for development, in ./holdfast-data.
+
+Everything can also be set in a file and in the environment; flags weigh most.
+docs/configuration.md has every key, and "holdfast config check FILE" tells what
+is wrong with a file.`,
 		Example: `  holdfastd
+  holdfastd --config /etc/holdfast.yaml --name n1
   holdfastd --name n1 --data-dir /var/lib/holdfast --listen 127.0.0.1:7071 --peer-listen 127.0.0.1:7081 \
             --initial-cluster n1=127.0.0.1:7081,n2=127.0.0.1:7082,n3=127.0.0.1:7083`,
 		Version: version.Version, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := daemon.NewLogger(os.Stderr, level, format)
+			cfg, err := configure(file, given.Values())
 			if err != nil {
 				return err
 			}
 			*started = true
-			cfg.Logger = log
-			return daemon.Run(cmd.Context(), cfg)
+			return run(cmd.Context(), cfg)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "directory of the node's identity, log and snapshots; one node a directory")
-	f.StringVar(&cfg.Name, "name", cfg.Name, "name of the node in --initial-cluster and in what people read")
-	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "host:port for clients")
-	f.StringVar(&cfg.Advertise, "advertise", cfg.Advertise, "address told to clients (default: the one of --listen)")
-	f.StringVar(&cfg.PeerListen, "peer-listen", cfg.PeerListen, "host:port for other nodes")
-	f.StringVar(&cfg.PeerAdvertise, "peer-advertise", cfg.PeerAdvertise, "address told to other nodes (default: the one of --peer-listen)")
-	f.StringVar(&cfg.InitialCluster, "initial-cluster", cfg.InitialCluster, "the first members, the same list on each: name=host:port,... of their peer addresses; used once")
-	f.BoolVar(&cfg.InsecureListen, "insecure-listen", false, "listen beyond loopback although there is no TLS")
-	f.DurationVar(&cfg.HeartbeatInterval, "heartbeat-interval", cfg.HeartbeatInterval, "how often operator processes send a heartbeat")
-	f.DurationVar(&cfg.SessionTimeout, "session-timeout", cfg.SessionTimeout, "how long an operator process or a host may be silent before its subtasks are given away")
-	f.DurationVar(&cfg.Raft.HeartbeatTimeout, "raft-heartbeat-timeout", cfg.Raft.HeartbeatTimeout, "how long a follower waits for the leader before it asks for an election")
-	f.DurationVar(&cfg.Raft.ElectionTimeout, "raft-election-timeout", cfg.Raft.ElectionTimeout, "how long a candidate waits for votes")
-	f.Uint64Var(&cfg.Raft.SnapshotThreshold, "raft-snapshot-threshold", cfg.Raft.SnapshotThreshold, "entries after which a snapshot of the log is taken")
-	f.DurationVar(&cfg.Raft.SnapshotInterval, "raft-snapshot-interval", cfg.Raft.SnapshotInterval, "how often the snapshot threshold is checked")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&format, "log-format", "text", "text or json")
+	f.StringVar(&file, "config", "", "configuration file (default: $"+config.FileVariable+", else none)")
+	given = flags.Register(f)
 	return cmd, started
+}
+
+// configure reads file, environment and flags.
+func configure(file string, given []config.FlagValue) (daemon.Config, error) {
+	if file == "" {
+		file = os.Getenv(config.FileVariable)
+	}
+	r := config.Load(config.Sources{File: file, Environ: os.Environ(), Flags: given})
+	if err := r.Err(); err != nil {
+		return daemon.Config{}, err
+	}
+	log, err := daemon.NewLogger(os.Stderr, r.Config.Node.Log.Level, r.Config.Node.Log.Format)
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	tell(log, file, r.Notes)
+	cfg := daemon.FromSettings(r.Config.Node)
+	cfg.Logger = log
+	return cfg, nil
+}
+
+func tell(log *slog.Logger, file string, notes []string) {
+	if file != "" {
+		log.Info("configuration read", "file", file)
+	}
+	for _, n := range notes {
+		log.Warn("configuration: " + n)
+	}
 }

@@ -4,12 +4,10 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"strings"
 	"time"
 
+	"github.com/holdfast-io/holdfast/internal/config"
 	"github.com/holdfast-io/holdfast/raftstore"
 )
 
@@ -50,54 +48,62 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// DefaultConfig returns a node for development: alone, on loopback.
-func DefaultConfig() Config {
+// DefaultConfig returns a node for development: alone, on loopback. The
+// defaults are those of docs/configuration.md.
+func DefaultConfig() Config { return FromSettings(config.Default().Node) }
+
+// FromSettings makes a Config of what a node was told in its file, its
+// environment and its flags.
+func FromSettings(n config.Node) Config {
+	rc := raftstore.DefaultConfig()
+	rc.HeartbeatTimeout = n.Raft.HeartbeatTimeout
+	// Zero for these two: raftstore derives them from the heartbeat timeout.
+	rc.ElectionTimeout, rc.LeaderLease = n.Raft.ElectionTimeout, n.Raft.LeaderLease
+	rc.SnapshotThreshold, rc.SnapshotInterval = n.Raft.SnapshotThreshold, n.Raft.SnapshotInterval
+	rc.TrailingLogs = n.Raft.TrailingLogs
+	rc.LogStoreDeadline, rc.PeerTimeout = n.Raft.LogStoreDeadline, n.Raft.PeerTimeout
 	return Config{
-		DataDir: "holdfast-data", Name: "n1", Listen: "127.0.0.1:7070", PeerListen: "127.0.0.1:7080",
-		HeartbeatInterval: 3 * time.Second, SessionTimeout: 15 * time.Second,
-		ReconnectGrace: time.Second, StatusInterval: 500 * time.Millisecond,
-		Raft: raftstore.DefaultConfig(), Logger: slog.Default(),
+		DataDir: n.DataDir, Name: n.Name, Listen: n.Listen, Advertise: n.Advertise,
+		PeerListen: n.PeerListen, PeerAdvertise: n.PeerAdvertise,
+		InitialCluster: n.InitialCluster, InsecureListen: n.InsecureListen,
+		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
+		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
+		Raft: rc, Logger: slog.Default(),
 	}
 }
 
-// validate checks what can be checked before anything is opened.
+// settings is what config.CheckNode looks at.
+func (c Config) settings() config.Node {
+	return config.Node{
+		DataDir: c.DataDir, Name: c.Name, Listen: c.Listen, Advertise: c.Advertise,
+		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
+		InitialCluster: c.InitialCluster, InsecureListen: c.InsecureListen,
+		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace,
+		Raft: config.Raft{
+			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,
+		},
+	}
+}
+
+// validate checks what can be checked before anything is opened, also for those
+// who use this package without a file or flags.
 func (c Config) validate() error {
-	if c.DataDir == "" {
-		return errors.New("the data directory is empty; set --data-dir")
+	var errs []error
+	for _, conflict := range config.CheckNode(c.settings()) {
+		errs = append(errs, conflict)
 	}
-	for name, addr := range map[string]string{"--listen": c.Listen, "--peer-listen": c.PeerListen} {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return fmt.Errorf("%s %q is not host:port: %w", name, addr, err)
-		}
-		if ip := net.ParseIP(host); !c.InsecureListen && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return fmt.Errorf("%s %s is not a loopback address, and this node has no TLS: anyone who reaches it could read and change state; "+
-				"use 127.0.0.1, or --insecure-listen if the network is trusted", name, addr)
-		}
+	if c.HeartbeatInterval <= 0 {
+		errs = append(errs, errors.New("heartbeat-interval: it must be above 0"))
 	}
-	if c.HeartbeatInterval <= 0 || c.SessionTimeout < 2*c.HeartbeatInterval {
-		return fmt.Errorf("the session timeout %s must be at least twice the heartbeat interval %s", c.SessionTimeout, c.HeartbeatInterval)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// initialMembers parses InitialCluster and checks that this node is in it.
-func (c Config) initialMembers() ([]raftstore.InitialMember, error) {
-	if c.InitialCluster == "" {
-		return nil, nil
-	}
+// initialMembers parses InitialCluster, which validate has checked.
+func (c Config) initialMembers() []raftstore.InitialMember {
+	members, _ := c.settings().Members()
 	var out []raftstore.InitialMember
-	self := false
-	for _, part := range strings.Split(c.InitialCluster, ",") {
-		name, addr, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok || name == "" || addr == "" {
-			return nil, fmt.Errorf("--initial-cluster: %q is not name=host:port", part)
-		}
-		self = self || name == c.Name
-		out = append(out, raftstore.InitialMember{Name: name, Address: addr})
+	for _, m := range members {
+		out = append(out, raftstore.InitialMember{Name: m.Name, Address: m.Address})
 	}
-	if !self {
-		return nil, fmt.Errorf("--initial-cluster does not name this node (--name %s)", c.Name)
-	}
-	return out, nil
+	return out
 }

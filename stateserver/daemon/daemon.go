@@ -42,24 +42,20 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	members, err := cfg.initialMembers()
-	if err != nil {
-		return nil, err
-	}
 	lis, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for clients: %w", err)
 	}
-	d, err := start(ctx, cfg, members, lis)
+	d, err := start(ctx, cfg, lis)
 	if err != nil {
 		return nil, errors.Join(err, lis.Close())
 	}
 	return d, nil
 }
 
-func start(ctx context.Context, cfg Config, members []raftstore.InitialMember, lis net.Listener) (*Daemon, error) {
+func start(ctx context.Context, cfg Config, lis net.Listener) (*Daemon, error) {
 	rc := cfg.Raft
-	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, members
+	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
 	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
 	store, err := raftstore.OpenStore(ctx, rc)
 	if err != nil {

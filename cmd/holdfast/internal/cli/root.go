@@ -57,7 +57,7 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand())
 	root.AddCommand(a.runCommand())
 	root.AddCommand(a.jobCommands()...)
-	root.AddCommand(a.stateCommand(), a.versionCommand())
+	root.AddCommand(a.stateCommand(), a.configCommand(), a.versionCommand())
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes() + "{{end}}")
 	return root
 }

@@ -1,0 +1,122 @@
+package holdfast
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/holdfast-io/holdfast/internal/config"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// defaults are what the configuration file and the environment say of jobs. They
+// count where the program says nothing; what they do not have either is left to
+// the server.
+type defaults struct {
+	job config.Job
+	set func(key string) bool
+	// notes are told once there is a logger.
+	notes []string
+}
+
+// readDefaults reads the file that HOLDFAST_CONFIG names, and the variables of
+// the keys of jobs. See docs/configuration.md.
+func (e *StreamExecutionEnvironment) readDefaults() {
+	r := config.Load(config.Sources{
+		Reader: config.ForProgram, File: os.Getenv(config.FileVariable), Environ: os.Environ(),
+	})
+	for _, p := range r.Problems {
+		e.problem(fmt.Errorf("configuration: %w", p))
+	}
+	e.defaults = defaults{job: r.Config.Job, set: r.IsSet, notes: r.Notes}
+	d := e.defaults
+	if d.set("execution.checkpointing.interval") {
+		e.checkpoint.IntervalMs = milliseconds(d.job.Checkpointing.Interval)
+	}
+	if d.set("execution.checkpointing.mode") {
+		e.checkpoint.Mode = holdfastv1.CheckpointMode(holdfastv1.CheckpointMode_value["CHECKPOINT_MODE_"+d.job.Checkpointing.Mode])
+	}
+	if d.set("execution.checkpointing.timeout") {
+		e.checkpoint.TimeoutMs = milliseconds(d.job.Checkpointing.Timeout)
+	}
+	if d.set("execution.checkpointing.num-retained") {
+		e.checkpoint.NumRetained = d.job.Checkpointing.NumRetained
+	}
+	e.copyBytes, e.flushDelay = int(d.job.WorkingCopy), d.job.FlushMaxDelay
+}
+
+func milliseconds(d time.Duration) uint64 { return uint64(d.Milliseconds()) }
+
+// stateBackend is the program's, with the configured size where the program has
+// none.
+func (e *StreamExecutionEnvironment) stateBackend() *holdfastv1.StateBackend {
+	if e.backend == nil {
+		// state.backend.type knows no other backend in this version.
+		e.backend = MemoryStateBackend{}
+	}
+	b := e.backend.stateBackend()
+	if b.MemoryMaxSize == 0 && e.defaults.set("state.memory.max-size") {
+		b.MemoryMaxSize = uint64(e.defaults.job.MemoryMaxSize)
+	}
+	return b
+}
+
+// restartStrategy is the program's, else the configured one, else nil: then the
+// server decides. It is asked for when the whole program is known, because the
+// strategy that is not named depends on the checkpoints.
+func (e *StreamExecutionEnvironment) restartStrategy() *holdfastv1.RestartStrategy {
+	if e.restart != nil {
+		return e.restart.restartStrategy()
+	}
+	var s RestartStrategy
+	switch e.defaults.job.Restart.Type {
+	case "none":
+		s = NoRestart()
+	case "fixed-delay":
+		s = e.defaults.fixedDelay(e.defaults.job.Restart.FixedDelay.Attempts)
+	case "exponential-delay":
+		s = e.defaults.exponentialDelay()
+	default:
+		s = e.defaults.unnamedStrategy(e.checkpoint.GetIntervalMs() > 0)
+	}
+	if s == nil {
+		return nil
+	}
+	return s.restartStrategy()
+}
+
+// unnamedStrategy is the one that applies by itself, if options of it are set.
+func (d defaults) unnamedStrategy(checkpoints bool) RestartStrategy {
+	switch {
+	case checkpoints && d.setAny("restart-strategy.exponential-delay."):
+		return d.exponentialDelay()
+	case !checkpoints && d.set("restart-strategy.fixed-delay.attempts"):
+		return d.fixedDelay(d.job.Restart.FixedDelay.Attempts)
+	case !checkpoints && d.set("restart-strategy.fixed-delay.delay"):
+		// Without a strategy there is no bound, unlike in Flink.
+		return d.fixedDelay(math.MaxUint32)
+	}
+	return nil
+}
+
+func (d defaults) setAny(family string) bool {
+	for _, option := range []string{"initial-backoff", "max-backoff", "backoff-multiplier", "reset-backoff-threshold", "jitter-factor", "attempts-before-reset-backoff"} {
+		if d.set(family + option) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d defaults) fixedDelay(attempts uint32) RestartStrategy {
+	return FixedDelayRestart(attempts, d.job.Restart.FixedDelay.Delay)
+}
+
+func (d defaults) exponentialDelay() RestartStrategy {
+	x := d.job.Restart.ExponentialDelay
+	return ExponentialDelayRestart(ExponentialDelay{
+		InitialBackoff: x.InitialBackoff, MaxBackoff: x.MaxBackoff, BackoffMultiplier: x.BackoffMultiplier,
+		ResetBackoffThreshold: x.ResetBackoffThreshold, JitterFactor: x.JitterFactor, AttemptsBeforeResetBackoff: x.AttemptsBeforeReset,
+	})
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/holdfast-io/holdfast/internal/flinkunits"
+)
+
+// Conflict is what is wrong with a value, alone or beside another one.
+type Conflict struct {
+	Key string
+	// With is the other key, or empty.
+	With    string
+	Message string
+	// Needs is a key without which nothing can be said yet.
+	Needs string
+}
+
+// Error implements error.
+func (c Conflict) Error() string { return c.Key + ": " + c.Message }
+
+// CheckNode tells what cannot work, before anything is opened.
+func CheckNode(n Node) []Conflict {
+	var out []Conflict
+	if n.Name == "" {
+		out = append(out, Conflict{Key: "name", Message: "it is empty"})
+	}
+	if n.DataDir == "" {
+		out = append(out, Conflict{Key: "data-dir", Message: "it is empty"})
+	}
+	out = append(out, n.addresses()...)
+	if n.SessionTimeout < 2*n.HeartbeatInterval {
+		out = append(out, between("session-timeout", n.SessionTimeout, "less than twice", "heartbeat-interval", n.HeartbeatInterval))
+	}
+	if r := n.Raft; r.ElectionTimeout != 0 && r.ElectionTimeout < r.HeartbeatTimeout {
+		out = append(out, between("raft.election-timeout", r.ElectionTimeout, "less than", "raft.heartbeat-timeout", r.HeartbeatTimeout))
+	}
+	if r := n.Raft; r.LeaderLease > r.HeartbeatTimeout {
+		out = append(out, between("raft.leader-lease", r.LeaderLease, "more than", "raft.heartbeat-timeout", r.HeartbeatTimeout))
+	}
+	if _, c := n.Members(); c != nil {
+		out = append(out, *c)
+	}
+	return out
+}
+
+func between(key string, value time.Duration, is, with string, other time.Duration) Conflict {
+	return Conflict{Key: key, With: with, Message: fmt.Sprintf("%s of %s is %s %s of %s", key, duration(value), is, with, duration(other))}
+}
+
+func duration(d time.Duration) string { return flinkunits.FormatDuration(d) }
+
+func (n Node) addresses() []Conflict {
+	var out []Conflict
+	for _, a := range []struct {
+		key, address   string
+		empty, advised bool
+	}{
+		{"listen", n.Listen, false, false}, {"advertise", n.Advertise, true, true},
+		{"peer-listen", n.PeerListen, false, false}, {"peer-advertise", n.PeerAdvertise, true, true},
+	} {
+		if a.address == "" && a.empty {
+			continue
+		}
+		host, _, err := net.SplitHostPort(a.address)
+		if err != nil {
+			out = append(out, Conflict{Key: a.key, Message: fmt.Sprintf("%q is not host:port", a.address)})
+			continue
+		}
+		if ip := net.ParseIP(host); !a.advised && !n.InsecureListen && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			out = append(out, Conflict{Key: a.key, Message: a.address + " is not a loopback address, and this node has no TLS: anyone who reaches it " +
+				"could read and change state; use 127.0.0.1, or set insecure-listen if the network is trusted"})
+		}
+	}
+	return out
+}
+
+// Member is one of the first members of a cluster.
+type Member struct{ Name, Address string }
+
+// Members reads InitialCluster, in which this node must be. It is nil for a
+// cluster of this node alone.
+func (n Node) Members() ([]Member, *Conflict) {
+	if n.InitialCluster == "" {
+		return nil, nil
+	}
+	var out []Member
+	self := false
+	for part := range strings.SplitSeq(n.InitialCluster, ",") {
+		name, address, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok || name == "" || address == "" {
+			return nil, &Conflict{Key: "initial-cluster", Message: fmt.Sprintf("%q is not name=host:port", part)}
+		}
+		self = self || name == n.Name
+		out = append(out, Member{name, address})
+	}
+	if !self {
+		return nil, &Conflict{Key: "initial-cluster", Message: fmt.Sprintf("it does not have this node, whose name is %s", n.Name), Needs: "name"}
+	}
+	return out, nil
+}
+
+func (j Job) conflicts() []Conflict {
+	if e := j.Restart.ExponentialDelay; e.MaxBackoff < e.InitialBackoff {
+		const family = "restart-strategy.exponential-delay."
+		return []Conflict{between(family+"max-backoff", e.MaxBackoff, "less than", family+"initial-backoff", e.InitialBackoff)}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+// Package config is everything that a node and a job can be told, once: the
+// fields of Config with their tags give the keys of the configuration file, the
+// variables of the environment, the flags of holdfastd and
+// docs/configuration.md.
+//
+// The tags are:
+//
+//   - key, the name, and old, former names that mean the same, by commas
+//   - default in the key's own syntax, or derived, which says in words what
+//     follows from other settings while the key is not set
+//   - values, the words a text may be, each with its aliases (name=alias|alias),
+//     and planned, words of Flink's that are refused as not supported yet
+//   - min and max, and why, the reason of max
+//   - since, the version that had it first; about, one sentence; secret
+package config
+
+import (
+	"time"
+
+	"github.com/holdfast-io/holdfast/internal/flinkunits"
+)
+
+//go:generate go run ./gendoc ../../docs/configuration.md
+
+// Config is the whole configuration. Node is read by holdfastd, Job by programs.
+type Config struct {
+	Node Node
+	Job  Job
+}
+
+// Node configures one holdfastd.
+type Node struct {
+	Name           string `key:"name" default:"n1" since:"0.1.0" about:"Name of the node in initial-cluster and in what people read."`
+	DataDir        string `key:"data-dir" default:"holdfast-data" since:"0.1.0" about:"Directory of the node's identity, log and snapshots. One node a directory."`
+	Listen         string `key:"listen" default:"127.0.0.1:7070" since:"0.1.0" about:"host:port for clients. Port 0 takes a free one."`
+	Advertise      string `key:"advertise" derived:"the address of listen" since:"0.1.0" about:"host:port told to clients."`
+	PeerListen     string `key:"peer-listen" default:"127.0.0.1:7080" since:"0.1.0" about:"host:port for other nodes."`
+	PeerAdvertise  string `key:"peer-advertise" derived:"the address in initial-cluster, else of peer-listen" since:"0.1.0" about:"host:port told to other nodes."`
+	InitialCluster string `key:"initial-cluster" derived:"a cluster of this node alone" since:"0.1.0" about:"The first members, the same list on each: name=host:port,... of their peer addresses. Used once."`
+	InsecureListen bool   `key:"insecure-listen" default:"false" since:"0.1.0" about:"Listen beyond loopback although there is no TLS."`
+
+	HeartbeatInterval time.Duration `key:"heartbeat-interval" default:"3 s" min:"1 ms" since:"0.1.0" about:"How often operator processes send a heartbeat."`
+	SessionTimeout    time.Duration `key:"session-timeout" default:"15 s" min:"1 ms" since:"0.1.0" about:"How long an operator process or a host may be silent before its subtasks are given away; at least twice heartbeat-interval."`
+	ReconnectGrace    time.Duration `key:"reconnect-grace" default:"1 s" min:"1 ms" since:"0.1.0" about:"How long the process of a broken stream may take to come back before its subtask is given away."`
+
+	Raft Raft
+	Log  Log
+}
+
+// Raft configures the replicated log of a node. A zero field that is derived
+// takes what its tag says.
+type Raft struct {
+	HeartbeatTimeout  time.Duration `key:"raft.heartbeat-timeout" default:"300 ms" min:"1 ms" since:"0.1.0" about:"How long a follower waits for the leader before it asks for an election."`
+	ElectionTimeout   time.Duration `key:"raft.election-timeout" derived:"300 ms, or raft.heartbeat-timeout if that is longer" min:"1 ms" since:"0.1.0" about:"How long a candidate waits for votes; at least raft.heartbeat-timeout."`
+	LeaderLease       time.Duration `key:"raft.leader-lease" derived:"300 ms, or raft.heartbeat-timeout if that is shorter" min:"1 ms" since:"0.1.0" about:"How long a leader without contact to a majority goes on; at most raft.heartbeat-timeout."`
+	SnapshotThreshold uint64        `key:"raft.snapshot-threshold" default:"8192" min:"1" since:"0.1.0" about:"Entries after which a snapshot of the log is taken."`
+	SnapshotInterval  time.Duration `key:"raft.snapshot-interval" default:"10 s" min:"1 ms" since:"0.1.0" about:"How often raft.snapshot-threshold is checked."`
+	TrailingLogs      uint64        `key:"raft.trailing-logs" default:"1024" min:"1" since:"0.1.0" about:"Entries kept behind a snapshot, so that a follower that is a little behind needs no snapshot."`
+	LogStoreDeadline  time.Duration `key:"raft.log-store-deadline" default:"5 s" min:"1 ms" since:"0.1.0" about:"How long one operation on the log may take. After that the process ends, because a leader whose disk hangs must not go on leading."`
+	PeerTimeout       time.Duration `key:"raft.peer-timeout" default:"2 s" min:"1 ms" since:"0.1.0" about:"How long dialing another node, the handshake or one message may take."`
+}
+
+// Log configures what a node logs.
+type Log struct {
+	Level  string `key:"log.level" default:"info" values:"debug,info,warn,error" since:"0.1.0" about:"The least level that is logged."`
+	Format string `key:"log.format" default:"text" values:"text,json" since:"0.1.0" about:"How a line looks."`
+}
+
+// Job has the defaults of jobs, for what their programs do not set themselves.
+// A node checks them and leaves them alone.
+type Job struct {
+	StateBackend  string          `key:"state.backend.type" old:"state.backend" default:"memory" values:"memory=jobmanager" planned:"filesystem,hashmap,rocksdb,forst" since:"0.1.0" about:"Where working state lives. memory: replicated in the memory of the nodes."`
+	MemoryMaxSize flinkunits.Size `key:"state.memory.max-size" default:"5 mb" min:"1 bytes" max:"64 gb" since:"0.1.0" about:"The most that the keys and values of one named state of a subtask may have in the memory backend."`
+	FlushMaxDelay time.Duration   `key:"state.flush.max-delay" default:"1 s" min:"1 ms" since:"0.1.0" about:"How old a change may get in a process before it is flushed, where checkpoints are enabled. Without checkpoints each batch is flushed."`
+	WorkingCopy   flinkunits.Size `key:"state.working-copy.size" default:"64 mb" min:"1 kb" max:"1 tb" since:"0.1.0" about:"State that a slot keeps in its process before it forgets what it did not use of late."`
+
+	Checkpointing Checkpointing
+	Restart       Restart
+}
+
+// Checkpointing is Flink's execution.checkpointing.*.
+type Checkpointing struct {
+	Interval      time.Duration `key:"execution.checkpointing.interval" default:"0 ms" min:"10 ms" zero:"true" since:"0.1.0" about:"Time from the beginning of one checkpoint to that of the next. 0: checkpoints are disabled."`
+	Mode          string        `key:"execution.checkpointing.mode" default:"EXACTLY_ONCE" values:"EXACTLY_ONCE,AT_LEAST_ONCE" since:"0.1.0" about:"What a checkpoint guarantees."`
+	Timeout       time.Duration `key:"execution.checkpointing.timeout" default:"10 min" min:"1 ms" since:"0.1.0" about:"A checkpoint that takes longer is aborted."`
+	NumRetained   uint32        `key:"execution.checkpointing.num-retained" old:"state.checkpoints.num-retained" default:"1" min:"1" max:"100" since:"0.1.0" about:"Completed checkpoints that are kept."`
+	MaxConcurrent uint32        `key:"execution.checkpointing.max-concurrent-checkpoints" default:"1" min:"1" max:"1" why:"a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first" since:"0.1.0" about:"Checkpoints under way at a time. Only 1 is possible in this version."`
+}
+
+// Restart is Flink's restart-strategy.*.
+type Restart struct {
+	Type             string           `key:"restart-strategy.type" old:"restart-strategy" derived:"exponential-delay with checkpoints, else fixed-delay without bound" values:"none=off|disable,fixed-delay=fixeddelay,exponential-delay=exponentialdelay" planned:"failure-rate,failurerate" since:"0.1.0" about:"What follows the failure of a subtask."`
+	FixedDelay       FixedDelay       // restart-strategy.fixed-delay.*
+	ExponentialDelay ExponentialDelay // restart-strategy.exponential-delay.*
+}
+
+// FixedDelay is restart-strategy.fixed-delay.*.
+type FixedDelay struct {
+	Attempts uint32        `key:"restart-strategy.fixed-delay.attempts" default:"1" min:"1" since:"0.1.0" about:"Restarts before the job fails, where restart-strategy.type is fixed-delay. restart-strategy.type none is the way to have no restart."`
+	Delay    time.Duration `key:"restart-strategy.fixed-delay.delay" default:"1 s" min:"1 ms" since:"0.1.0" about:"Time before each restart."`
+}
+
+// ExponentialDelay is restart-strategy.exponential-delay.*.
+type ExponentialDelay struct {
+	InitialBackoff        time.Duration `key:"restart-strategy.exponential-delay.initial-backoff" default:"1 s" min:"1 ms" since:"0.1.0" about:"Time before the first restart."`
+	MaxBackoff            time.Duration `key:"restart-strategy.exponential-delay.max-backoff" default:"1 min" min:"1 ms" since:"0.1.0" about:"The longest time before a restart; at least initial-backoff."`
+	BackoffMultiplier     float64       `key:"restart-strategy.exponential-delay.backoff-multiplier" default:"1.5" min:"1" since:"0.1.0" about:"By this the time grows with each restart."`
+	ResetBackoffThreshold time.Duration `key:"restart-strategy.exponential-delay.reset-backoff-threshold" default:"1 h" min:"1 ms" since:"0.1.0" about:"Running this long without a failure sets the time back to initial-backoff."`
+	JitterFactor          float64       `key:"restart-strategy.exponential-delay.jitter-factor" default:"0.1" min:"0.001" max:"1" since:"0.1.0" about:"The share by which the time varies in both directions."`
+	AttemptsBeforeReset   uint32        `key:"restart-strategy.exponential-delay.attempts-before-reset-backoff" derived:"no bound" min:"1" since:"0.1.0" about:"Restarts before the job fails, counted anew when the time is set back."`
+}

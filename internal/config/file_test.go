@@ -1,0 +1,232 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// loadText loads a file of that text, alone, and tells the problems with the
+// file's name cut to its base.
+func loadText(t *testing.T, text string) (*Result, []string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "hf.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := Load(Sources{Reader: ForCheck, File: name})
+	return r, problemTexts(r, filepath.Dir(name))
+}
+
+func problemTexts(r *Result, dir string) []string {
+	var out []string
+	for _, p := range r.Problems {
+		out = append(out, strings.ReplaceAll(p.Error(), dir+string(filepath.Separator), ""))
+	}
+	return out
+}
+
+func TestFile_FlatNestedAndBoth(t *testing.T) {
+	for name, text := range map[string]string{
+		"flat":   "state.memory.max-size: 64mb\nexecution.checkpointing.interval: 10 s\nrestart-strategy: fixed-delay\nrestart-strategy.fixed-delay.attempts: 3\nname: a\n",
+		"nested": "state:\n  memory:\n    max-size: 64 mb\nexecution:\n  checkpointing:\n    interval: PT10S\nrestart-strategy:\n  type: fixeddelay\n  fixed-delay:\n    attempts: 3\nname: a\n",
+		"both":   "state: {memory.max-size: 65536kb}\nexecution.checkpointing:\n  interval: 10000\nrestart-strategy: {type: Fixed-Delay, fixed-delay: {attempts: 3}}\nname: \"a\"\n",
+	} {
+		r, problems := loadText(t, text)
+		if problems != nil {
+			t.Errorf("%s: %q", name, problems)
+		}
+		j := r.Config.Job
+		if j.MemoryMaxSize != 64<<20 || j.Checkpointing.Interval != 10*time.Second || j.Restart.Type != "fixed-delay" ||
+			j.Restart.FixedDelay.Attempts != 3 || r.Config.Node.Name != "a" {
+			t.Errorf("%s: %+v", name, r.Config)
+		}
+	}
+}
+
+func TestFile_Problems(t *testing.T) {
+	for text, want := range map[string][]string{
+		"sesion-timeout: 5 s":                     {"hf.yaml:1: sesion-timeout: there is no such key; did you mean session-timeout?"},
+		"Listen: x":                               {"hf.yaml:1: Listen: there is no such key; did you mean listen?"},
+		"flush.max-delay: 1 s":                    {"hf.yaml:1: flush.max-delay: there is no such key; did you mean state.flush.max-delay?"},
+		"\nfrobnicate:\n  a: 1\n  b: 2":           {"hf.yaml:2: frobnicate: there is no such key"},
+		"raft:\n  hartbeat-timeout: 1 s":          {"hf.yaml:2: raft.hartbeat-timeout: there is no such key; did you mean raft.heartbeat-timeout?"},
+		"name: a\nlisten: x:1\nname: b":           {"hf.yaml:3: name: it is there twice; the first is in line 1", "hf.yaml:2: listen: x:1 is not a loopback address, and this node has no TLS: anyone who reaches it could read and change state; use 127.0.0.1, or set insecure-listen if the network is trusted"},
+		"log.level: info\nlog: {level: warn}":     {"hf.yaml:2: log.level: it is there twice; the first is in line 1"},
+		"log: {level: info}\nlog: {format: text}": {"hf.yaml:2: log: it is there twice; the first is in line 1"},
+		"listen: [a, b]":                          {"hf.yaml:1: listen: it must be one value (text), and is a list"},
+		"session-timeout: {s: 5}":                 {"hf.yaml:1: session-timeout: it must be one value (duration), and is a mapping"},
+		"listen: &a 127.0.0.1:1\nname: *a":        {"hf.yaml:2: name: it must be one value (text), and is an alias, which a configuration cannot have"},
+		"log: &l {level: info}\n<<: *l":           {"hf.yaml:2: a key must be text, and this one is a merge, which a configuration cannot have"},
+		"name: !!binary aGk=":                     {"hf.yaml:1: name: it must be one value (text), and is binary"},
+		"? [a]\n: b":                              {"hf.yaml:1: a key must be text, and this one is a list"},
+		"~: b":                                    {"hf.yaml:1: a key must be text, and this one is nothing"},
+		"name:":                                   {`hf.yaml:1: name: it has no value; remove the line, or write "" for an empty text`},
+		"raft:":                                   {"hf.yaml:1: raft: it has no keys below it"},
+		"name: \"\"":                              {"hf.yaml:1: name: it is empty"},
+		"- name":                                  {"hf.yaml:1: it must have lines of the form `key: value`, and is a list"},
+		"name":                                    {"hf.yaml:1: it must have lines of the form `key: value`, and is a single value"},
+		"name: a\n---\nname: b":                   {"hf.yaml:2: a second document begins; a configuration is one document"},
+		"name: a\n  b: c":                         {"hf.yaml:2: it is not YAML: mapping values are not allowed in this context"},
+		"name: a\nx: [":                           {"hf.yaml:2: it is not YAML: did not find expected node content"},
+		"name: a\n\tlisten: b":                    {"hf.yaml:2: it is not YAML: found a tab character that violates indentation"},
+		"name: *nowhere":                          {"hf.yaml:1: it is not YAML: unknown anchor 'nowhere' referenced"},
+		"name: a\nb\x00c: d":                      {"hf.yaml:2: it is not a text file: byte 9 is neither UTF-8 nor printable"},
+		"name: \xff":                              {"hf.yaml:1: it is not a text file: byte 6 is neither UTF-8 nor printable"},
+		strings.Repeat("#\n", maxFileBytes):       {"hf.yaml: it is larger than 1048576 bytes"},
+	} {
+		if _, got := loadText(t, text); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%.60q:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestFile_ProblemsOfValues(t *testing.T) {
+	for text, want := range map[string]string{
+		"session-timeout: abc":                                   `session-timeout: "abc" does not begin with a whole number`,
+		"session-timeout: 1.5 s":                                 `session-timeout: "1.5 s" is not a whole number; use a smaller unit`,
+		"session-timeout: 5 parsecs":                             `session-timeout: "5 parsecs" has an unknown unit "parsecs"; the units are d, h, min, s, ms, µs and ns`,
+		"reconnect-grace: 1500 us":                               `reconnect-grace: 1500 us is not in whole milliseconds`,
+		"reconnect-grace: 0":                                     `reconnect-grace: 0 ms is below the least value, 1 ms`,
+		"state.memory.max-size: 1.5gb":                           `state.memory.max-size: "1.5gb" is not a whole number; use a smaller unit`,
+		"state.memory.max-size: 5 mib":                           `state.memory.max-size: "5 mib" has an unknown unit "mib"; the units are b, kb, mb, gb and tb`,
+		"state.memory.max-size: 65 gb":                           `state.memory.max-size: 65 gb is above the largest value, 64 gb`,
+		"insecure-listen: yes":                                   `insecure-listen: "yes" is neither true nor false`,
+		"raft.snapshot-threshold: many":                          `raft.snapshot-threshold: "many" is not a whole number from 0`,
+		"raft.snapshot-threshold: -1":                            `raft.snapshot-threshold: "-1" is not a whole number from 0`,
+		"raft.snapshot-threshold: 0":                             `raft.snapshot-threshold: 0 is below the least value, 1`,
+		"execution.checkpointing.num-retained: 4294967296":       `execution.checkpointing.num-retained: 4294967296 is above the largest value, 4294967295`,
+		"state.checkpoints.num-retained: 101":                    `state.checkpoints.num-retained: 101 is above the largest value, 100`,
+		"execution.checkpointing.max-concurrent-checkpoints: 2":  `execution.checkpointing.max-concurrent-checkpoints: 2 is above the largest value, 1: a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first`,
+		"execution.checkpointing.interval: 9 ms":                 `execution.checkpointing.interval: 9 ms is below the least value, 10 ms`,
+		"execution.checkpointing.mode: exactly":                  `execution.checkpointing.mode: "exactly" is unknown; use EXACTLY_ONCE or AT_LEAST_ONCE`,
+		"state.backend: rocksdb":                                 `state.backend: "rocksdb" is not supported yet; this version has memory`,
+		"state.backend.type: com.example.Factory":                `state.backend.type: "com.example.Factory" is unknown; use memory`,
+		"restart-strategy: failure-rate":                         `restart-strategy: "failure-rate" is not supported yet; this version has none, fixed-delay or exponential-delay`,
+		"restart-strategy.exponential-delay.jitter-factor: x":    `restart-strategy.exponential-delay.jitter-factor: "x" is not a number`,
+		"restart-strategy.exponential-delay.jitter-factor: .nan": `restart-strategy.exponential-delay.jitter-factor: ".nan" is not a number`,
+		"restart-strategy.exponential-delay.jitter-factor: 0":    `restart-strategy.exponential-delay.jitter-factor: 0 is below the least value, 0.001`,
+		"restart-strategy.exponential-delay.jitter-factor: 1.1":  `restart-strategy.exponential-delay.jitter-factor: 1.1 is above the largest value, 1`,
+		"log.level: loud":                                        `log.level: "loud" is unknown; use debug, info, warn or error`,
+	} {
+		if _, got := loadText(t, text); len(got) != 1 || got[0] != "hf.yaml:1: "+want {
+			t.Errorf("%s:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestFile_FlinkKeysWithoutEffectAreRefused(t *testing.T) {
+	const planned = "this key of Flink is not supported yet"
+	for text, want := range map[string]string{
+		"state.checkpoints.dir: file:///x":                    "state.checkpoints.dir: " + planned + ": " + noDirectory,
+		"state.backend.fs.checkpointdir: x":                   "state.backend.fs.checkpointdir: " + planned + ": " + noDirectory,
+		"execution.checkpointing: {dir: x}":                   "execution.checkpointing.dir: " + planned + ": " + noDirectory,
+		"execution.checkpointing.min-pause: 0":                "execution.checkpointing.min-pause: " + planned,
+		"execution.checkpointing.unaligned: true":             "execution.checkpointing.unaligned: " + planned,
+		"execution.checkpointing.unaligned.enabled: true":     "execution.checkpointing.unaligned.enabled: " + planned,
+		"restart-strategy.failure-rate.delay: 1 s":            "restart-strategy.failure-rate.delay: " + planned,
+		"jobmanager:\n  rpc:\n    address: x\n    port: 6123": "jobmanager: " + planned,
+		"state.backend.rocksdb.localdir: x":                   "state.backend.rocksdb.localdir: " + planned,
+		"parallelism.default: 2":                              "parallelism.default: " + planned + ": set HOLDFAST_PARALLELISM, or the parallelism in the program",
+		"high-availability: zookeeper":                        "high-availability: " + planned + ": a cluster of three nodes is highly available by itself",
+	} {
+		if _, got := loadText(t, text); len(got) != 1 || got[0] != "hf.yaml:1: "+want {
+			t.Errorf("%s:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestFile_TwoSpellings(t *testing.T) {
+	_, got := loadText(t, "state.checkpoints.num-retained: 2\nexecution.checkpointing.num-retained: 3\n")
+	want := `hf.yaml:2: execution.checkpointing.num-retained: it means the same as state.checkpoints.num-retained (line 1), and the values differ, "3" and "2"; keep one of them`
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	// Words are compared by what they mean.
+	if _, got := loadText(t, "state.backend: memory\nstate.backend.type: jobmanager\n"); got != nil {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestFile_ValuesBesideEachOther(t *testing.T) {
+	const first = "n1=127.0.0.1:1,n2=127.0.0.1:2"
+	for text, want := range map[string]string{
+		"heartbeat-interval: 10 s":                                  "hf.yaml:1: heartbeat-interval: session-timeout of 15 s is less than twice heartbeat-interval of 10 s",
+		"session-timeout: 5 s":                                      "hf.yaml:1: session-timeout: session-timeout of 5 s is less than twice heartbeat-interval of 3 s",
+		"raft: {heartbeat-timeout: 1 s, election-timeout: 500 ms}":  "hf.yaml:1: raft.election-timeout: raft.election-timeout of 500 ms is less than raft.heartbeat-timeout of 1 s",
+		"raft.leader-lease: 1 s":                                    "hf.yaml:1: raft.leader-lease: raft.leader-lease of 1 s is more than raft.heartbeat-timeout of 300 ms",
+		"raft.heartbeat-timeout: 1 s":                               "",
+		"restart-strategy.exponential-delay.initial-backoff: 2 min": "hf.yaml:1: restart-strategy.exponential-delay.initial-backoff: restart-strategy.exponential-delay.max-backoff of 1 min is less than restart-strategy.exponential-delay.initial-backoff of 2 min",
+		"listen: here":                                              `hf.yaml:1: listen: "here" is not host:port`,
+		"advertise: here":                                           `hf.yaml:1: advertise: "here" is not host:port`,
+		"advertise: example.org:7070":                               "",
+		"data-dir: ''":                                              "hf.yaml:1: data-dir: it is empty",
+		"initial-cluster: n1":                                       `hf.yaml:1: initial-cluster: "n1" is not name=host:port`,
+		"initial-cluster: n2=127.0.0.1:1":                           "", // each node may say its name by a flag
+		"name: x\ninitial-cluster: " + first:                        "hf.yaml:2: initial-cluster: it does not have this node, whose name is x",
+		"session-timeout: 1x\nheartbeat-interval: 10 s":             `hf.yaml:1: session-timeout: "1x" has an unknown unit "x"; the units are d, h, min, s, ms, µs and ns`,
+	} {
+		if _, got := loadText(t, text); strings.Join(got, "\n") != want {
+			t.Errorf("%s:\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+}
+
+func TestFile_OnesThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]string{
+		dir:                           dir + ": it is a directory, not a file",
+		filepath.Join(dir, "missing"): filepath.Join(dir, "missing") + ": no such file or directory",
+	} {
+		if r := Load(Sources{File: name}); r.Err() == nil || r.Err().Error() != want {
+			t.Errorf("got %v, want %s", r.Err(), want)
+		}
+	}
+}
+
+func TestFile_EmptyIsTold(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "{}", "\ufeff"} {
+		r, problems := loadText(t, text)
+		if problems != nil || len(r.Notes) != 1 || !strings.HasSuffix(r.Notes[0], "hf.yaml: the file is empty, so the defaults apply") {
+			t.Errorf("%q: %q, %q", text, problems, r.Notes)
+		}
+	}
+}
+
+func TestFile_EveryProblemIsTold(t *testing.T) {
+	r, got := loadText(t, "nam: x\nlisten: [1]\nlog.level: loud\nsession-timeout: 1 s\n")
+	if len(got) != 4 || !strings.HasPrefix(r.Err().Error(), "4 problems in the configuration\n  ") {
+		t.Errorf("%v", r.Err())
+	}
+}
+
+// FuzzParse: no text makes the decoder fall over, every problem is one line
+// with a place in the file, and what was read can be written and read again.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		"name: a\nraft: {heartbeat-timeout: 1 s}\n", "state.backend: rocksdb\n", "a: [", "a: &a [*a]", "<<: {name: x}", "\x00", "? {a: b}\n: c",
+		"name: a\n---\nname: b", "restart-strategy: off\n", "state.memory.max-size: 9223372036854775807 b\n", "!!x name: y", "# c", "'': ''",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed := parseFile("f", data)
+		lines := strings.Count(string(data), "\n") + 2
+		for _, p := range parsed.problems {
+			if p.Message == "" || strings.Contains(p.Message, "\n") || p.Source.Line > lines || p.Source.Line < 0 {
+				t.Errorf("%q: %+v", data, p)
+			}
+		}
+		for _, e := range parsed.entries {
+			v, err := e.key.parse(e.text)
+			if err != nil {
+				continue
+			}
+			if again, err := e.key.parse(e.key.format(v)); err != nil || !again.Equal(v) {
+				t.Errorf("%s: %q is written as %q: %v", e.spelled, e.text, e.key.format(v), err)
+			}
+		}
+	})
+}

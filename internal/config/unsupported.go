@@ -1,0 +1,81 @@
+package config
+
+import "strings"
+
+// noDirectory is why a checkpoint directory is refused.
+const noDirectory = "no state backend of this version writes to a directory; it has memory (old name jobmanager), which keeps checkpoints in the nodes"
+
+// plannedKeys are Flink's keys that users are likely to bring along and that
+// have no effect here yet, with what to do instead where there is something.
+// They are refused: a setting that is silently ignored is worse than none.
+var plannedKeys = map[string]string{
+	"execution.checkpointing.dir":                               noDirectory,
+	"state.checkpoints.dir":                                     noDirectory,
+	"state.backend.fs.checkpointdir":                            noDirectory,
+	"execution.checkpointing.savepoint-dir":                     "this version has no savepoints",
+	"state.savepoints.dir":                                      "this version has no savepoints",
+	"savepoints.state.backend.fs.dir":                           "this version has no savepoints",
+	"execution.checkpointing.storage":                           noDirectory,
+	"state.checkpoint-storage":                                  noDirectory,
+	"execution.checkpointing.min-pause":                         "",
+	"execution.checkpointing.tolerable-failed-checkpoints":      "",
+	"execution.checkpointing.externalized-checkpoint-retention": "`cancel` deletes the checkpoints of a job",
+	"execution.checkpointing.interval-during-backlog":           "",
+	"execution.checkpointing.aligned-checkpoint-timeout":        "",
+	"execution.checkpointing.incremental":                       "",
+	"execution.checkpointing.snapshot-compression":              "",
+	"execution.checkpointing.create-subdir":                     noDirectory,
+	"execution.checkpointing.data-inline-threshold":             noDirectory,
+	"execution.checkpointing.write-buffer-size":                 noDirectory,
+	"state.backend.async":                                       "",
+	"state.backend.incremental":                                 "",
+	"state.backend.local-recovery":                              "",
+	"state.checkpoints.create-subdir":                           noDirectory,
+	"parallelism.default":                                       "set HOLDFAST_PARALLELISM, or the parallelism in the program",
+	"heartbeat.interval":                                        "set heartbeat-interval",
+	"heartbeat.timeout":                                         "set session-timeout",
+	"pipeline.max-parallelism":                                  "set the max parallelism in the program",
+	"high-availability":                                         "a cluster of three nodes is highly available by itself",
+}
+
+// plannedPrefixes are families of Flink's keys of which this version has none.
+var plannedPrefixes = []string{
+	"execution.checkpointing.checkpoints-after-tasks-finish", "execution.checkpointing.cleaner.",
+	"execution.checkpointing.file-merging.", "execution.checkpointing.local-backup.", "execution.checkpointing.unaligned",
+	"execution.savepoint", "execution.state-recovery.", "fs.", "high-availability.", "jobmanager.", "kubernetes.",
+	"metrics.", "pipeline.", "queryable-state.", "rest.", "restart-strategy.failure-rate.", "s3.", "security.",
+	"state.backend.changelog.", "state.backend.forst.", "state.backend.fs.", "state.backend.latency-track.",
+	"state.backend.rocksdb.", "state.changelog.", "state.storage.fs.", "table.", "taskmanager.", "web.",
+}
+
+// unsupported tells of a key of Flink that this version refuses.
+func unsupported(key string) (message string, ok bool) {
+	hint, ok := plannedKeys[key]
+	for _, p := range plannedPrefixes {
+		ok = ok || strings.HasPrefix(key, p)
+	}
+	if !ok {
+		return "", false
+	}
+	message = "this key of Flink is not supported yet"
+	if hint != "" {
+		message += ": " + hint
+	}
+	return message, true
+}
+
+// unsupportedVariable is unsupported for the name of a variable, which has lost
+// the difference between dots and dashes.
+func unsupportedVariable(name string) (message string, ok bool) {
+	for key := range plannedKeys {
+		if Variable(key) == name {
+			return unsupported(key)
+		}
+	}
+	for _, p := range plannedPrefixes {
+		if strings.HasSuffix(p, ".") && strings.HasPrefix(name, Variable(p)) {
+			return unsupported(p)
+		}
+	}
+	return "", false
+}
