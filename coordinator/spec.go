@@ -26,6 +26,7 @@ const (
 	maxMemoryMaxSize      = 64 << 30
 	defaultTimeoutMs      = 600_000
 	minIntervalMs         = 10
+	maxMinPauseMs         = 30 * 24 * 3_600_000
 )
 
 var (
@@ -57,6 +58,9 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	s.RestartStrategy = effectiveStrategy(s.RestartStrategy, s.Checkpoint.IntervalMs > 0)
 	if x := s.RestartStrategy.GetExponentialDelay(); x != nil && (x.BackoffMultiplier < 1 || x.JitterFactor < 0 || x.JitterFactor > 1 || x.MaxBackoffMs < x.InitialBackoffMs) {
 		return nil, invalid("restart_strategy", "exponential-delay needs a multiplier of at least 1, a jitter factor from 0 to 1, and a maximal backoff not below the initial one")
+	}
+	if x := s.RestartStrategy.GetFailureRate(); x.GetMaxFailuresPerInterval() > maxRateFailures {
+		return nil, invalid("restart_strategy", fmt.Sprintf("failure-rate counts at most %d failures an interval", maxRateFailures))
 	}
 	return s, normalizeOperators(s)
 }
@@ -100,6 +104,9 @@ func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	setDefault(&c.Mode, holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE)
 	setDefault(&c.TimeoutMs, defaultTimeoutMs)
 	setDefault(&c.NumRetained, 1)
+	if c.MinPauseMs > maxMinPauseMs {
+		return invalid("checkpoint.min_pause_ms", fmt.Sprintf("the pause between checkpoints of %d ms is above the longest, %d ms", c.MinPauseMs, maxMinPauseMs))
+	}
 	if c.NumRetained > 100 {
 		return invalid("checkpoint.num_retained", "at most 100 checkpoints are retained")
 	}
