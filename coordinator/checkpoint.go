@@ -82,7 +82,7 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 	p.Retained = true
 	j.LatestCompleted = p.Id
 	j.Counts.Completed++
-	j.AcceptedGaps = nil
+	j.AcceptedGaps, j.FailedInARow = nil, 0
 	j.History = append(j.History, p)
 	retained := uint32(0)
 	for i := len(j.History) - 1; i >= 0; i-- {
@@ -98,12 +98,21 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 	trimHistory(j)
 }
 
-func (m *Machine) applyAbort(c *internalv1.AbortCheckpoint) *internalv1.CommandResult {
+// applyAbort gives a checkpoint up, and counts it: more failures in a row than
+// the job tolerates restart it from the newest completed one, as in Flink.
+func (m *Machine) applyAbort(index uint64, c *internalv1.AbortCheckpoint) *internalv1.CommandResult {
 	j := m.byID[c.JobId]
 	if j == nil || j.Pending == nil || j.Pending.Id != c.CheckpointId {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED, "the checkpoint is not pending"))
 	}
 	m.abortPending(j, c.Reason, c.TimeMs)
+	j.FailedInARow++
+	if j.FailedInARow > j.Spec.Checkpoint.TolerableFailedCheckpoints {
+		m.failAll(index, j, Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED,
+			fmt.Sprintf("%d checkpoints failed one after the other, %d are tolerated (execution.checkpointing.tolerable-failed-checkpoints); the last one: %s",
+				j.FailedInARow, j.Spec.Checkpoint.TolerableFailedCheckpoints, c.Reason.GetMessage()),
+			"checkpoint", fmt.Sprint(c.CheckpointId)), c.TimeMs)
+	}
 	return &internalv1.CommandResult{}
 }
 

@@ -243,3 +243,27 @@ func TestDriver_LongestTimes(t *testing.T) {
 	l.pass(5 * time.Second)
 	l.session("")
 }
+
+// The pause counts from the end of a checkpoint, so a slow one puts the next off.
+func TestDriver_MinPauseFollowsTheEnd(t *testing.T) {
+	l := newLeader(t)
+	spec := counterSpec("count")
+	spec.Checkpoint.MinPauseMs = 2000
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0))
+	l.connect("n1", "s1", "i1", "p1")
+	l.pass(3 * time.Second)
+	v := l.session("s1")
+	if v.Pending == nil {
+		t.Fatal("no first checkpoint")
+	}
+	l.must(ready(1, v.Token, 1, v.Pending.ID, 5))
+	l.pass(1900 * time.Millisecond)
+	if v := l.session("s1"); v.Pending != nil {
+		t.Fatal("the next checkpoint began within the pause")
+	}
+	l.pass(400 * time.Millisecond)
+	if v := l.session("s1"); v.Pending == nil {
+		t.Fatal("no checkpoint after the pause")
+	}
+}

@@ -115,7 +115,7 @@ func (l *log) refused(c *internalv1.Command, want holdfastv1.ErrorReason) *inter
 func counterSpec(name string) *holdfastv1.JobSpec {
 	return &holdfastv1.JobSpec{
 		Name:       name,
-		Checkpoint: &holdfastv1.CheckpointConfig{IntervalMs: 1000},
+		Checkpoint: &holdfastv1.CheckpointConfig{IntervalMs: 1000, TolerableFailedCheckpoints: 1000},
 		Operators: []*holdfastv1.Operator{
 			{Uid: "source", Parallelism: 1, Source: &holdfastv1.SourceSpec{Connector: "kafka", Topics: []string{"in"}}},
 			{Uid: "counter", Parallelism: 1,

@@ -120,7 +120,7 @@ func (m *Machine) Apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 	case *internalv1.Command_BeginCheckpoint:
 		return m.applyBegin(c.BeginCheckpoint), nil
 	case *internalv1.Command_AbortCheckpoint:
-		return m.applyAbort(c.AbortCheckpoint), nil
+		return m.applyAbort(index, c.AbortCheckpoint), nil
 	case *internalv1.Command_SubmitJob:
 		return m.applySubmit(c.SubmitJob), nil
 	case *internalv1.Command_CancelJob:

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"math"
 
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -18,6 +19,10 @@ const (
 	defaultJitterFactor      = 0.1
 	defaultFixedAttempts     = 1
 	maxMultiplier            = 1000
+	defaultRateFailures      = 1
+	defaultRateIntervalMs    = 60_000
+	defaultRateDelayMs       = 1_000
+	maxRateFailures          = 1_000
 	unboundedAttempts        = math.MaxUint32
 )
 
@@ -32,6 +37,8 @@ func effectiveStrategy(s *holdfastv1.RestartStrategy, checkpoints bool) *holdfas
 		return exponential(s.GetExponentialDelay())
 	case s.GetFixedDelay() != nil:
 		return fixed(s.GetFixedDelay())
+	case s.GetFailureRate() != nil:
+		return failureRate(s.GetFailureRate())
 	}
 	return s
 }
@@ -42,6 +49,15 @@ func fixed(f *holdfastv1.FixedDelay) *holdfastv1.RestartStrategy {
 	setDefault(&f.DelayMs, defaultFixedDelayMs)
 	f.DelayMs = min(f.DelayMs, longestMs)
 	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FixedDelay{FixedDelay: f}}
+}
+
+func failureRate(r *holdfastv1.FailureRate) *holdfastv1.RestartStrategy {
+	r = &holdfastv1.FailureRate{MaxFailuresPerInterval: r.MaxFailuresPerInterval, FailureRateIntervalMs: r.FailureRateIntervalMs, DelayMs: r.DelayMs}
+	setDefault(&r.MaxFailuresPerInterval, defaultRateFailures)
+	setDefault(&r.FailureRateIntervalMs, defaultRateIntervalMs)
+	setDefault(&r.DelayMs, defaultRateDelayMs)
+	r.FailureRateIntervalMs, r.DelayMs = min(r.FailureRateIntervalMs, longestMs), min(r.DelayMs, longestMs)
+	return &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FailureRate{FailureRate: r}}
 }
 
 func exponential(e *holdfastv1.ExponentialDelay) *holdfastv1.RestartStrategy {
@@ -83,8 +99,25 @@ func nextRestart(j jobState, nowMs int64, jitter float64) (delayMs uint64, ok bo
 		return s.FixedDelay.DelayMs, true
 	case *holdfastv1.RestartStrategy_ExponentialDelay:
 		return exponentialDelay(j, s.ExponentialDelay, nowMs, jitter)
+	case *holdfastv1.RestartStrategy_FailureRate:
+		return rateDelay(r, s.FailureRate, nowMs)
 	}
 	return 0, false
+}
+
+// rateDelay is Flink's failure-rate: the failure that is one too many in an
+// interval ends the job.
+func rateDelay(r *internalv1.RestartState, s *holdfastv1.FailureRate, nowMs int64) (uint64, bool) {
+	r.LastFailureMs = nowMs
+	r.FailuresMs = append(r.FailuresMs, nowMs)
+	if excess := len(r.FailuresMs) - int(s.MaxFailuresPerInterval) - 1; excess > 0 {
+		r.FailuresMs = r.FailuresMs[excess:]
+	}
+	if len(r.FailuresMs) > int(s.MaxFailuresPerInterval) && nowMs-r.FailuresMs[0] <= int64(s.FailureRateIntervalMs) {
+		return 0, false
+	}
+	r.Attempts++
+	return s.DelayMs, true
 }
 
 func exponentialDelay(j jobState, s *holdfastv1.ExponentialDelay, nowMs int64, jitter float64) (uint64, bool) {

@@ -60,6 +60,9 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	if e := checkStrategy(s.RestartStrategy.GetExponentialDelay()); e != nil {
 		return nil, e
 	}
+	if x := s.RestartStrategy.GetFailureRate(); x.GetMaxFailuresPerInterval() > maxRateFailures {
+		return nil, invalid("restart_strategy", fmt.Sprintf("failure-rate counts at most %d failures an interval", maxRateFailures))
+	}
 	return s, normalizeOperators(s)
 }
 
@@ -102,7 +105,7 @@ func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	setDefault(&c.Mode, holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE)
 	setDefault(&c.TimeoutMs, defaultTimeoutMs)
 	setDefault(&c.NumRetained, 1)
-	c.IntervalMs, c.TimeoutMs = min(c.IntervalMs, longestMs), min(c.TimeoutMs, longestMs)
+	c.IntervalMs, c.TimeoutMs, c.MinPauseMs = min(c.IntervalMs, longestMs), min(c.TimeoutMs, longestMs), min(c.MinPauseMs, longestMs)
 	if c.NumRetained > 100 {
 		return invalid("checkpoint.num_retained", "at most 100 checkpoints are retained")
 	}

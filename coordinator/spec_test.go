@@ -168,3 +168,46 @@ func TestRecordSplits_Refusals(t *testing.T) {
 		})
 	}
 }
+
+// Flink's failure-rate: the failure that is one too many in an interval fails
+// the job; failures that are further apart never do.
+func TestRestart_FailureRate(t *testing.T) {
+	spec := counterSpec("count")
+	spec.RestartStrategy = failureRate(&holdfastv1.FailureRate{MaxFailuresPerInterval: 2, FailureRateIntervalMs: 10_000})
+	l := newLog(t)
+	l.running(spec)
+	j := l.m.byID["job"]
+	for i, at := range []int64{0, 6_000, 12_001, 18_002, 24_003} {
+		if d, ok := nextRestart(j, at, 0); !ok || d != 1000 {
+			t.Fatalf("failure %d at %d: %d %v", i, at, d, ok)
+		}
+	}
+	if _, ok := nextRestart(j, 25_000, 0); ok {
+		t.Fatal("three failures in 10 s were tolerated, two are allowed")
+	}
+}
+
+// Flink's tolerable-failed-checkpoints: more failures in a row restart the job,
+// a completed checkpoint begins the count anew.
+func TestAbort_MoreThanTolerableRestartTheJob(t *testing.T) {
+	spec := counterSpec("count")
+	spec.Checkpoint.TolerableFailedCheckpoints = 1
+	l := newLog(t)
+	s, tok := l.running(spec)
+	l.must(abort("job", l.must(begin("job")).CheckpointId))
+	l.must(ready(s, tok, 1, l.must(begin("job")).CheckpointId, 5))
+	l.must(abort("job", l.must(begin("job")).CheckpointId))
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+	l.must(abort("job", l.must(begin("job")).CheckpointId))
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
+	l.refused(flush(s, tok, 2, "a"), fencedReason)
+	x := l.m.Describe("job").Exceptions
+	if e := x[len(x)-1].Error; e.Reason != holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED {
+		t.Fatalf("exception: %v", e)
+	}
+	v, _ := l.m.Subtask(s)
+	l.must(assign("job", target(s, v.Token, "b")))
+	if a := l.m.AssignFrame(s); a.RestoredCheckpointId != 2 {
+		t.Fatalf("assign: %v", a)
+	}
+}

@@ -199,15 +199,34 @@ func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1
 		m.suspend(index, j, nil, c.Error)
 		return m.answer(ref.st, nil)
 	}
-	delay, ok := nextRestart(j, c.TimeMs, c.Jitter)
-	if !ok {
-		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, c.Error, c.TimeMs)
-		return &internalv1.CommandResult{JobStatus: holdfastv1.JobStatus_JOB_STATUS_FAILED}
-	}
-	j.Restart.NotBeforeMs = c.TimeMs + int64(delay)
-	j.Reason = c.Error
-	m.settleStatus(j)
+	m.restart(index, j, c.Error, c.TimeMs, c.Jitter)
 	return m.answer(ref.st, nil)
+}
+
+// failAll ends the attempts of a whole job for a failure that is not one
+// subtask's, and asks the restart strategy.
+func (m *Machine) failAll(index uint64, j jobState, e *holdfastv1.Error, timeMs int64) {
+	m.remember(subtaskRef{job: j, vertex: &internalv1.Vertex{}, st: &internalv1.Subtask{}}, e, timeMs)
+	forSubtasks(j, func(_ vertexState, st subtaskState) {
+		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
+		}
+	})
+	m.touch(j)
+	m.restart(index, j, e, timeMs, 0)
+}
+
+// restart asks the restart strategy after a failure: the job waits for its
+// backoff, or fails.
+func (m *Machine) restart(index uint64, j jobState, e *holdfastv1.Error, timeMs int64, jitter float64) {
+	delay, ok := nextRestart(j, timeMs, jitter)
+	if !ok {
+		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, e, timeMs)
+		return
+	}
+	j.Restart.NotBeforeMs = timeMs + int64(delay)
+	j.Reason = e
+	m.settleStatus(j)
 }
 
 // fence makes every token that was ever given out for the subtask invalid.

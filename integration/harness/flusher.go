@@ -77,7 +77,9 @@ func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
 		StateBackend: &holdfastv1.StateBackend{Name: "memory", MemoryMaxSize: c.MaxBytes},
 	}
 	if c.CheckpointMs > 0 {
-		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: c.CheckpointMs, TimeoutMs: c.TimeoutMs, NumRetained: c.Retained}
+		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: c.CheckpointMs, TimeoutMs: c.TimeoutMs, NumRetained: c.Retained,
+			// Checkpoints that expire are what some scenarios are about.
+			TolerableFailedCheckpoints: 1000}
 	}
 	return spec
 }

@@ -203,7 +203,9 @@ type Job struct {
 	Restart    *RestartState         `protobuf:"bytes,15,opt,name=restart,proto3" json:"restart,omitempty"`
 	// Where reading goes on although the records before it are gone, as a person
 	// accepted; dropped with the next completed checkpoint.
-	AcceptedGaps  []*v1.Position `protobuf:"bytes,16,rep,name=accepted_gaps,json=acceptedGaps,proto3" json:"accepted_gaps,omitempty"`
+	AcceptedGaps []*v1.Position `protobuf:"bytes,16,rep,name=accepted_gaps,json=acceptedGaps,proto3" json:"accepted_gaps,omitempty"`
+	// Checkpoints that failed since the newest completed one.
+	FailedInARow  uint32 `protobuf:"varint,17,opt,name=failed_in_a_row,json=failedInARow,proto3" json:"failed_in_a_row,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +352,13 @@ func (x *Job) GetAcceptedGaps() []*v1.Position {
 	return nil
 }
 
+func (x *Job) GetFailedInARow() uint32 {
+	if x != nil {
+		return x.FailedInARow
+	}
+	return 0
+}
+
 // RestartState is what the restart strategy remembers.
 type RestartState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -360,7 +369,9 @@ type RestartState struct {
 	// A failed subtask is not assigned before this time.
 	NotBeforeMs int64 `protobuf:"varint,4,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"`
 	// All restarts, losses included, for display.
-	Restarts      uint64 `protobuf:"varint,5,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Restarts uint64 `protobuf:"varint,5,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	// Of failure-rate: when the failures of the running interval were, oldest first.
+	FailuresMs    []int64 `protobuf:"varint,6,rep,packed,name=failures_ms,json=failuresMs,proto3" json:"failures_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +439,13 @@ func (x *RestartState) GetRestarts() uint64 {
 		return x.Restarts
 	}
 	return 0
+}
+
+func (x *RestartState) GetFailuresMs() []int64 {
+	if x != nil {
+		return x.FailuresMs
+	}
+	return nil
 }
 
 // Vertex is a chain of operators that one subtask runs.
@@ -848,7 +866,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\arequest\x18\x04 \x01(\v2\x1d.holdfast.internal.v1.RequestH\x00R\arequestB\b\n" +
 	"\x06record\".\n" +
 	"\x04Meta\x12&\n" +
-	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\"\xe9\x05\n" +
+	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\"\x90\x06\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -869,13 +887,16 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"exceptions\x18\x0e \x03(\v2\x1c.holdfast.v1.ExceptionRecordR\n" +
 	"exceptions\x12<\n" +
 	"\arestart\x18\x0f \x01(\v2\".holdfast.internal.v1.RestartStateR\arestart\x12:\n" +
-	"\raccepted_gaps\x18\x10 \x03(\v2\x15.holdfast.v1.PositionR\facceptedGaps\"\xc0\x01\n" +
+	"\raccepted_gaps\x18\x10 \x03(\v2\x15.holdfast.v1.PositionR\facceptedGaps\x12%\n" +
+	"\x0ffailed_in_a_row\x18\x11 \x01(\rR\ffailedInARow\"\xe1\x01\n" +
 	"\fRestartState\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\x12,\n" +
 	"\x12current_backoff_ms\x18\x02 \x01(\x04R\x10currentBackoffMs\x12&\n" +
 	"\x0flast_failure_ms\x18\x03 \x01(\x03R\rlastFailureMs\x12\"\n" +
 	"\rnot_before_ms\x18\x04 \x01(\x03R\vnotBeforeMs\x12\x1a\n" +
-	"\brestarts\x18\x05 \x01(\x04R\brestarts\"\xec\x02\n" +
+	"\brestarts\x18\x05 \x01(\x04R\brestarts\x12\x1f\n" +
+	"\vfailures_ms\x18\x06 \x03(\x03R\n" +
+	"failuresMs\"\xec\x02\n" +
 	"\x06Vertex\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12\x14\n" +
 	"\x05chain\x18\x02 \x03(\tR\x05chain\x12 \n" +

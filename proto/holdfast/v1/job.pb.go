@@ -824,9 +824,13 @@ type CheckpointConfig struct {
 	// 0 means 10 minutes.
 	TimeoutMs uint64 `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// Completed checkpoints that are kept; 0 means 1.
-	NumRetained   uint32 `protobuf:"varint,4,opt,name=num_retained,json=numRetained,proto3" json:"num_retained,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NumRetained uint32 `protobuf:"varint,4,opt,name=num_retained,json=numRetained,proto3" json:"num_retained,omitempty"`
+	// Least time from the end of a checkpoint to the begin of the next.
+	MinPauseMs uint64 `protobuf:"varint,5,opt,name=min_pause_ms,json=minPauseMs,proto3" json:"min_pause_ms,omitempty"`
+	// Checkpoints that may fail one after the other before the job restarts.
+	TolerableFailedCheckpoints uint32 `protobuf:"varint,6,opt,name=tolerable_failed_checkpoints,json=tolerableFailedCheckpoints,proto3" json:"tolerable_failed_checkpoints,omitempty"`
+	unknownFields              protoimpl.UnknownFields
+	sizeCache                  protoimpl.SizeCache
 }
 
 func (x *CheckpointConfig) Reset() {
@@ -887,6 +891,20 @@ func (x *CheckpointConfig) GetNumRetained() uint32 {
 	return 0
 }
 
+func (x *CheckpointConfig) GetMinPauseMs() uint64 {
+	if x != nil {
+		return x.MinPauseMs
+	}
+	return 0
+}
+
+func (x *CheckpointConfig) GetTolerableFailedCheckpoints() uint32 {
+	if x != nil {
+		return x.TolerableFailedCheckpoints
+	}
+	return 0
+}
+
 // RestartStrategy: Flink's restart-strategy.*. None set: fixed-delay without
 // bound where checkpoints are disabled, else exponential-delay.
 type RestartStrategy struct {
@@ -896,6 +914,7 @@ type RestartStrategy struct {
 	//	*RestartStrategy_None
 	//	*RestartStrategy_FixedDelay
 	//	*RestartStrategy_ExponentialDelay
+	//	*RestartStrategy_FailureRate
 	Strategy      isRestartStrategy_Strategy `protobuf_oneof:"strategy"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -965,6 +984,15 @@ func (x *RestartStrategy) GetExponentialDelay() *ExponentialDelay {
 	return nil
 }
 
+func (x *RestartStrategy) GetFailureRate() *FailureRate {
+	if x != nil {
+		if x, ok := x.Strategy.(*RestartStrategy_FailureRate); ok {
+			return x.FailureRate
+		}
+	}
+	return nil
+}
+
 type isRestartStrategy_Strategy interface {
 	isRestartStrategy_Strategy()
 }
@@ -981,11 +1009,17 @@ type RestartStrategy_ExponentialDelay struct {
 	ExponentialDelay *ExponentialDelay `protobuf:"bytes,3,opt,name=exponential_delay,json=exponentialDelay,proto3,oneof"`
 }
 
+type RestartStrategy_FailureRate struct {
+	FailureRate *FailureRate `protobuf:"bytes,4,opt,name=failure_rate,json=failureRate,proto3,oneof"`
+}
+
 func (*RestartStrategy_None) isRestartStrategy_Strategy() {}
 
 func (*RestartStrategy_FixedDelay) isRestartStrategy_Strategy() {}
 
 func (*RestartStrategy_ExponentialDelay) isRestartStrategy_Strategy() {}
+
+func (*RestartStrategy_FailureRate) isRestartStrategy_Strategy() {}
 
 type NoRestart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1076,6 +1110,70 @@ func (x *FixedDelay) GetDelayMs() uint64 {
 	return 0
 }
 
+// FailureRate fails the job when too many failures fall into one interval.
+type FailureRate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 means 1.
+	MaxFailuresPerInterval uint32 `protobuf:"varint,1,opt,name=max_failures_per_interval,json=maxFailuresPerInterval,proto3" json:"max_failures_per_interval,omitempty"`
+	// 0 means one minute.
+	FailureRateIntervalMs uint64 `protobuf:"varint,2,opt,name=failure_rate_interval_ms,json=failureRateIntervalMs,proto3" json:"failure_rate_interval_ms,omitempty"`
+	// 0 means one second.
+	DelayMs       uint64 `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRate) Reset() {
+	*x = FailureRate{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRate) ProtoMessage() {}
+
+func (x *FailureRate) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
+func (*FailureRate) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FailureRate) GetMaxFailuresPerInterval() uint32 {
+	if x != nil {
+		return x.MaxFailuresPerInterval
+	}
+	return 0
+}
+
+func (x *FailureRate) GetFailureRateIntervalMs() uint64 {
+	if x != nil {
+		return x.FailureRateIntervalMs
+	}
+	return 0
+}
+
+func (x *FailureRate) GetDelayMs() uint64 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
 type ExponentialDelay struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	InitialBackoffMs  uint64                 `protobuf:"varint,1,opt,name=initial_backoff_ms,json=initialBackoffMs,proto3" json:"initial_backoff_ms,omitempty"`
@@ -1093,7 +1191,7 @@ type ExponentialDelay struct {
 
 func (x *ExponentialDelay) Reset() {
 	*x = ExponentialDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1203,7 @@ func (x *ExponentialDelay) String() string {
 func (*ExponentialDelay) ProtoMessage() {}
 
 func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1216,7 @@ func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExponentialDelay.ProtoReflect.Descriptor instead.
 func (*ExponentialDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExponentialDelay) GetInitialBackoffMs() uint64 {
@@ -1176,7 +1274,7 @@ type StateBackend struct {
 
 func (x *StateBackend) Reset() {
 	*x = StateBackend{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1286,7 @@ func (x *StateBackend) String() string {
 func (*StateBackend) ProtoMessage() {}
 
 func (x *StateBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1299,7 @@ func (x *StateBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateBackend.ProtoReflect.Descriptor instead.
 func (*StateBackend) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StateBackend) GetName() string {
@@ -1230,7 +1328,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1340,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1353,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SubmitRequest) GetSpec() *JobSpec {
@@ -1284,7 +1382,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1394,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1407,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubmitResponse) GetJobId() string {
@@ -1334,7 +1432,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1444,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1457,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 type ListResponse struct {
@@ -1371,7 +1469,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1481,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1494,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -1426,7 +1524,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1536,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1549,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JobSummary) GetJobId() string {
@@ -1534,7 +1632,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1644,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1657,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DescribeRequest) GetJob() string {
@@ -1578,7 +1676,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1688,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1701,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DescribeResponse) GetJob() *JobDescription {
@@ -1631,7 +1729,7 @@ type JobDescription struct {
 
 func (x *JobDescription) Reset() {
 	*x = JobDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1741,7 @@ func (x *JobDescription) String() string {
 func (*JobDescription) ProtoMessage() {}
 
 func (x *JobDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1754,7 @@ func (x *JobDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDescription.ProtoReflect.Descriptor instead.
 func (*JobDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JobDescription) GetSummary() *JobSummary {
@@ -1734,7 +1832,7 @@ type SubtaskDescription struct {
 
 func (x *SubtaskDescription) Reset() {
 	*x = SubtaskDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1844,7 @@ func (x *SubtaskDescription) String() string {
 func (*SubtaskDescription) ProtoMessage() {}
 
 func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1857,7 @@ func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskDescription.ProtoReflect.Descriptor instead.
 func (*SubtaskDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubtaskDescription) GetOperatorUid() string {
@@ -1873,7 +1971,7 @@ type StateSize struct {
 
 func (x *StateSize) Reset() {
 	*x = StateSize{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1983,7 @@ func (x *StateSize) String() string {
 func (*StateSize) ProtoMessage() {}
 
 func (x *StateSize) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1996,7 @@ func (x *StateSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateSize.ProtoReflect.Descriptor instead.
 func (*StateSize) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StateSize) GetName() string {
@@ -1943,7 +2041,7 @@ type ExceptionRecord struct {
 
 func (x *ExceptionRecord) Reset() {
 	*x = ExceptionRecord{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2053,7 @@ func (x *ExceptionRecord) String() string {
 func (*ExceptionRecord) ProtoMessage() {}
 
 func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2066,7 @@ func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionRecord.ProtoReflect.Descriptor instead.
 func (*ExceptionRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExceptionRecord) GetTimeMs() int64 {
@@ -2024,7 +2122,7 @@ type CheckpointCounts struct {
 
 func (x *CheckpointCounts) Reset() {
 	*x = CheckpointCounts{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2134,7 @@ func (x *CheckpointCounts) String() string {
 func (*CheckpointCounts) ProtoMessage() {}
 
 func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2147,7 @@ func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCounts.ProtoReflect.Descriptor instead.
 func (*CheckpointCounts) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckpointCounts) GetTriggered() uint64 {
@@ -2087,7 +2185,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2197,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2210,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Position) GetTopic() string {
@@ -2155,7 +2253,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2265,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2278,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelRequest) GetJob() string {
@@ -2206,7 +2304,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2316,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2329,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelResponse) GetStatus() JobStatus {
@@ -2255,7 +2353,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2365,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2378,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeRequest) GetJob() string {
@@ -2313,7 +2411,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2423,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2436,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResumeResponse) GetStatus() JobStatus {
@@ -2359,7 +2457,7 @@ type TriggerCheckpointRequest struct {
 
 func (x *TriggerCheckpointRequest) Reset() {
 	*x = TriggerCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2469,7 @@ func (x *TriggerCheckpointRequest) String() string {
 func (*TriggerCheckpointRequest) ProtoMessage() {}
 
 func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2482,7 @@ func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TriggerCheckpointRequest) GetJob() string {
@@ -2411,7 +2509,7 @@ type TriggerCheckpointResponse struct {
 
 func (x *TriggerCheckpointResponse) Reset() {
 	*x = TriggerCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2521,7 @@ func (x *TriggerCheckpointResponse) String() string {
 func (*TriggerCheckpointResponse) ProtoMessage() {}
 
 func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2534,7 @@ func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TriggerCheckpointResponse) GetOperationId() string {
@@ -2462,7 +2560,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2572,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2585,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -2508,7 +2606,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2618,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2631,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetOperationResponse) GetOperationId() string {
@@ -2566,7 +2664,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2676,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2689,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListCheckpointsRequest) GetJob() string {
@@ -2611,7 +2709,7 @@ type ListCheckpointsResponse struct {
 
 func (x *ListCheckpointsResponse) Reset() {
 	*x = ListCheckpointsResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2721,7 @@ func (x *ListCheckpointsResponse) String() string {
 func (*ListCheckpointsResponse) ProtoMessage() {}
 
 func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2734,7 @@ func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListCheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -2672,7 +2770,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +2782,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +2795,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -2773,7 +2871,7 @@ type SubtaskAck struct {
 
 func (x *SubtaskAck) Reset() {
 	*x = SubtaskAck{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2883,7 @@ func (x *SubtaskAck) String() string {
 func (*SubtaskAck) ProtoMessage() {}
 
 func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2896,7 @@ func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskAck.ProtoReflect.Descriptor instead.
 func (*SubtaskAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SubtaskAck) GetSubtaskId() uint64 {
@@ -2859,7 +2957,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2969,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2982,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -2903,7 +3001,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3013,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3026,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchResponse) GetJob() *JobDescription {
@@ -2948,7 +3046,7 @@ type ReportProcessExitRequest struct {
 
 func (x *ReportProcessExitRequest) Reset() {
 	*x = ReportProcessExitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3058,7 @@ func (x *ReportProcessExitRequest) String() string {
 func (*ReportProcessExitRequest) ProtoMessage() {}
 
 func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3071,7 @@ func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitRequest.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReportProcessExitRequest) GetProcessId() string {
@@ -2991,7 +3089,7 @@ type ReportProcessExitResponse struct {
 
 func (x *ReportProcessExitResponse) Reset() {
 	*x = ReportProcessExitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3101,7 @@ func (x *ReportProcessExitResponse) String() string {
 func (*ReportProcessExitResponse) ProtoMessage() {}
 
 func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3114,7 @@ func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitResponse.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
 }
 
 var File_holdfast_v1_job_proto protoreflect.FileDescriptor
@@ -3057,26 +3155,34 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"properties\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa6\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x02\n" +
 	"\x10CheckpointConfig\x12\x1f\n" +
 	"\vinterval_ms\x18\x01 \x01(\x04R\n" +
 	"intervalMs\x12/\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x1b.holdfast.v1.CheckpointModeR\x04mode\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x03 \x01(\x04R\ttimeoutMs\x12!\n" +
-	"\fnum_retained\x18\x04 \x01(\rR\vnumRetained\"\xd5\x01\n" +
+	"\fnum_retained\x18\x04 \x01(\rR\vnumRetained\x12 \n" +
+	"\fmin_pause_ms\x18\x05 \x01(\x04R\n" +
+	"minPauseMs\x12@\n" +
+	"\x1ctolerable_failed_checkpoints\x18\x06 \x01(\rR\x1atolerableFailedCheckpoints\"\x94\x02\n" +
 	"\x0fRestartStrategy\x12,\n" +
 	"\x04none\x18\x01 \x01(\v2\x16.holdfast.v1.NoRestartH\x00R\x04none\x12:\n" +
 	"\vfixed_delay\x18\x02 \x01(\v2\x17.holdfast.v1.FixedDelayH\x00R\n" +
 	"fixedDelay\x12L\n" +
-	"\x11exponential_delay\x18\x03 \x01(\v2\x1d.holdfast.v1.ExponentialDelayH\x00R\x10exponentialDelayB\n" +
+	"\x11exponential_delay\x18\x03 \x01(\v2\x1d.holdfast.v1.ExponentialDelayH\x00R\x10exponentialDelay\x12=\n" +
+	"\ffailure_rate\x18\x04 \x01(\v2\x18.holdfast.v1.FailureRateH\x00R\vfailureRateB\n" +
 	"\n" +
 	"\bstrategy\"\v\n" +
 	"\tNoRestart\"C\n" +
 	"\n" +
 	"FixedDelay\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\x12\x19\n" +
-	"\bdelay_ms\x18\x02 \x01(\x04R\adelayMs\"\xba\x02\n" +
+	"\bdelay_ms\x18\x02 \x01(\x04R\adelayMs\"\x9c\x01\n" +
+	"\vFailureRate\x129\n" +
+	"\x19max_failures_per_interval\x18\x01 \x01(\rR\x16maxFailuresPerInterval\x127\n" +
+	"\x18failure_rate_interval_ms\x18\x02 \x01(\x04R\x15failureRateIntervalMs\x12\x19\n" +
+	"\bdelay_ms\x18\x03 \x01(\x04R\adelayMs\"\xba\x02\n" +
 	"\x10ExponentialDelay\x12,\n" +
 	"\x12initial_backoff_ms\x18\x01 \x01(\x04R\x10initialBackoffMs\x12$\n" +
 	"\x0emax_backoff_ms\x18\x02 \x01(\x04R\fmaxBackoffMs\x12-\n" +
@@ -3295,7 +3401,7 @@ func file_holdfast_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_holdfast_v1_job_proto_goTypes = []any{
 	(Partitioning)(0),                 // 0: holdfast.v1.Partitioning
 	(StateKind)(0),                    // 1: holdfast.v1.StateKind
@@ -3314,106 +3420,108 @@ var file_holdfast_v1_job_proto_goTypes = []any{
 	(*RestartStrategy)(nil),           // 14: holdfast.v1.RestartStrategy
 	(*NoRestart)(nil),                 // 15: holdfast.v1.NoRestart
 	(*FixedDelay)(nil),                // 16: holdfast.v1.FixedDelay
-	(*ExponentialDelay)(nil),          // 17: holdfast.v1.ExponentialDelay
-	(*StateBackend)(nil),              // 18: holdfast.v1.StateBackend
-	(*SubmitRequest)(nil),             // 19: holdfast.v1.SubmitRequest
-	(*SubmitResponse)(nil),            // 20: holdfast.v1.SubmitResponse
-	(*ListRequest)(nil),               // 21: holdfast.v1.ListRequest
-	(*ListResponse)(nil),              // 22: holdfast.v1.ListResponse
-	(*JobSummary)(nil),                // 23: holdfast.v1.JobSummary
-	(*DescribeRequest)(nil),           // 24: holdfast.v1.DescribeRequest
-	(*DescribeResponse)(nil),          // 25: holdfast.v1.DescribeResponse
-	(*JobDescription)(nil),            // 26: holdfast.v1.JobDescription
-	(*SubtaskDescription)(nil),        // 27: holdfast.v1.SubtaskDescription
-	(*StateSize)(nil),                 // 28: holdfast.v1.StateSize
-	(*ExceptionRecord)(nil),           // 29: holdfast.v1.ExceptionRecord
-	(*CheckpointCounts)(nil),          // 30: holdfast.v1.CheckpointCounts
-	(*Position)(nil),                  // 31: holdfast.v1.Position
-	(*CancelRequest)(nil),             // 32: holdfast.v1.CancelRequest
-	(*CancelResponse)(nil),            // 33: holdfast.v1.CancelResponse
-	(*ResumeRequest)(nil),             // 34: holdfast.v1.ResumeRequest
-	(*ResumeResponse)(nil),            // 35: holdfast.v1.ResumeResponse
-	(*TriggerCheckpointRequest)(nil),  // 36: holdfast.v1.TriggerCheckpointRequest
-	(*TriggerCheckpointResponse)(nil), // 37: holdfast.v1.TriggerCheckpointResponse
-	(*GetOperationRequest)(nil),       // 38: holdfast.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),      // 39: holdfast.v1.GetOperationResponse
-	(*ListCheckpointsRequest)(nil),    // 40: holdfast.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),   // 41: holdfast.v1.ListCheckpointsResponse
-	(*Checkpoint)(nil),                // 42: holdfast.v1.Checkpoint
-	(*SubtaskAck)(nil),                // 43: holdfast.v1.SubtaskAck
-	(*WatchRequest)(nil),              // 44: holdfast.v1.WatchRequest
-	(*WatchResponse)(nil),             // 45: holdfast.v1.WatchResponse
-	(*ReportProcessExitRequest)(nil),  // 46: holdfast.v1.ReportProcessExitRequest
-	(*ReportProcessExitResponse)(nil), // 47: holdfast.v1.ReportProcessExitResponse
-	nil,                               // 48: holdfast.v1.SourceSpec.PropertiesEntry
-	(*Error)(nil),                     // 49: holdfast.v1.Error
+	(*FailureRate)(nil),               // 17: holdfast.v1.FailureRate
+	(*ExponentialDelay)(nil),          // 18: holdfast.v1.ExponentialDelay
+	(*StateBackend)(nil),              // 19: holdfast.v1.StateBackend
+	(*SubmitRequest)(nil),             // 20: holdfast.v1.SubmitRequest
+	(*SubmitResponse)(nil),            // 21: holdfast.v1.SubmitResponse
+	(*ListRequest)(nil),               // 22: holdfast.v1.ListRequest
+	(*ListResponse)(nil),              // 23: holdfast.v1.ListResponse
+	(*JobSummary)(nil),                // 24: holdfast.v1.JobSummary
+	(*DescribeRequest)(nil),           // 25: holdfast.v1.DescribeRequest
+	(*DescribeResponse)(nil),          // 26: holdfast.v1.DescribeResponse
+	(*JobDescription)(nil),            // 27: holdfast.v1.JobDescription
+	(*SubtaskDescription)(nil),        // 28: holdfast.v1.SubtaskDescription
+	(*StateSize)(nil),                 // 29: holdfast.v1.StateSize
+	(*ExceptionRecord)(nil),           // 30: holdfast.v1.ExceptionRecord
+	(*CheckpointCounts)(nil),          // 31: holdfast.v1.CheckpointCounts
+	(*Position)(nil),                  // 32: holdfast.v1.Position
+	(*CancelRequest)(nil),             // 33: holdfast.v1.CancelRequest
+	(*CancelResponse)(nil),            // 34: holdfast.v1.CancelResponse
+	(*ResumeRequest)(nil),             // 35: holdfast.v1.ResumeRequest
+	(*ResumeResponse)(nil),            // 36: holdfast.v1.ResumeResponse
+	(*TriggerCheckpointRequest)(nil),  // 37: holdfast.v1.TriggerCheckpointRequest
+	(*TriggerCheckpointResponse)(nil), // 38: holdfast.v1.TriggerCheckpointResponse
+	(*GetOperationRequest)(nil),       // 39: holdfast.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),      // 40: holdfast.v1.GetOperationResponse
+	(*ListCheckpointsRequest)(nil),    // 41: holdfast.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),   // 42: holdfast.v1.ListCheckpointsResponse
+	(*Checkpoint)(nil),                // 43: holdfast.v1.Checkpoint
+	(*SubtaskAck)(nil),                // 44: holdfast.v1.SubtaskAck
+	(*WatchRequest)(nil),              // 45: holdfast.v1.WatchRequest
+	(*WatchResponse)(nil),             // 46: holdfast.v1.WatchResponse
+	(*ReportProcessExitRequest)(nil),  // 47: holdfast.v1.ReportProcessExitRequest
+	(*ReportProcessExitResponse)(nil), // 48: holdfast.v1.ReportProcessExitResponse
+	nil,                               // 49: holdfast.v1.SourceSpec.PropertiesEntry
+	(*Error)(nil),                     // 50: holdfast.v1.Error
 }
 var file_holdfast_v1_job_proto_depIdxs = []int32{
 	9,  // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
 	13, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
 	14, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
-	18, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
+	19, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
 	10, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
 	11, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
 	12, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
 	0,  // 7: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
 	1,  // 8: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
-	48, // 9: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
+	49, // 9: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
 	2,  // 10: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
 	15, // 11: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
 	16, // 12: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
-	17, // 13: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
-	8,  // 14: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
-	23, // 15: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
-	3,  // 16: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
-	26, // 17: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
-	23, // 18: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
-	8,  // 19: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
-	27, // 20: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
-	49, // 21: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
-	29, // 22: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	30, // 23: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
-	4,  // 24: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
-	31, // 25: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
-	28, // 26: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
-	49, // 27: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
-	3,  // 28: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
-	3,  // 29: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
-	5,  // 30: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
-	42, // 31: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	42, // 32: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	30, // 33: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
-	6,  // 34: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
-	7,  // 35: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	43, // 36: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
-	49, // 37: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
-	31, // 38: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
-	26, // 39: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
-	19, // 40: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
-	21, // 41: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
-	24, // 42: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
-	32, // 43: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
-	34, // 44: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
-	36, // 45: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
-	38, // 46: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
-	40, // 47: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
-	44, // 48: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
-	46, // 49: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
-	20, // 50: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
-	22, // 51: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
-	25, // 52: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
-	33, // 53: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
-	35, // 54: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
-	37, // 55: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
-	39, // 56: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
-	41, // 57: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
-	45, // 58: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
-	47, // 59: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
-	50, // [50:60] is the sub-list for method output_type
-	40, // [40:50] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	18, // 13: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
+	17, // 14: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
+	8,  // 15: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
+	24, // 16: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
+	3,  // 17: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
+	27, // 18: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
+	24, // 19: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
+	8,  // 20: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
+	28, // 21: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
+	50, // 22: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
+	30, // 23: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	31, // 24: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
+	4,  // 25: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
+	32, // 26: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
+	29, // 27: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
+	50, // 28: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
+	3,  // 29: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
+	3,  // 30: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
+	5,  // 31: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
+	43, // 32: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	43, // 33: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	31, // 34: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
+	6,  // 35: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
+	7,  // 36: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	44, // 37: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
+	50, // 38: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
+	32, // 39: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
+	27, // 40: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
+	20, // 41: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
+	22, // 42: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
+	25, // 43: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
+	33, // 44: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
+	35, // 45: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
+	37, // 46: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
+	39, // 47: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
+	41, // 48: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
+	45, // 49: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
+	47, // 50: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
+	21, // 51: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
+	23, // 52: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
+	26, // 53: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
+	34, // 54: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
+	36, // 55: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
+	38, // 56: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
+	40, // 57: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
+	42, // 58: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
+	46, // 59: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
+	48, // 60: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
+	51, // [51:61] is the sub-list for method output_type
+	41, // [41:51] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_job_proto_init() }
@@ -3426,6 +3534,7 @@ func file_holdfast_v1_job_proto_init() {
 		(*RestartStrategy_None)(nil),
 		(*RestartStrategy_FixedDelay)(nil),
 		(*RestartStrategy_ExponentialDelay)(nil),
+		(*RestartStrategy_FailureRate)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3433,7 +3542,7 @@ func file_holdfast_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_job_proto_rawDesc), len(file_holdfast_v1_job_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
