@@ -30,7 +30,7 @@ func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net
 	return conn, err
 }
 
-// transport wraps Raft's network transport in three ways.
+// transport wraps Raft's network transport in four ways.
 //
 // It drops the heartbeat handler: the library would call it beside the main
 // loop, and then a term can change while entries are written (hashicorp/raft
@@ -41,6 +41,8 @@ func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net
 // connections is keyed by that address, hence also by id.
 //
 // It notes when answered heartbeats were sent, for linearizable reads.
+//
+// It keeps pipelines from waiting for themselves; see pipeline.
 type transport struct {
 	net  *raft.NetworkTransport
 	acks *ackClock
@@ -90,7 +92,11 @@ func (t *transport) DecodePeer(b []byte) raft.ServerAddress { return raft.Server
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.net.AppendEntriesPipeline(id, joinTarget(id, target))
+	p, err := t.net.AppendEntriesPipeline(id, joinTarget(id, target))
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(p), nil
 }
 
 // AppendEntries implements raft.Transport.
