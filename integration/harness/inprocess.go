@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -110,10 +111,20 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	// A node that is killed in process loses nothing that it wrote.
 	cfg.Raft.NoFsync = true
 	cfg.Raft.Exit = func(reason string) {
-		b.t.Errorf("node %s gave up: %s", n.Name, reason)
+		stacks := filepath.Join(b.dir, n.Name+".goroutines")
+		b.t.Errorf("node %s gave up: %s; goroutines are in %s (%v)", n.Name, reason, stacks, writeStacks(stacks))
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return cfg
+}
+
+// writeStacks keeps what every goroutine does.
+func writeStacks(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("goroutine").WriteTo(f, 2), f.Close())
 }
 
 // Kill implements Backend.
