@@ -13,12 +13,11 @@ import (
 // production.
 func benchCluster(b *testing.B) []*Node {
 	b.Helper()
-	t := &testing.T{}
 	var cfgs []Config
 	var members []InitialMember
 	for _, name := range []string{"n1", "n2", "n3"} {
 		cfg := DefaultConfig()
-		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, reservePort(t)
+		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, reservePort(b)
 		cfgs = append(cfgs, cfg)
 		members = append(members, InitialMember{Name: name, Address: cfg.PeerListen})
 	}

@@ -147,15 +147,26 @@ func testConfig(t *testing.T) Config {
 	return cfg
 }
 
+// reserved holds the addresses that reservePort gave out, so that none is given
+// twice: the kernel may offer a port again once it is closed.
+var reserved sync.Map
+
 // reservePort finds an address that stays the same when a node is restarted.
-func reservePort(t *testing.T) string {
+func reservePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := ln.Addr().String()
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, taken := reserved.LoadOrStore(addr, true); !taken {
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // newTestNode prepares a node without starting it.
