@@ -67,6 +67,16 @@ func FixedDelayRestart(attempts uint32, delay time.Duration) RestartStrategy {
 	}}
 }
 
+// FailureRateRestart restarts after delay until more than maxFailures failures
+// fall into one interval.
+func FailureRateRestart(maxFailures uint32, interval, delay time.Duration) RestartStrategy {
+	return restartStrategy{&holdfastv1.RestartStrategy{
+		Strategy: &holdfastv1.RestartStrategy_FailureRate{FailureRate: &holdfastv1.FailureRate{
+			MaxFailuresPerInterval: maxFailures, FailureRateIntervalMs: uint64(interval.Milliseconds()), DelayMs: uint64(delay.Milliseconds()),
+		}},
+	}}
+}
+
 // ExponentialDelay are the options of Flink's restart-strategy.exponential-delay.
 type ExponentialDelay struct {
 	InitialBackoff    time.Duration

@@ -43,6 +43,12 @@ func (e *StreamExecutionEnvironment) readDefaults() {
 	if d.set("execution.checkpointing.num-retained") {
 		e.checkpoint.NumRetained = d.job.Checkpointing.NumRetained
 	}
+	if d.set("execution.checkpointing.min-pause") {
+		e.checkpoint.MinPauseMs = milliseconds(d.job.Checkpointing.MinPause)
+	}
+	if d.set("execution.checkpointing.tolerable-failed-checkpoints") {
+		e.checkpoint.TolerableFailedCheckpoints = d.job.Checkpointing.Tolerable
+	}
 	e.copyBytes, e.flushDelay = int(d.job.WorkingCopy), d.job.FlushMaxDelay
 }
 
@@ -77,6 +83,9 @@ func (e *StreamExecutionEnvironment) restartStrategy() *holdfastv1.RestartStrate
 		s = e.defaults.fixedDelay(e.defaults.job.Restart.FixedDelay.Attempts)
 	case "exponential-delay":
 		s = e.defaults.exponentialDelay()
+	case "failure-rate":
+		x := e.defaults.job.Restart.FailureRate
+		s = FailureRateRestart(x.MaxFailures, x.Interval, x.Delay)
 	default:
 		s = e.defaults.unnamedStrategy(e.checkpoint.GetIntervalMs() > 0)
 	}

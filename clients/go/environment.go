@@ -171,6 +171,23 @@ func (e *StreamExecutionEnvironment) SetCheckpointTimeout(d time.Duration) {
 	e.checkpoint.TimeoutMs = milliseconds(d)
 }
 
+// SetMinPauseBetweenCheckpoints sets the least time from the end of a checkpoint
+// to the beginning of the next; none by default.
+func (e *StreamExecutionEnvironment) SetMinPauseBetweenCheckpoints(d time.Duration) {
+	if d < 0 {
+		e.problem(fmt.Errorf("the pause between checkpoints must not be negative, and is %s", d))
+		return
+	}
+	e.checkpoint.MinPauseMs = milliseconds(d)
+}
+
+// SetTolerableCheckpointFailureNumber sets how many checkpoints may fail one
+// after the other before the job restarts from the newest completed one; 0 by
+// default.
+func (e *StreamExecutionEnvironment) SetTolerableCheckpointFailureNumber(n uint32) {
+	e.checkpoint.TolerableFailedCheckpoints = n
+}
+
 // SetNumRetainedCheckpoints sets how many completed checkpoints are kept; 1 by
 // default.
 func (e *StreamExecutionEnvironment) SetNumRetainedCheckpoints(n uint32) {

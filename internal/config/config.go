@@ -84,14 +84,24 @@ type Checkpointing struct {
 	Mode          string        `key:"execution.checkpointing.mode" default:"EXACTLY_ONCE" values:"EXACTLY_ONCE,AT_LEAST_ONCE" since:"0.1.0" about:"What a checkpoint guarantees."`
 	Timeout       time.Duration `key:"execution.checkpointing.timeout" default:"10 min" min:"1 ms" since:"0.1.0" about:"A checkpoint that takes longer is aborted."`
 	NumRetained   uint32        `key:"execution.checkpointing.num-retained" old:"state.checkpoints.num-retained" default:"1" min:"1" max:"100" since:"0.1.0" about:"Completed checkpoints that are kept."`
+	MinPause      time.Duration `key:"execution.checkpointing.min-pause" default:"0 ms" min:"1 ms" zero:"true" since:"0.1.0" about:"Least time from the end of one checkpoint to the beginning of the next."`
+	Tolerable     uint32        `key:"execution.checkpointing.tolerable-failed-checkpoints" default:"0" since:"0.1.0" about:"Checkpoints that may fail one after the other before the job restarts from the newest completed one."`
 	MaxConcurrent uint32        `key:"execution.checkpointing.max-concurrent-checkpoints" default:"1" min:"1" max:"1" why:"a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first" since:"0.1.0" about:"Checkpoints under way at a time. Only 1 is possible in this version."`
 }
 
 // Restart is Flink's restart-strategy.*.
 type Restart struct {
-	Type             string           `key:"restart-strategy.type" old:"restart-strategy" derived:"exponential-delay with checkpoints, else fixed-delay without bound" values:"none=off|disable,fixed-delay=fixeddelay,exponential-delay=exponentialdelay" planned:"failure-rate,failurerate" since:"0.1.0" about:"What follows the failure of a subtask."`
+	Type             string           `key:"restart-strategy.type" old:"restart-strategy" derived:"exponential-delay with checkpoints, else fixed-delay without bound" values:"none=off|disable,fixed-delay=fixeddelay,exponential-delay=exponentialdelay,failure-rate=failurerate" since:"0.1.0" about:"What follows the failure of a subtask."`
 	FixedDelay       FixedDelay       // restart-strategy.fixed-delay.*
 	ExponentialDelay ExponentialDelay // restart-strategy.exponential-delay.*
+	FailureRate      FailureRate      // restart-strategy.failure-rate.*
+}
+
+// FailureRate is restart-strategy.failure-rate.*.
+type FailureRate struct {
+	MaxFailures uint32        `key:"restart-strategy.failure-rate.max-failures-per-interval" default:"1" min:"1" max:"1000" since:"0.1.0" about:"Failures in one interval before the job fails, where restart-strategy.type is failure-rate."`
+	Interval    time.Duration `key:"restart-strategy.failure-rate.failure-rate-interval" default:"1 min" min:"1 ms" since:"0.1.0" about:"The interval in which failures are counted."`
+	Delay       time.Duration `key:"restart-strategy.failure-rate.delay" default:"1 s" min:"1 ms" since:"0.1.0" about:"Time before each restart."`
 }
 
 // FixedDelay is restart-strategy.fixed-delay.*.

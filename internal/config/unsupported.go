@@ -17,8 +17,6 @@ var plannedKeys = map[string]string{
 	"savepoints.state.backend.fs.dir":                           "this version has no savepoints",
 	"execution.checkpointing.storage":                           noDirectory,
 	"state.checkpoint-storage":                                  noDirectory,
-	"execution.checkpointing.min-pause":                         "",
-	"execution.checkpointing.tolerable-failed-checkpoints":      "",
 	"execution.checkpointing.externalized-checkpoint-retention": "`cancel` deletes the checkpoints of a job",
 	"execution.checkpointing.interval-during-backlog":           "",
 	"execution.checkpointing.aligned-checkpoint-timeout":        "",
@@ -43,7 +41,7 @@ var plannedPrefixes = []string{
 	"execution.checkpointing.checkpoints-after-tasks-finish", "execution.checkpointing.cleaner.",
 	"execution.checkpointing.file-merging.", "execution.checkpointing.local-backup.", "execution.checkpointing.unaligned",
 	"execution.savepoint", "execution.state-recovery.", "fs.", "high-availability.", "jobmanager.", "kubernetes.",
-	"metrics.", "pipeline.", "queryable-state.", "rest.", "restart-strategy.failure-rate.", "s3.", "security.",
+	"metrics.", "pipeline.", "queryable-state.", "rest.", "s3.", "security.",
 	"state.backend.changelog.", "state.backend.forst.", "state.backend.fs.", "state.backend.latency-track.",
 	"state.backend.rocksdb.", "state.changelog.", "state.storage.fs.", "table.", "taskmanager.", "web.",
 }
