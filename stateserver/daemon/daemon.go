@@ -26,7 +26,11 @@ type Daemon struct {
 	client net.Addr
 }
 
-// nodeFile is what node.json in the data directory tells tools.
+// daemonFile tells tools what runs on a data directory. It is not node.json, the
+// identity that raftstore keeps there and must find again as it left it.
+const daemonFile = "daemon.json"
+
+// nodeFile is the content of daemonFile.
 type nodeFile struct {
 	NodeID        string `json:"node_id"`
 	Name          string `json:"name"`
@@ -117,7 +121,7 @@ func (d *Daemon) writeNodeFile() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(d.cfg.DataDir, "node.json")
+	path := filepath.Join(d.cfg.DataDir, daemonFile)
 	tmp := path + ".tmp"
 	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
