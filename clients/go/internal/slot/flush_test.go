@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -87,9 +88,39 @@ func TestRule5_4_TheWindowBoundsWhatIsUnacknowledged(t *testing.T) {
 	r.await("the output", func() bool { return strings.Count(r.output(), "\n") == 7 })
 }
 
+// outlast works for longer than d, until the slot asks for attention.
+func (r *rig) outlast(d time.Duration) error {
+	deadline := time.NewTimer(faketest.Patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); time.Since(begin) < d || !r.slot.inbox.attention.Load(); {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return errors.New("nobody asked for attention")
+		}
+	}
+	return nil
+}
+
+// The wait for values may outlast the timer that calls for a slow batch's results.
+func TestRule5_8_ResultsAreNotHeldBackAfterALongGet(t *testing.T) {
+	r, s := running(t, testAssign(), nil)
+	r.hooks["slow"] = func() error { return r.outlast(slowBatch) }
+	reached, release := r.blockOn("stuck")
+	defer release()
+	r.deliver(100, "slow", "a", "stuck")
+	g := s.Get()
+	s.Quiet(2 * slowBatch)
+	s.Absent(g)
+	r.receive("the last record", reached)
+	r.await("the first result", func() bool { return strings.HasPrefix(r.output(), "slow=1\n") })
+}
+
 func TestRule5_8_ResultsOfASlowBatchAreNotHeldBack(t *testing.T) {
 	r, s := running(t, testAssign(), nil)
-	r.hooks["slow"] = func() error { time.Sleep(2 * slowBatch); return nil }
+	r.hooks["slow"] = func() error { return r.outlast(slowBatch) }
 	reached, release := r.blockOn("stuck")
 	defer release()
 	r.deliver(100, "slow", "a", "stuck")

@@ -74,6 +74,11 @@ func (a *attempt) processBatch(ctx context.Context, b *source.Batch) error {
 		if err := a.fetch(ctx, a.wait); err != nil {
 			return err
 		}
+		if a.slow.Load() {
+			// The wait took the timer's call for attention; nobody else would
+			// see it, and the results of a slow batch would wait for its end.
+			a.slot.inbox.poke()
+		}
 		for i := from; i < to; i++ {
 			if err := a.betweenRecords(ctx); err != nil {
 				return err
