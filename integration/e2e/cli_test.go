@@ -35,10 +35,8 @@ func startLocal(t *testing.T) *local {
 	l := &local{t: t, dir: filepath.Join(top, "cluster"), logs: filepath.Join(top, "logs")}
 	var started struct {
 		Address string `json:"address"`
-		Nodes   []struct {
-			Pid int `json:"pid"`
-		} `json:"nodes"`
 	}
+	harness.Guard(t, filepath.Join(l.dir, "cluster.json"), l.dir)
 	t.Cleanup(func() {
 		if t.Failed() {
 			l.showLogs()
@@ -46,9 +44,6 @@ func startLocal(t *testing.T) *local {
 		l.must("cluster", "stop", "--dir", l.dir)
 	})
 	l.json(&started, "cluster", "start", "--nodes", "3", "--dir", l.dir)
-	for _, n := range started.Nodes {
-		harness.GuardPid(t, n.Pid, l.dir)
-	}
 	l.address = started.Address
 	return l
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -55,24 +53,24 @@ func ownBroker(t *testing.T) *broker {
 func (b *broker) script(args ...string) {
 	b.t.Helper()
 	args = append(args, "--port", strconv.Itoa(b.port), "--dir", b.dir)
-	out, err := exec.Command(filepath.Join(harness.ModuleRoot(b.t), "integration", "kafka", "kafka.sh"), args...).CombinedOutput()
+	log := createLog(b.t)
+	defer log.Close()
+	// Spawned, so that it does not go on when the test dies.
+	p, err := harness.Spawn(harness.Command{
+		Path: filepath.Join(harness.ModuleRoot(b.t), "integration", "kafka", "kafka.sh"), Args: args, Stdout: log, Stderr: log,
+	})
 	if err != nil {
-		b.t.Fatalf("kafka.sh %s: %v\n%s", strings.Join(args, " "), err, out)
+		b.t.Fatal(err)
+	}
+	if code := p.ExitCode(); code != 0 {
+		b.t.Fatalf("kafka.sh %s: exit code %d\n%s", strings.Join(args, " "), code, tailOf(log.Name()))
 	}
 }
 
 func (b *broker) start() {
 	b.t.Helper()
+	harness.Guard(b.t, filepath.Join(b.dir, "node-1", "pid"), b.dir)
 	b.script("up", "--heap", "512m")
-	raw, err := os.ReadFile(filepath.Join(b.dir, "node-1", "pid"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	harness.GuardPid(b.t, pid, b.dir)
 	if b.client == nil {
 		b.connect()
 	}

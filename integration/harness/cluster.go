@@ -107,6 +107,9 @@ func (c *Cluster) cleanup() {
 			_ = conn.Close() // its peers are gone
 		}
 	}
+	for _, n := range c.nodes {
+		reportCrash(c.t, "node "+n.Name, c.LogFile(n.Index))
+	}
 	if c.t.Failed() || KeepLogs() {
 		c.t.Logf("data and logs of the nodes are kept in %s", c.dir)
 		for _, n := range c.nodes {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,43 +36,49 @@ var guard = sync.OnceValues(func() (io.Writer, error) {
 	return in, cmd.Start()
 })
 
-// GuardPid has a process killed if the test binary dies: the one with this pid,
-// if its command line then still contains mark.
-func GuardPid(t testing.TB, pid int, mark string) {
+// Guard has processes killed if the test binary dies: those whose pids are in a
+// file then, alone or as "pid" in JSON, if their command line contains mark. The
+// file need not be there yet; its name has no spaces.
+func Guard(t testing.TB, file, mark string) {
 	t.Helper()
 	in, err := guard()
 	if err == nil {
-		_, err = fmt.Fprintf(in, "%d %s\n", pid, mark)
+		_, err = fmt.Fprintf(in, "%s %s\n", file, mark)
 	}
 	if err != nil {
-		t.Fatalf("guard process %d: %v", pid, err)
+		t.Fatalf("guard the processes of %s: %v", file, err)
 	}
 }
 
-// GuardMain is the guard: it notes pids from its standard input and ends those
-// processes when that is closed.
+// GuardMain is the guard: it notes names of files from its standard input and,
+// when that is closed, ends the processes whose pids are in those files.
 func GuardMain() {
-	marks := map[int]string{}
+	marks := map[string]string{}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		var pid int
-		rest := ""
-		if first, mark, ok := strings.Cut(in.Text(), " "); ok {
-			rest = mark
-			_, _ = fmt.Sscan(first, &pid) // 0 stays 0
-		}
-		if pid > 1 && rest != "" {
-			marks[pid] = rest
+		if file, mark, ok := strings.Cut(in.Text(), " "); ok && mark != "" {
+			marks[file] = mark
 		}
 	}
-	for pid, mark := range marks {
-		KillMarked(pid, mark)
+	for file, mark := range marks {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue // it was taken down in order
+		}
+		for _, m := range pidPattern.FindAllSubmatch(raw, -1) {
+			if pid, err := strconv.Atoi(string(m[1])); err == nil && pid > 1 {
+				killMarked(pid, mark)
+			}
+		}
 	}
 }
 
-// KillMarked kills a process if its command line contains mark: a pid alone may
+// pidPattern finds a pid that is alone in its file, and those of JSON.
+var pidPattern = regexp.MustCompile(`(?:^|"pid":\s*)(\d+)`)
+
+// killMarked kills a process if its command line contains mark: a pid alone may
 // belong to somebody else by now.
-func KillMarked(pid int, mark string) {
+func killMarked(pid int, mark string) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err == nil && strings.Contains(strings.ReplaceAll(string(raw), "\x00", " "), mark) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // gone meanwhile at worst

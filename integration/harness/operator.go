@@ -55,11 +55,23 @@ func StartOperator(t testing.TB, cfg OperatorConfig, addresses []string, env ...
 	}
 	t.Cleanup(func() {
 		o.Kill()
+		reportCrash(t, fmt.Sprintf("operator %d", o.Pid()), o.stderr)
 		if t.Failed() {
 			t.Logf("the end of what operator %d logged:\n%s", o.Pid(), tail(o.stderr, 25))
 		}
 	})
 	return o
+}
+
+// reportCrash fails the test if a process wrote that the runtime gave up, or the
+// race detector had something to say.
+func reportCrash(t testing.TB, who, log string) {
+	t.Helper()
+	for _, sign := range []string{"\npanic: ", "\nfatal error: ", "WARNING: DATA RACE"} {
+		if _, after, found := strings.Cut("\n"+read(log), sign); found {
+			t.Errorf("%s crashed:%s%s", who, sign, after[:min(len(after), 4000)])
+		}
+	}
 }
 
 // Output is what the operator has printed so far.
