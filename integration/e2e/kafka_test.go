@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,14 +40,30 @@ func sharedBroker(t *testing.T) *broker {
 func ownBroker(t *testing.T) *broker {
 	t.Helper()
 	harness.RequireEnv(t, harness.EnvKafka, harness.EnvBin)
-	_, text, _ := strings.Cut(harness.FreeAddresses(t, 1)[0], ":")
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &broker{t: t, address: "127.0.0.1:" + text, dir: filepath.Join(t.TempDir(), "kafka"), port: port}
+	port := brokerPort(t)
+	b := &broker{t: t, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: filepath.Join(t.TempDir(), "kafka"), port: port}
 	t.Cleanup(func() { b.script("down", "--hard", "--clean") })
 	return b
+}
+
+// brokerPort finds a port that is free together with the one of the broker's
+// controller, a hundred above.
+func brokerPort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		_, text, _ := strings.Cut(harness.FreeAddresses(t, 1)[0], ":")
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+100)))
+		if err == nil {
+			_ = l.Close() // only tried
+			return port
+		}
+	}
+	t.Fatal("found no two free ports for a broker")
+	return 0
 }
 
 // script runs a command of kafka.sh on the test's own broker.
