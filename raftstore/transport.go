@@ -30,7 +30,7 @@ func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net
 	return conn, err
 }
 
-// transport wraps Raft's network transport in four ways.
+// transport wraps Raft's network transport in five ways.
 //
 // It drops the heartbeat handler: the library would call it beside the main
 // loop, and then a term can change while entries are written (hashicorp/raft
@@ -43,6 +43,8 @@ func (s raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (net
 // It notes when answered heartbeats were sent, for linearizable reads.
 //
 // It keeps pipelines from waiting for themselves; see pipeline.
+//
+// It lets no message commit more than it shows to match; see boundCommit.
 type transport struct {
 	net  *raft.NetworkTransport
 	acks *ackClock
@@ -99,9 +101,20 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	return newPipeline(p), nil
 }
 
+// boundCommit keeps the commit index of a message at the last entry that the
+// message shows to match (the Raft paper, figure 2: the index of the last new
+// entry). The library's follower bounds it by the end of its own log instead. A
+// leader that was replaced has uncommitted entries at that end; a message that
+// matches before them, sent while the new leader's commit index had moved past
+// them, would make it apply entries that were never committed.
+func boundCommit(args *raft.AppendEntriesRequest) {
+	args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.PrevLogEntry+uint64(len(args.Entries)))
+}
+
 // AppendEntries implements raft.Transport.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	sent := time.Now()
+	boundCommit(args)
 	err := t.net.AppendEntries(id, joinTarget(id, target), args, resp)
 	if err == nil && resp.Success && resp.Term == args.Term {
 		t.acks.record(id, args.Term, sent)
