@@ -43,6 +43,9 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	if err != nil {
 		return err
 	}
+	if o.s.cutOff() {
+		return toStatus(cutOffError())
+	}
 	x := newSession(stream.Context(), o.s, hello)
 	defer x.end(nil)
 	if err := o.awaitJob(x); err != nil {

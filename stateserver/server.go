@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -50,6 +51,23 @@ type Server struct {
 	ctx              context.Context
 	cancel           context.CancelFunc
 	wg               sync.WaitGroup
+	// leaderless is since when this node has heard of no leader, in ns since
+	// 1970; 0 while it knows one.
+	leaderless atomic.Int64
+}
+
+// cutOff tells whether this node has heard of no leader for half the session
+// timeout. It can do nothing for its operators then; on another node they resume
+// before the leader, if there is one, gives their subtasks away.
+func (s *Server) cutOff() bool {
+	since := s.leaderless.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) > s.cfg.SessionTimeout/2
+}
+
+func cutOffError() *holdfastv1.Error {
+	e := noLeader()
+	e.Message = "this node has heard of no leader for half the session timeout; go on at another one"
+	return e
 }
 
 // New builds the edge over a store. Serve starts it.
@@ -174,6 +192,9 @@ func (s *Server) watchHealth(ctx context.Context) {
 		st := healthv1.HealthCheckResponse_NOT_SERVING
 		if s.leaderID() != "" {
 			st = healthv1.HealthCheckResponse_SERVING
+			s.leaderless.Store(0)
+		} else {
+			s.leaderless.CompareAndSwap(0, time.Now().UnixNano())
 		}
 		s.health.SetServingStatus("", st)
 		select {

@@ -49,6 +49,10 @@ func (x *session) checkHeard() {
 		x.log.Info("no heartbeat for the session timeout; ending the stream")
 		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "nothing was heard for the session timeout"))
 	}
+	if x.s.cutOff() {
+		x.log.Info("this node is cut off from the leader; ending the stream")
+		x.fail(cutOffError())
+	}
 }
 
 func (x *session) read() (f facts) {
