@@ -128,3 +128,13 @@ func TestCheckpoint_ResumeKeepsTheAck(t *testing.T) {
 func TestRollingRestart_GoesUnnoticed(t *testing.T) {
 	scenario.RollingRestart(t, harness.InProcess(t, harness.Options{}), 1)
 }
+
+func TestDeafHost_OperatorsGoElsewhere(t *testing.T) {
+	scenario.DeafHost(t, harness.InProcess(t, harness.Options{Proxied: true}))
+}
+
+func TestLaggingNode_LoadsASnapshot(t *testing.T) {
+	scenario.LaggingNode(t, harness.InProcess(t, harness.Options{Tune: func(_ harness.Node, cfg *daemon.Config) {
+		cfg.Raft.SnapshotThreshold, cfg.Raft.SnapshotInterval, cfg.Raft.TrailingLogs = 100, 20*time.Millisecond, 50
+	}}))
+}

@@ -26,6 +26,8 @@ type Node struct {
 	Name                       string
 	DataDir                    string
 	ClientAddress, PeerAddress string
+	// PeerAdvertise is where other nodes reach it, a proxy perhaps.
+	PeerAdvertise string
 }
 
 // Backend is how nodes are run. Its methods are called by one goroutine.
@@ -64,6 +66,7 @@ type members struct {
 	dir     string
 	nodes   []Node
 	initial string
+	proxies []*proxy
 
 	mu      sync.Mutex
 	running []bool
@@ -71,20 +74,25 @@ type members struct {
 	ids     map[string]int // index by node id
 }
 
-func newCluster(t testing.TB, size int, backend func(dir string) Backend) *Cluster {
+func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "holdfast-"+strings.Map(fileSafe, t.Name())+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs := FreeAddresses(t, 2*size)
+	size := o.size()
+	addrs := FreeAddresses(t, 3*size)
 	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}}, t}
 	var list []string
 	for i := range size {
 		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[2*i], PeerAddress: addrs[2*i+1]}
-		n.DataDir = filepath.Join(dir, n.Name)
+		n.DataDir, n.PeerAdvertise = filepath.Join(dir, n.Name), n.PeerAddress
+		if o.Proxied {
+			n.PeerAdvertise = addrs[2*size+i]
+			c.proxies = append(c.proxies, newProxy(t, n.PeerAdvertise, n.PeerAddress))
+		}
 		c.nodes = append(c.nodes, n)
-		list = append(list, n.Name+"="+n.PeerAddress)
+		list = append(list, n.Name+"="+n.PeerAdvertise)
 	}
 	c.initial = strings.Join(list, ",")
 	c.Backend = backend(dir)
@@ -101,6 +109,9 @@ func fileSafe(r rune) rune {
 }
 
 func (c *Cluster) cleanup() {
+	for _, p := range c.proxies {
+		p.close()
+	}
 	c.KillAll()
 	for _, conn := range c.conns {
 		if conn != nil {

@@ -340,6 +340,21 @@ func (f *Flusher) Check() int64 {
 // before its cut, which its positions count (invariant 2).
 func (f *Flusher) CheckCheckpoint(k *holdfastv1.Checkpoint) {
 	f.t.Helper()
+	if err := f.checkCheckpoint(k); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// CheckNewestCheckpoint is CheckCheckpoint for the newest one there is, while
+// others are completed.
+func (f *Flusher) CheckNewestCheckpoint() {
+	f.t.Helper()
+	Until(f.t, "a checkpoint of "+f.Config.Job+" that is not subsumed while it is read", func() error {
+		return f.checkCheckpoint(f.c.WaitCheckpoint(f.JobID, 0))
+	})
+}
+
+func (f *Flusher) checkCheckpoint(k *holdfastv1.Checkpoint) error {
 	cut := map[uint32]int64{}
 	for _, a := range k.Acks {
 		for _, p := range a.Positions {
@@ -347,10 +362,18 @@ func (f *Flusher) CheckCheckpoint(k *holdfastv1.Checkpoint) {
 		}
 	}
 	if len(cut) != f.Config.Partitions {
-		f.t.Fatalf("checkpoint %d of %s has positions of %d partitions, not %d", k.Id, f.Config.Job, len(cut), f.Config.Partitions)
+		return Stop("checkpoint %d of %s has positions of %d partitions, not %d", k.Id, f.Config.Job, len(cut), f.Config.Partitions)
 	}
-	got := f.Sums(k.Id)
+	all, err := f.c.Scan(f.c.RunningNodes()[0], StateRef{Job: f.JobID, Operator: FlusherOperator, State: FlusherState, Checkpoint: k.Id}, 0)
+	if err != nil {
+		return err
+	}
+	got := map[string]int64{}
+	for key, v := range all {
+		got[key] = mustInt64(f.c, key, v)
+	}
 	if d := Difference(got, FlusherSums(cut, f.Config.Ops, f.Config.Keys)); d != "" {
-		f.t.Fatalf("checkpoint %d of %s at %v: %s", k.Id, f.Config.Job, cut, d)
+		return Stop("checkpoint %d of %s at %v: %s", k.Id, f.Config.Job, cut, d)
 	}
+	return nil
 }

@@ -18,6 +18,8 @@ import (
 // Options shape a cluster. The zero value is three nodes.
 type Options struct {
 	Size int
+	// Proxied puts a proxy before the peer port of each node, for Deafen.
+	Proxied bool
 	// SessionTimeout is for processes; 0 is what users get.
 	SessionTimeout time.Duration
 	// SnapshotThreshold is for processes: entries after which a snapshot is
@@ -45,7 +47,7 @@ const (
 // timeouts of 50 ms and a session timeout of 3 s.
 func InProcess(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := newCluster(t, o.size(), func(dir string) Backend {
+	c := newCluster(t, o, func(dir string) Backend {
 		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*running{}}
 	})
 	c.SessionTimeout = sessionTimeoutInProcess
@@ -88,8 +90,8 @@ func (b *inProcess) Start(n Node, initialCluster string) error {
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	if d.ClientAddress() != n.ClientAddress || d.PeerAddress() != n.PeerAddress {
-		return fmt.Errorf("the node listens on %s and %s, not on %s and %s", d.ClientAddress(), d.PeerAddress(), n.ClientAddress, n.PeerAddress)
+	if d.ClientAddress() != n.ClientAddress || d.PeerAddress() != n.PeerAdvertise {
+		return fmt.Errorf("the node is at %s and %s, not at %s and %s", d.ClientAddress(), d.PeerAddress(), n.ClientAddress, n.PeerAdvertise)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +102,7 @@ func (b *inProcess) Start(n Node, initialCluster string) error {
 func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.Config {
 	cfg := daemon.DefaultConfig()
 	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ClientAddress, n.PeerAddress
-	cfg.InitialCluster = initialCluster
+	cfg.PeerAdvertise, cfg.InitialCluster = n.PeerAdvertise, initialCluster
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
 	timeout := raftTimeoutInProcess

@@ -17,7 +17,7 @@ import (
 func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	binary := Binary(t, "holdfastd")
-	c := newCluster(t, o.size(), func(dir string) Backend {
+	c := newCluster(t, o, func(dir string) Backend {
 		return &processes{binary: binary, dir: dir, flags: o.flags(), running: map[int]*Process{}}
 	})
 	c.SessionTimeout = 15 * time.Second
@@ -61,7 +61,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		Path: b.binary,
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--initial-cluster", initialCluster,
+			"--peer-advertise", n.PeerAdvertise, "--initial-cluster", initialCluster,
 		}, b.flags...),
 		Stdout: log, Stderr: log,
 	})
