@@ -18,8 +18,11 @@ key=$( { cat "$dir/go.mod" "$dir/go.sum"; go version; go env GOOS GOARCH; } | sh
 cache=${HOLDFAST_TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/tools}
 bin=$cache/$name-$key
 
+mkdir -p "$cache"
+# Other checkouts may want the same tool now: one builds, the others wait and find it.
+exec 9>"$cache/.$name-$key.lock"
+flock 9
 if [ ! -x "$bin" ]; then
-  mkdir -p "$cache"
   tmp=$(mktemp "$cache/.$name.XXXXXX")
   trap 'rm -f "$tmp"' EXIT
   start=$SECONDS
@@ -30,6 +33,7 @@ if [ ! -x "$bin" ]; then
   mv "$tmp" "$bin"
   echo "built $name in $((SECONDS - start)) s" >&2
 fi
+exec 9>&-
 
 mkdir -p "$(dirname "$dest")"
 # Replaced by rename, so that a running copy is never written to.

@@ -97,7 +97,11 @@ func (b *broker) kill() { b.t.Helper(); b.script("down", "--hard") }
 
 func (b *broker) connect() {
 	b.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.address), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.ProducerLinger(time.Millisecond))
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(b.address), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.ProducerLinger(time.Millisecond),
+		// A topic that was just made is not on every broker at once; limited bounds the wait.
+		kgo.UnknownTopicRetries(-1),
+	)
 	if err != nil {
 		b.t.Fatal(err)
 	}
