@@ -42,6 +42,7 @@ type Driver struct {
 	reports map[string]report     // by node
 	missing map[string]time.Time  // by session: since when it is not reported
 	jobs    map[string]*jobTimers // by job id
+	next    driverNext
 }
 
 type report struct {
@@ -109,6 +110,9 @@ func (d *Driver) Step(now time.Time, m *Machine) []*internalv1.Command {
 		}
 	}
 	d.forget(m, live)
+	if c := d.stepNext(m); c != nil {
+		out = append(out, c)
+	}
 	return out
 }
 

@@ -79,9 +79,12 @@ type Machine struct {
 	keyed KeyedState
 
 	nextSubtaskID uint64
-	jobs          []jobState // in the order of their creation
-	nodes         []*internalv1.Node
-	requests      []*internalv1.Request // oldest first
+	// clusterVersion is the committed one, 0 before the first.
+	clusterVersion uint32
+	next           machineNext
+	jobs           []jobState // in the order of their creation
+	nodes          []*internalv1.Node
+	requests       []*internalv1.Request // oldest first
 
 	// Indexes over the above, rebuilt by Restore.
 	byID      map[string]jobState
@@ -105,7 +108,13 @@ func NewMachine(keyed KeyedState) *Machine {
 // Apply applies one command at a log index. A command that cannot be applied
 // gives a result with an error; only an unknown command, one that a newer
 // version wrote, is an error of Apply itself, and the node must halt.
+//
+// A command of a version that was not committed is refused: the leader that
+// proposed it made a mistake, which must not change what the state is.
 func (m *Machine) Apply(index uint64, cmd *internalv1.Command) (*internalv1.CommandResult, error) {
+	if v := requiredVersion(cmd); !gateOpen(v, m.ClusterVersion()) {
+		return refusal(Admit(cmd, m.ClusterVersion())), nil
+	}
 	switch c := cmd.GetCommand().(type) {
 	case *internalv1.Command_Flush:
 		return m.applyFlush(index, c.Flush), nil
@@ -137,7 +146,12 @@ func (m *Machine) Apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 		return m.applyRegisterNode(c.RegisterNode), nil
 	case *internalv1.Command_MarkHash:
 		return &internalv1.CommandResult{}, nil
+	case *internalv1.Command_SetClusterVersion:
+		return m.applySetClusterVersion(c.SetClusterVersion)
 	default:
+		if r := m.applyNext(cmd); r != nil {
+			return r, nil
+		}
 		return nil, fmt.Errorf("unknown command %T: this node is older than the one that proposed it; upgrade it", c)
 	}
 }
@@ -159,7 +173,10 @@ func (m *Machine) TakeTouched() []string {
 func (m *Machine) touch(j jobState) { m.touched[j.JobId] = struct{}{} }
 
 func (m *Machine) applyRegisterNode(c *internalv1.RegisterNode) *internalv1.CommandResult {
-	rec := &internalv1.Node{NodeId: c.NodeId, Name: c.Name, ClientAddress: c.ClientAddress, Version: c.Version}
+	rec := &internalv1.Node{
+		NodeId: c.NodeId, Name: c.Name, ClientAddress: c.ClientAddress, Version: c.Version,
+		MinClusterVersion: c.MinClusterVersion, MaxClusterVersion: c.MaxClusterVersion,
+	}
 	for i, n := range m.nodes {
 		if n.NodeId == c.NodeId {
 			m.nodes[i] = rec

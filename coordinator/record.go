@@ -14,7 +14,9 @@ import (
 // an order that depends on the log alone.
 func (m *Machine) Records() []*internalv1.Record {
 	out := make([]*internalv1.Record, 0, 1+len(m.jobs)+len(m.nodes)+len(m.requests))
-	out = append(out, &internalv1.Record{Record: &internalv1.Record_Meta{Meta: &internalv1.Meta{NextSubtaskId: m.nextSubtaskID}}})
+	meta := &internalv1.Meta{NextSubtaskId: m.nextSubtaskID, ClusterVersion: m.clusterVersion}
+	m.saveNext(meta)
+	out = append(out, &internalv1.Record{Record: &internalv1.Record_Meta{Meta: meta}})
 	for _, j := range m.jobs {
 		out = append(out, &internalv1.Record{Record: &internalv1.Record_Job{Job: proto.CloneOf(j)}})
 	}
@@ -28,13 +30,18 @@ func (m *Machine) Records() []*internalv1.Record {
 }
 
 // RestoreMachine builds a machine from records, over keyed state that was
-// restored beside it.
+// restored beside it. The error matches ErrClusterVersion if this build does not
+// support the version of the cluster that wrote them.
 func RestoreMachine(keyed KeyedState, records []*internalv1.Record) (*Machine, error) {
 	m := NewMachine(keyed)
 	for i, rec := range records {
 		switch r := rec.GetRecord().(type) {
 		case *internalv1.Record_Meta:
-			m.nextSubtaskID = r.Meta.NextSubtaskId
+			if err := Supported().Check(max(r.Meta.ClusterVersion, FirstVersion)); err != nil {
+				return nil, err
+			}
+			m.nextSubtaskID, m.clusterVersion = r.Meta.NextSubtaskId, r.Meta.ClusterVersion
+			m.restoreNext(r.Meta)
 		case *internalv1.Record_Job:
 			if r.Job.Spec == nil || r.Job.Counts == nil || r.Job.Restart == nil {
 				return nil, fmt.Errorf("record %d: job %q is incomplete", i, r.Job.JobId)

@@ -227,10 +227,12 @@ func stateNames(j jobState) string {
 }
 
 // NodeOf returns what a member registered, nil if it has not.
-func (m *Machine) NodeOf(id string) *internalv1.Node {
+func (m *Machine) NodeOf(id string) *internalv1.Node { return proto.CloneOf(m.node(id)) }
+
+func (m *Machine) node(id string) *internalv1.Node {
 	for _, n := range m.nodes {
 		if n.NodeId == id {
-			return proto.CloneOf(n)
+			return n
 		}
 	}
 	return nil

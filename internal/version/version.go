@@ -1,5 +1,2 @@
 // Package version names this build.
 package version
-
-// Version is what every binary and the protocol's Welcome tell.
-const Version = "0.1.0"

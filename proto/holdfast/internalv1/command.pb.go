@@ -44,6 +44,7 @@ type Command struct {
 	//	*Command_LoseSubtask
 	//	*Command_RegisterNode
 	//	*Command_MarkHash
+	//	*Command_SetClusterVersion
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -221,6 +222,15 @@ func (x *Command) GetMarkHash() *MarkHash {
 	return nil
 }
 
+func (x *Command) GetSetClusterVersion() *SetClusterVersion {
+	if x != nil {
+		if x, ok := x.Command.(*Command_SetClusterVersion); ok {
+			return x.SetClusterVersion
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -285,6 +295,10 @@ type Command_MarkHash struct {
 	MarkHash *MarkHash `protobuf:"bytes,15,opt,name=mark_hash,json=markHash,proto3,oneof"`
 }
 
+type Command_SetClusterVersion struct {
+	SetClusterVersion *SetClusterVersion `protobuf:"bytes,16,opt,name=set_cluster_version,json=setClusterVersion,proto3,oneof"`
+}
+
 func (*Command_Flush) isCommand_Command() {}
 
 func (*Command_Ready) isCommand_Command() {}
@@ -314,6 +328,8 @@ func (*Command_LoseSubtask) isCommand_Command() {}
 func (*Command_RegisterNode) isCommand_Command() {}
 
 func (*Command_MarkHash) isCommand_Command() {}
+
+func (*Command_SetClusterVersion) isCommand_Command() {}
 
 // Flush applies changes of a subtask to the keyed state in the log.
 type Flush struct {
@@ -1353,8 +1369,11 @@ type RegisterNode struct {
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	ClientAddress string                 `protobuf:"bytes,3,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The cluster versions that the node supports, both included.
+	MinClusterVersion uint32 `protobuf:"varint,5,opt,name=min_cluster_version,json=minClusterVersion,proto3" json:"min_cluster_version,omitempty"`
+	MaxClusterVersion uint32 `protobuf:"varint,6,opt,name=max_cluster_version,json=maxClusterVersion,proto3" json:"max_cluster_version,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RegisterNode) Reset() {
@@ -1415,6 +1434,20 @@ func (x *RegisterNode) GetVersion() string {
 	return ""
 }
 
+func (x *RegisterNode) GetMinClusterVersion() uint32 {
+	if x != nil {
+		return x.MinClusterVersion
+	}
+	return 0
+}
+
+func (x *RegisterNode) GetMaxClusterVersion() uint32 {
+	if x != nil {
+		return x.MaxClusterVersion
+	}
+	return 0
+}
+
 // MarkHash makes every node hash its state at this index.
 type MarkHash struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1452,6 +1485,52 @@ func (*MarkHash) Descriptor() ([]byte, []int) {
 	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{16}
 }
 
+// SetClusterVersion raises the cluster version. It is proposed when every member
+// has registered that it supports the new one, and never takes one back.
+type SetClusterVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetClusterVersion) Reset() {
+	*x = SetClusterVersion{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetClusterVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetClusterVersion) ProtoMessage() {}
+
+func (x *SetClusterVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetClusterVersion.ProtoReflect.Descriptor instead.
+func (*SetClusterVersion) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SetClusterVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // CommandResult is what applying a command gave. Never part of the state.
 type CommandResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1474,7 +1553,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1565,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1578,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommandResult) GetError() *v1.Error {
@@ -1562,7 +1641,7 @@ var File_holdfast_internal_v1_command_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\x8f\b\n" +
+	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\xea\b\n" +
 	"\aCommand\x123\n" +
 	"\x05flush\x18\x01 \x01(\v2\x1b.holdfast.internal.v1.FlushH\x00R\x05flush\x123\n" +
 	"\x05ready\x18\x02 \x01(\v2\x1b.holdfast.internal.v1.ReadyH\x00R\x05ready\x126\n" +
@@ -1582,7 +1661,8 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\ffail_subtask\x18\f \x01(\v2!.holdfast.internal.v1.FailSubtaskH\x00R\vfailSubtask\x12F\n" +
 	"\flose_subtask\x18\r \x01(\v2!.holdfast.internal.v1.LoseSubtaskH\x00R\vloseSubtask\x12I\n" +
 	"\rregister_node\x18\x0e \x01(\v2\".holdfast.internal.v1.RegisterNodeH\x00R\fregisterNode\x12=\n" +
-	"\tmark_hash\x18\x0f \x01(\v2\x1e.holdfast.internal.v1.MarkHashH\x00R\bmarkHashB\t\n" +
+	"\tmark_hash\x18\x0f \x01(\v2\x1e.holdfast.internal.v1.MarkHashH\x00R\bmarkHash\x12Y\n" +
+	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersionB\t\n" +
 	"\acommand\"\x94\x01\n" +
 	"\x05Flush\x12\x1d\n" +
 	"\n" +
@@ -1677,14 +1757,18 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"|\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xdc\x01\n" +
 	"\fRegisterNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12.\n" +
+	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
+	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"\n" +
 	"\n" +
-	"\bMarkHash\"\x9e\x02\n" +
+	"\bMarkHash\"-\n" +
+	"\x11SetClusterVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\x9e\x02\n" +
 	"\rCommandResult\x12(\n" +
 	"\x05error\x18\x01 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x18\n" +
@@ -1708,7 +1792,7 @@ func file_holdfast_internal_v1_command_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_command_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_holdfast_internal_v1_command_proto_goTypes = []any{
 	(*Command)(nil),           // 0: holdfast.internal.v1.Command
 	(*Flush)(nil),             // 1: holdfast.internal.v1.Flush
@@ -1727,15 +1811,16 @@ var file_holdfast_internal_v1_command_proto_goTypes = []any{
 	(*LoseSubtask)(nil),       // 14: holdfast.internal.v1.LoseSubtask
 	(*RegisterNode)(nil),      // 15: holdfast.internal.v1.RegisterNode
 	(*MarkHash)(nil),          // 16: holdfast.internal.v1.MarkHash
-	(*CommandResult)(nil),     // 17: holdfast.internal.v1.CommandResult
-	(*v1.FlushSection)(nil),   // 18: holdfast.v1.FlushSection
-	(*v1.Position)(nil),       // 19: holdfast.v1.Position
-	(v1.CheckpointTrigger)(0), // 20: holdfast.v1.CheckpointTrigger
-	(*v1.Error)(nil),          // 21: holdfast.v1.Error
-	(*v1.JobSpec)(nil),        // 22: holdfast.v1.JobSpec
-	(*v1.Split)(nil),          // 23: holdfast.v1.Split
-	(v1.FailureClass)(0),      // 24: holdfast.v1.FailureClass
-	(v1.JobStatus)(0),         // 25: holdfast.v1.JobStatus
+	(*SetClusterVersion)(nil), // 17: holdfast.internal.v1.SetClusterVersion
+	(*CommandResult)(nil),     // 18: holdfast.internal.v1.CommandResult
+	(*v1.FlushSection)(nil),   // 19: holdfast.v1.FlushSection
+	(*v1.Position)(nil),       // 20: holdfast.v1.Position
+	(v1.CheckpointTrigger)(0), // 21: holdfast.v1.CheckpointTrigger
+	(*v1.Error)(nil),          // 22: holdfast.v1.Error
+	(*v1.JobSpec)(nil),        // 23: holdfast.v1.JobSpec
+	(*v1.Split)(nil),          // 24: holdfast.v1.Split
+	(v1.FailureClass)(0),      // 25: holdfast.v1.FailureClass
+	(v1.JobStatus)(0),         // 26: holdfast.v1.JobStatus
 }
 var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Command.flush:type_name -> holdfast.internal.v1.Flush
@@ -1753,25 +1838,26 @@ var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	14, // 12: holdfast.internal.v1.Command.lose_subtask:type_name -> holdfast.internal.v1.LoseSubtask
 	15, // 13: holdfast.internal.v1.Command.register_node:type_name -> holdfast.internal.v1.RegisterNode
 	16, // 14: holdfast.internal.v1.Command.mark_hash:type_name -> holdfast.internal.v1.MarkHash
-	18, // 15: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
-	19, // 16: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
-	19, // 17: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
-	5,  // 18: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
-	20, // 19: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	21, // 20: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
-	22, // 21: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
-	23, // 22: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
-	21, // 23: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
-	24, // 24: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
-	21, // 25: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
-	21, // 26: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
-	21, // 27: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
-	25, // 28: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	17, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
+	19, // 16: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
+	20, // 17: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
+	20, // 18: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
+	5,  // 19: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
+	21, // 20: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	22, // 21: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
+	23, // 22: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
+	24, // 23: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
+	22, // 24: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
+	25, // 25: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
+	22, // 26: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
+	22, // 27: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
+	22, // 28: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
+	26, // 29: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_command_proto_init() }
@@ -1795,6 +1881,7 @@ func file_holdfast_internal_v1_command_proto_init() {
 		(*Command_LoseSubtask)(nil),
 		(*Command_RegisterNode)(nil),
 		(*Command_MarkHash)(nil),
+		(*Command_SetClusterVersion)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1802,7 +1889,7 @@ func file_holdfast_internal_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_command_proto_rawDesc), len(file_holdfast_internal_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

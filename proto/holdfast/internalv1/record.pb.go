@@ -141,8 +141,10 @@ func (*Record_Request) isRecord_Record() {}
 type Meta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NextSubtaskId uint64                 `protobuf:"varint,1,opt,name=next_subtask_id,json=nextSubtaskId,proto3" json:"next_subtask_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The committed cluster version; 0: none was committed yet, which counts as 1.
+	ClusterVersion uint32 `protobuf:"varint,2,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
@@ -178,6 +180,13 @@ func (*Meta) Descriptor() ([]byte, []int) {
 func (x *Meta) GetNextSubtaskId() uint64 {
 	if x != nil {
 		return x.NextSubtaskId
+	}
+	return 0
+}
+
+func (x *Meta) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
 	}
 	return 0
 }
@@ -725,13 +734,15 @@ func (x *Subtask) GetLastAborted() uint64 {
 }
 
 type Node struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	ClientAddress string                 `protobuf:"bytes,3,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	NodeId            string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Name              string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	ClientAddress     string                 `protobuf:"bytes,3,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	Version           string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	MinClusterVersion uint32                 `protobuf:"varint,5,opt,name=min_cluster_version,json=minClusterVersion,proto3" json:"min_cluster_version,omitempty"`
+	MaxClusterVersion uint32                 `protobuf:"varint,6,opt,name=max_cluster_version,json=maxClusterVersion,proto3" json:"max_cluster_version,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -790,6 +801,20 @@ func (x *Node) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Node) GetMinClusterVersion() uint32 {
+	if x != nil {
+		return x.MinClusterVersion
+	}
+	return 0
+}
+
+func (x *Node) GetMaxClusterVersion() uint32 {
+	if x != nil {
+		return x.MaxClusterVersion
+	}
+	return 0
 }
 
 // Request is the kept result of an admin call.
@@ -864,9 +889,10 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x03job\x18\x02 \x01(\v2\x19.holdfast.internal.v1.JobH\x00R\x03job\x120\n" +
 	"\x04node\x18\x03 \x01(\v2\x1a.holdfast.internal.v1.NodeH\x00R\x04node\x129\n" +
 	"\arequest\x18\x04 \x01(\v2\x1d.holdfast.internal.v1.RequestH\x00R\arequestB\b\n" +
-	"\x06record\".\n" +
+	"\x06record\"W\n" +
 	"\x04Meta\x12&\n" +
-	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\"\x90\x06\n" +
+	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\x12'\n" +
+	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\x90\x06\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -928,12 +954,14 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"process_id\x18\r \x01(\tR\tprocessId\x12/\n" +
 	"\x13restored_checkpoint\x18\x0e \x01(\x04R\x12restoredCheckpoint\x12D\n" +
 	"\x12finished_positions\x18\x0f \x03(\v2\x15.holdfast.v1.PositionR\x11finishedPositions\x12!\n" +
-	"\flast_aborted\x18\x10 \x01(\x04R\vlastAborted\"t\n" +
+	"\flast_aborted\x18\x10 \x01(\x04R\vlastAborted\"\xd4\x01\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"o\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12.\n" +
+	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
+	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"o\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12;\n" +
 	"\x06result\x18\x02 \x01(\v2#.holdfast.internal.v1.CommandResultR\x06result\x12\x15\n" +

@@ -72,8 +72,10 @@ type ClusterServiceDescribeResponse struct {
 	ServerVersion string    `protobuf:"bytes,10,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
 	// Commands, apart from Raft's own entries, that this node has applied since it started.
 	CommandsApplied uint64 `protobuf:"varint,11,opt,name=commands_applied,json=commandsApplied,proto3" json:"commands_applied,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The version of commands that the log may hold, as committed and applied here.
+	ClusterVersion uint32 `protobuf:"varint,12,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ClusterServiceDescribeResponse) Reset() {
@@ -183,6 +185,13 @@ func (x *ClusterServiceDescribeResponse) GetCommandsApplied() uint64 {
 	return 0
 }
 
+func (x *ClusterServiceDescribeResponse) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -192,8 +201,12 @@ type Member struct {
 	Voter         bool                   `protobuf:"varint,5,opt,name=voter,proto3" json:"voter,omitempty"`
 	Leader        bool                   `protobuf:"varint,6,opt,name=leader,proto3" json:"leader,omitempty"`
 	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The cluster versions that the member supports, both included; 0: it has not
+	// registered yet.
+	MinClusterVersion uint32 `protobuf:"varint,8,opt,name=min_cluster_version,json=minClusterVersion,proto3" json:"min_cluster_version,omitempty"`
+	MaxClusterVersion uint32 `protobuf:"varint,9,opt,name=max_cluster_version,json=maxClusterVersion,proto3" json:"max_cluster_version,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
@@ -273,6 +286,20 @@ func (x *Member) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Member) GetMinClusterVersion() uint32 {
+	if x != nil {
+		return x.MinClusterVersion
+	}
+	return 0
+}
+
+func (x *Member) GetMaxClusterVersion() uint32 {
+	if x != nil {
+		return x.MaxClusterVersion
+	}
+	return 0
 }
 
 // Limits are told to each client in Welcome. Bytes unless the name says else.
@@ -558,7 +585,7 @@ var File_holdfast_v1_cluster_proto protoreflect.FileDescriptor
 const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x19holdfast/v1/cluster.proto\x12\vholdfast.v1\"\x1f\n" +
-	"\x1dClusterServiceDescribeRequest\"\xa9\x03\n" +
+	"\x1dClusterServiceDescribeRequest\"\xd2\x03\n" +
 	"\x1eClusterServiceDescribeResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -572,7 +599,8 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\x06limits\x18\t \x01(\v2\x13.holdfast.v1.LimitsR\x06limits\x12%\n" +
 	"\x0eserver_version\x18\n" +
 	" \x01(\tR\rserverVersion\x12)\n" +
-	"\x10commands_applied\x18\v \x01(\x04R\x0fcommandsApplied\"\xc7\x01\n" +
+	"\x10commands_applied\x18\v \x01(\x04R\x0fcommandsApplied\x12'\n" +
+	"\x0fcluster_version\x18\f \x01(\rR\x0eclusterVersion\"\xa7\x02\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -580,7 +608,9 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\x0eclient_address\x18\x04 \x01(\tR\rclientAddress\x12\x14\n" +
 	"\x05voter\x18\x05 \x01(\bR\x05voter\x12\x16\n" +
 	"\x06leader\x18\x06 \x01(\bR\x06leader\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"\x86\x02\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12.\n" +
+	"\x13min_cluster_version\x18\b \x01(\rR\x11minClusterVersion\x12.\n" +
+	"\x13max_cluster_version\x18\t \x01(\rR\x11maxClusterVersion\"\x86\x02\n" +
 	"\x06Limits\x12#\n" +
 	"\rmessage_bytes\x18\x01 \x01(\rR\fmessageBytes\x12\x1b\n" +
 	"\tkey_bytes\x18\x02 \x01(\rR\bkeyBytes\x12\x1f\n" +
