@@ -153,7 +153,7 @@ func TestBootstrap_LateNodeTakesSettledMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := listenPeers(late.cfg, self, func() uint64 { return 0 })
+	port, err := listenPeers(late.cfg, self, func() uint64 { return 0 }, func(reason string) { t.Error(reason) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // InitialMember is one node of the first configuration of a cluster.
@@ -77,6 +79,10 @@ type Config struct {
 	MaxPending      int
 	MaxPendingBytes int64
 
+	// Versions are the cluster versions that this node says it supports. Default:
+	// those of the build; a lower maximum keeps the cluster's version down.
+	Versions coordinator.Versions
+
 	// NoFsync skips fsync of the log. A crash of the machine then loses
 	// acknowledged entries: for tests and benchmarks only.
 	NoFsync bool
@@ -114,6 +120,7 @@ func DefaultConfig() Config {
 		TrailingLogs:      1024,
 		MaxPending:        4096,
 		MaxPendingBytes:   64 << 20,
+		Versions:          coordinator.Supported(),
 		Logger:            slog.New(slog.DiscardHandler),
 	}
 }
@@ -134,6 +141,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TrailingLogs, d.TrailingLogs)
 	setDefault(&c.MaxPending, d.MaxPending)
 	setDefault(&c.MaxPendingBytes, d.MaxPendingBytes)
+	setDefault(&c.Versions, d.Versions)
 	setDefault(&c.Logger, d.Logger)
 	setDefault(&c.PeerAdvertise, c.listedAddress())
 	if c.Exit == nil {

@@ -47,6 +47,9 @@ type identityRecord struct {
 	// and acknowledged entries are lost, and the node must not come back under
 	// this id.
 	StoreMade bool `json:"store_made,omitempty"`
+	// ClusterVersion is the highest cluster version that was applied here, if it
+	// is above the first, so that a build that does not support it does not start.
+	ClusterVersion uint32 `json:"cluster_version,omitempty"`
 }
 
 // dataDir is an open, locked data directory.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // Class says what an error means for the command that was proposed.
@@ -78,6 +80,9 @@ var (
 	ErrInitialClusterMismatch = errors.New("raftstore: initial member lists disagree")
 	// ErrNotMember: the cluster exists already and this node is not part of it.
 	ErrNotMember = errors.New("raftstore: node is not a member of the cluster")
+	// ErrClusterVersion: this node, or one that is to be added, does not support
+	// the version that the cluster has committed.
+	ErrClusterVersion = coordinator.ErrClusterVersion
 	// ErrUnknownMember: no member has this id.
 	ErrUnknownMember = errors.New("raftstore: no such member")
 	// ErrBadSnapshot: a snapshot is damaged, cut short or of an unknown format.

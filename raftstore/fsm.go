@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,7 +17,8 @@ import (
 const CommandType uint32 = 1
 
 // fsm is the state machine of a node: the coordinator's machine and the keyed
-// state of the memory backend, fed by one log. It implements [StateMachine].
+// state of the memory backend, fed by one log. It implements
+// [StateMachine] and [Versioned].
 type fsm struct {
 	// mu is held exclusively while entries are applied and shared by readers.
 	mu      sync.RWMutex
@@ -27,6 +29,8 @@ type fsm struct {
 	// restored is the index of the last command in the snapshot that this node
 	// last loaded. Not state.
 	lastIndex, restored uint64
+	// version is the machine's cluster version, for readers without the lock.
+	version atomic.Uint32
 
 	hub    hub
 	hashes hashLog
@@ -34,8 +38,13 @@ type fsm struct {
 
 func newFSM() *fsm {
 	k := &keyedState{store: keyed.New()}
-	return &fsm{keyed: k, machine: coordinator.NewMachine(k)}
+	f := &fsm{keyed: k, machine: coordinator.NewMachine(k)}
+	f.version.Store(f.machine.ClusterVersion())
+	return f
 }
+
+// ClusterVersion implements [Versioned].
+func (f *fsm) ClusterVersion() uint32 { return f.version.Load() }
 
 // ApplyBatch implements [StateMachine].
 func (f *fsm) ApplyBatch(entries []Entry) ([]any, error) {
@@ -70,6 +79,7 @@ func (f *fsm) apply(entries []Entry, cmds []*internalv1.Command) ([]any, []strin
 			f.hashes.take(entries[i].Index, f.capture())
 		}
 	}
+	f.version.Store(f.machine.ClusterVersion())
 	return results, f.machine.TakeTouched(), nil
 }
 

@@ -88,6 +88,7 @@ func (f *fsm) swap(index uint64, m *coordinator.Machine, k *keyedState) {
 	f.mu.Lock()
 	f.machine, f.keyed = m, k
 	f.lastIndex, f.restored = index, index
+	f.version.Store(m.ClusterVersion())
 	touched := m.TakeTouched()
 	f.mu.Unlock()
 	f.hub.publish(touched)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // Each connection to a peer port begins with one frame from the dialer and one
@@ -46,6 +48,9 @@ const (
 	answerBadVersion   answerCode = 4
 	answerBadKind      answerCode = 5
 	answerNotReady     answerCode = 6
+	// The dialer, or the acceptor itself, does not support the cluster version.
+	answerDialerVersion answerCode = 7
+	answerOwnVersion    answerCode = 8
 )
 
 // errVersion is a frame of another version than this build speaks.
@@ -53,6 +58,10 @@ var errVersion = fmt.Errorf("%w: protocol version", ErrHandshake)
 
 // errNotReady is the refusal of a node that has no cluster yet.
 var errNotReady = errors.New("raftstore: peer has no cluster yet")
+
+// errRefusedVersion is the refusal of a peer for the sake of the cluster version;
+// its text says which node does not support it.
+var errRefusedVersion = errors.New("raftstore: peer refuses the connection")
 
 // greeting is what the dialer says first.
 type greeting struct {
@@ -62,6 +71,29 @@ type greeting struct {
 	FromName  string
 	To        string // node id of the acceptor; empty: not known, only with kindHello
 	List      string // kindHello: canonical list of initial members
+	Versions  spokenVersions
+}
+
+// spokenVersions is what a node says of cluster versions: those that it supports,
+// and the one that it has applied, 0 if it has no cluster yet.
+type spokenVersions struct {
+	coordinator.Versions
+	Cluster uint32
+}
+
+func (v spokenVersions) field() string {
+	b := binary.BigEndian.AppendUint32(nil, v.Min)
+	b = binary.BigEndian.AppendUint32(b, v.Max)
+	return string(binary.BigEndian.AppendUint32(b, v.Cluster))
+}
+
+func readVersions(field string) (v spokenVersions, err error) {
+	b := []byte(field)
+	if len(b) != 12 {
+		return v, fmt.Errorf("%w: versions of %d bytes", ErrHandshake, len(b))
+	}
+	v.Min, v.Max, v.Cluster = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+	return v, nil
 }
 
 // answer is the reply to a greeting.
@@ -78,6 +110,7 @@ type hello struct {
 	ClusterID string // empty: the node has no cluster yet
 	List      string // canonical list of initial members it was started with
 	Applied   uint64
+	Versions  spokenVersions
 	Initial   []initialRecord // the first members, once they are settled
 }
 
@@ -94,13 +127,15 @@ func (a answer) err() error {
 		return fmt.Errorf("%w: %s", errVersion, a.Message)
 	case answerNotReady:
 		return fmt.Errorf("%w: %s", errNotReady, a.Message)
+	case answerDialerVersion, answerOwnVersion:
+		return fmt.Errorf("%w: %s", errRefusedVersion, a.Message)
 	default:
 		return fmt.Errorf("%w: refused with code %d: %s", ErrHandshake, a.Code, a.Message)
 	}
 }
 
 func writeGreeting(w io.Writer, g greeting) error {
-	return writeFrame(w, uint8(g.Kind), []string{g.ClusterID, g.From, g.FromName, g.To, g.List})
+	return writeFrame(w, uint8(g.Kind), []string{g.ClusterID, g.From, g.FromName, g.To, g.List, g.Versions.field()})
 }
 
 func readGreeting(r io.Reader) (greeting, error) {
@@ -108,18 +143,26 @@ func readGreeting(r io.Reader) (greeting, error) {
 	if err != nil {
 		return greeting{}, err
 	}
-	if len(fields) != 5 {
+	// A later build may say more.
+	if len(fields) < greetingFields {
 		return greeting{}, fmt.Errorf("%w: greeting of %d fields", ErrHandshake, len(fields))
 	}
-	return greeting{Kind: connKind(kind), ClusterID: fields[0], From: fields[1], FromName: fields[2], To: fields[3], List: fields[4]}, nil
+	versions, err := readVersions(fields[5])
+	if err != nil {
+		return greeting{}, err
+	}
+	return greeting{
+		Kind: connKind(kind), ClusterID: fields[0], From: fields[1], FromName: fields[2], To: fields[3], List: fields[4], Versions: versions,
+	}, nil
 }
 
-// answerFields is the number of strings before the initial records.
-const answerFields = 6
+// greetingFields is the number of strings of a greeting, answerFields that of an
+// answer before the initial records.
+const greetingFields, answerFields = 6, 7
 
 func writeAnswer(w io.Writer, a answer) error {
 	applied := string(binary.BigEndian.AppendUint64(nil, a.Applied))
-	fields := []string{a.Message, a.NodeID, a.Name, a.ClusterID, a.List, applied}
+	fields := []string{a.Message, a.NodeID, a.Name, a.ClusterID, a.List, applied, a.Versions.field()}
 	for _, r := range a.Initial {
 		fields = append(fields, r.ID, r.Name, r.Address)
 	}
@@ -134,9 +177,13 @@ func readAnswer(r io.Reader) (answer, error) {
 	if len(fields) < answerFields || (len(fields)-answerFields)%3 != 0 || len(fields[5]) != 8 {
 		return answer{}, fmt.Errorf("%w: answer of %d fields", ErrHandshake, len(fields))
 	}
+	versions, err := readVersions(fields[6])
+	if err != nil {
+		return answer{}, err
+	}
 	a := answer{Code: answerCode(code), Message: fields[0], hello: hello{
 		NodeID: fields[1], Name: fields[2], ClusterID: fields[3], List: fields[4],
-		Applied: binary.BigEndian.Uint64([]byte(fields[5])),
+		Applied: binary.BigEndian.Uint64([]byte(fields[5])), Versions: versions,
 	}}
 	for rest := fields[answerFields:]; len(rest) > 0; rest = rest[3:] {
 		a.Initial = append(a.Initial, initialRecord{ID: rest[0], Name: rest[1], Address: rest[2]})

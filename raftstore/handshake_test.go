@@ -9,12 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 var (
-	someGreeting = greeting{Kind: kindRaft, ClusterID: "c", From: "f", FromName: "n1", To: "t", List: "n1=a:1,n2=b:2"}
+	someVersions = spokenVersions{Versions: coordinator.Versions{Min: 1, Max: 3}, Cluster: 2}
+	someGreeting = greeting{Kind: kindRaft, ClusterID: "c", From: "f", FromName: "n1", To: "t", List: "n1=a:1,n2=b:2", Versions: someVersions}
 	someAnswer   = answer{Code: answerOK, Message: "m", hello: hello{
-		NodeID: "t", Name: "n2", ClusterID: "c", List: "l", Applied: 17,
+		NodeID: "t", Name: "n2", ClusterID: "c", List: "l", Applied: 17, Versions: someVersions,
 		Initial: []initialRecord{{ID: "f", Name: "n1", Address: "a:1"}, {ID: "t", Name: "n2", Address: "b:2"}},
 	}}
 )
@@ -73,6 +76,9 @@ func FuzzHandshake(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if g, err := readGreeting(bytes.NewReader(data)); err == nil {
+			if _, fields, _ := readFrame(bytes.NewReader(data)); len(fields) > greetingFields {
+				return // of a later build, which says more
+			}
 			var out bytes.Buffer
 			if err := writeGreeting(&out, g); err != nil || !bytes.HasPrefix(data, out.Bytes()) {
 				t.Fatalf("greeting %+v does not encode to what it was read from: %v", g, err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // patience is how long a test waits for something before it fails.
@@ -58,6 +60,20 @@ func (m *toyMachine) ApplyBatch(entries []Entry) ([]any, error) {
 		out = append(out, len(m.items))
 	}
 	return out, nil
+}
+
+// toyRaise is the item that raises the cluster version by one.
+const toyRaise = "raise the version"
+
+// ClusterVersion implements Versioned.
+func (m *toyMachine) ClusterVersion() uint32 {
+	v := coordinator.FirstVersion
+	for _, item := range m.list() {
+		if item == toyRaise {
+			v++
+		}
+	}
+	return v
 }
 
 func (m *toyMachine) Snapshot() (View, error) {

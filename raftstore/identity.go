@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // identity is what a node knows about itself and, for display, about the names
@@ -13,6 +15,8 @@ type identity struct {
 	name    string
 	list    string // canonical list of initial members
 	joining bool
+	// versions are the cluster versions that this node supports.
+	versions coordinator.Versions
 
 	mu    sync.Mutex
 	rec   identityRecord
@@ -28,12 +32,35 @@ func newIdentity(dir *dataDir, cfg Config) (*identity, error) {
 	if name == "" {
 		name = "node-" + rec.NodeID[:min(8, len(rec.NodeID))]
 	}
-	id := &identity{dir: dir, name: name, list: canonicalList(cfg.InitialCluster), joining: cfg.Join, rec: rec, names: map[string]string{}}
+	id := &identity{dir: dir, name: name, list: canonicalList(cfg.InitialCluster), joining: cfg.Join, versions: cfg.Versions, rec: rec, names: map[string]string{}}
 	for _, m := range rec.Initial {
 		id.names[m.ID] = m.Name
 	}
 	id.names[rec.NodeID] = name
+	if v := id.clusterVersion(); v != 0 {
+		if err := id.versions.Check(v); err != nil {
+			return nil, fmt.Errorf("raftstore: start on %s: %w", dir.path, err)
+		}
+	}
 	return id, nil
+}
+
+// clusterVersion is the committed cluster version as far as this node has
+// applied it; 0 for a node that has no cluster yet.
+func (i *identity) clusterVersion() uint32 {
+	rec := i.record()
+	if rec.ClusterID == "" {
+		return 0
+	}
+	return max(rec.ClusterVersion, coordinator.FirstVersion)
+}
+
+// noteClusterVersion puts a version that was applied on disk.
+func (i *identity) noteClusterVersion(v uint32) error {
+	if v <= max(i.record().ClusterVersion, coordinator.FirstVersion) {
+		return nil
+	}
+	return i.update(func(r *identityRecord) { r.ClusterVersion = v })
 }
 
 func (i *identity) record() identityRecord {
@@ -101,7 +128,31 @@ func (i *identity) allNames() map[string]string {
 // hello is what this node answers to everyone.
 func (i *identity) hello(applied uint64) hello {
 	rec := i.record()
-	return hello{NodeID: rec.NodeID, Name: i.name, ClusterID: rec.ClusterID, List: i.list, Applied: applied, Initial: rec.Initial}
+	return hello{
+		NodeID: rec.NodeID, Name: i.name, ClusterID: rec.ClusterID, List: i.list, Applied: applied, Initial: rec.Initial,
+		Versions: i.spokenVersions(),
+	}
+}
+
+func (i *identity) spokenVersions() spokenVersions {
+	return spokenVersions{Versions: i.versions, Cluster: i.clusterVersion()}
+}
+
+// judgeVersions refuses a connection between nodes of which one does not support
+// the cluster version that the other one has applied.
+func (i *identity) judgeVersions(theirs spokenVersions) (answerCode, string) {
+	own := i.spokenVersions()
+	if own.Cluster != 0 {
+		if err := theirs.Check(own.Cluster); err != nil {
+			return answerDialerVersion, err.Error()
+		}
+	}
+	if theirs.Cluster != 0 {
+		if err := own.Check(theirs.Cluster); err != nil {
+			return answerOwnVersion, err.Error()
+		}
+	}
+	return answerOK, ""
 }
 
 // judge decides about a connection from its greeting.
@@ -115,6 +166,9 @@ func (i *identity) judge(g greeting) (answerCode, string) {
 	}
 	if g.Kind == kindHello {
 		return answerOK, ""
+	}
+	if code, why := i.judgeVersions(g.Versions); code != answerOK {
+		return code, why
 	}
 	if rec.ClusterID == "" && i.joining && g.Kind == kindRaft && g.ClusterID != "" {
 		if err := i.adopt(g.ClusterID); err != nil {

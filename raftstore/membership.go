@@ -51,7 +51,8 @@ func (n *Node) member(id string) (raft.Server, bool) {
 //
 // # Errors
 //
-// ErrNotLeader, ErrWrongNode, ErrWrongCluster, ErrTimeout, ErrLeadershipLost.
+// ErrNotLeader, ErrWrongNode, ErrWrongCluster, ErrClusterVersion, ErrTimeout,
+// ErrLeadershipLost.
 // After an error of class unknown look at Members and call it again: the call
 // may be repeated.
 func (n *Node) AddMember(ctx context.Context, id, address string, voter bool) error {
@@ -64,6 +65,9 @@ func (n *Node) AddMember(ctx context.Context, id, address string, voter bool) er
 	}
 	if h.ClusterID != "" && h.ClusterID != n.ClusterID() {
 		return fmt.Errorf("%w: node %s at %s is of cluster %s", ErrWrongCluster, id, address, h.ClusterID)
+	}
+	if err := h.Versions.Check(n.self.clusterVersion()); err != nil {
+		return fmt.Errorf("raftstore: add member %s (%s) at %s: %w", id, h.Name, address, err)
 	}
 	old, known := n.member(id)
 	sid, addr := raft.ServerID(id), raft.ServerAddress(address)

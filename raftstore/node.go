@@ -51,14 +51,16 @@ const logCacheEntries = 256
 // # Errors
 //
 // ErrDataDirLocked, ErrDataDirFormat, ErrDataDirCorrupt, ErrWrongCluster,
-// ErrInitialClusterMismatch, ErrNotMember, ErrBadSnapshot, ErrTimeout.
+// ErrInitialClusterMismatch, ErrNotMember, ErrBadSnapshot, ErrTimeout,
+// ErrClusterVersion.
 func Open(ctx context.Context, cfg Config, sm StateMachine) (*Node, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, logger: cfg.Logger.With("component", "raftstore"), stopped: make(chan struct{})}
-	n.shell = &shell{sm: sm, clusterID: func() string { return n.ClusterID() }, logger: n.logger, exit: n.exit}
+	n.shell = &shell{sm: sm, clusterID: func() string { return n.ClusterID() }, logger: n.logger, exit: n.exit,
+		saveVersion: func(v uint32) error { return n.self.noteClusterVersion(v) }}
 	if err := n.open(ctx); err != nil {
 		_ = n.release()
 		return nil, err
@@ -93,7 +95,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.log, err = raft.NewLogCache(logCacheEntries, n.store); err != nil {
 		return fmt.Errorf("raftstore: make log cache: %w", err)
 	}
-	if n.port, err = listenPeers(n.cfg, n.self, n.AppliedIndex); err != nil {
+	if n.port, err = listenPeers(n.cfg, n.self, n.AppliedIndex, n.exit); err != nil {
 		return err
 	}
 	if err := n.ensureCluster(ctx); err != nil {
@@ -113,6 +115,9 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("raftstore: bootstrap: %w", err)
 	}
 	if n.raft, err = newRaft(rc, n.shell, n.log, n.store, snaps, n.transport); err != nil {
+		if n.shell.unsupported != nil {
+			return n.shell.unsupported
+		}
 		return err
 	}
 	n.shell.running.Store(true)

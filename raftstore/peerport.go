@@ -20,6 +20,7 @@ type peerPort struct {
 	self    *identity
 	timeout time.Duration
 	applied func() uint64
+	unfit   func(reason string)
 	logger  *slog.Logger
 	addr    peerAddr
 
@@ -41,7 +42,7 @@ func (peerAddr) Network() string { return "tcp" }
 // String implements net.Addr.
 func (a peerAddr) String() string { return string(a) }
 
-func listenPeers(cfg Config, self *identity, applied func() uint64) (*peerPort, error) {
+func listenPeers(cfg Config, self *identity, applied func() uint64, unfit func(reason string)) (*peerPort, error) {
 	ln, err := net.Listen("tcp", cfg.PeerListen)
 	if err != nil {
 		return nil, fmt.Errorf("raftstore: listen for peers: %w", err)
@@ -55,7 +56,7 @@ func listenPeers(cfg Config, self *identity, applied func() uint64) (*peerPort, 
 		advertise = tcp.String()
 	}
 	p := &peerPort{
-		ln: ln, self: self, timeout: cfg.PeerTimeout, applied: applied,
+		ln: ln, self: self, timeout: cfg.PeerTimeout, applied: applied, unfit: unfit,
 		logger: cfg.Logger.With("component", "peerport"), addr: peerAddr(advertise),
 		slots: make(chan struct{}, maxHandshakes), done: make(chan struct{}),
 		conns: map[*peerConn]struct{}{},
@@ -129,7 +130,10 @@ func (p *peerPort) greet(conn net.Conn) (greeting, error) {
 		a.Code, a.Message = p.self.judge(g)
 	}
 	// The answer to a joining node's first caller is made before judge.
-	a.ClusterID = p.self.clusterID()
+	a.ClusterID, a.Versions = p.self.clusterID(), p.self.spokenVersions()
+	if why := p.self.versions.Check(g.Versions.Cluster); g.Versions.Cluster != 0 && why != nil {
+		p.logger.Warn("a node of a cluster asks for this one, which does not support its version", "node", g.From, "name", g.FromName, "error", why)
+	}
 	if err := writeAnswer(conn, a); err != nil {
 		return g, err
 	}
@@ -156,6 +160,11 @@ func (p *peerPort) dial(ctx context.Context, kind connKind, id, address string) 
 	a, err := p.introduce(ctx, conn, kind, id)
 	if err != nil {
 		_ = conn.Close()
+		if a.Code == answerDialerVersion && a.ClusterID == p.self.clusterID() {
+			// Where this node dialed, not where it was called: a stranger cannot
+			// end it.
+			p.unfit(a.Message)
+		}
 		return nil, a, fmt.Errorf("raftstore: handshake with %s: %w", address, err)
 	}
 	return conn, a, nil
@@ -169,7 +178,10 @@ func (p *peerPort) introduce(ctx context.Context, conn net.Conn, kind connKind, 
 	// A canceled context must end the handshake before its deadline.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	rec := p.self.record()
-	g := greeting{Kind: kind, ClusterID: rec.ClusterID, From: rec.NodeID, FromName: p.self.name, To: id, List: p.self.list}
+	g := greeting{
+		Kind: kind, ClusterID: rec.ClusterID, From: rec.NodeID, FromName: p.self.name, To: id, List: p.self.list,
+		Versions: p.self.spokenVersions(),
+	}
 	if err := writeGreeting(conn, g); err != nil {
 		return answer{}, err
 	}

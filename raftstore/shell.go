@@ -1,12 +1,15 @@
 package raftstore
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/holdfast-io/holdfast/coordinator"
 )
 
 // maxRepeatedInstalls is how often one snapshot may be installed with nothing
@@ -23,6 +26,11 @@ type shell struct {
 	exit      func(reason string)
 	applied   appliedIndex
 	halted    atomic.Bool
+	// saveVersion puts the cluster version on disk; version is what it was called
+	// with last. unsupported is why a snapshot of another version was refused.
+	saveVersion func(v uint32) error
+	version     uint32
+	unsupported error
 
 	// running is set when Raft is up: restores before it come from this node's
 	// own disk and are not installs.
@@ -57,7 +65,11 @@ func (s *shell) Apply(l *raft.Log) any { return s.ApplyBatch([]*raft.Log{l})[0] 
 // configuration changes, which only move the index.
 func (s *shell) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
-	if err := s.applyAll(logs, results); err != nil {
+	err := s.applyAll(logs, results)
+	if err == nil {
+		err = s.noteVersion()
+	}
+	if err != nil {
 		s.halt(err.Error())
 	}
 	if s.halted.Load() {
@@ -70,6 +82,24 @@ func (s *shell) ApplyBatch(logs []*raft.Log) []any {
 	s.applied.set(last.Index, last.Term)
 	s.installs.count = 0
 	return results
+}
+
+// noteVersion puts a cluster version that was just applied on disk, before the
+// applied index and any result tell of it.
+func (s *shell) noteVersion() error {
+	m, ok := s.sm.(Versioned)
+	if !ok || s.halted.Load() {
+		return nil
+	}
+	v := m.ClusterVersion()
+	if v == max(s.version, coordinator.FirstVersion) {
+		return nil
+	}
+	if err := s.saveVersion(v); err != nil {
+		return fmt.Errorf("save cluster version %d: %w", v, err)
+	}
+	s.version = v
+	return nil
 }
 
 func (s *shell) applyAll(logs []*raft.Log, results []any) error {
@@ -144,11 +174,18 @@ func (s *shell) restore(in io.Reader) (snapshotHeader, error) {
 		return snapshotHeader{}, fmt.Errorf("%w: snapshot of cluster %q, this node is of %q", ErrWrongCluster, r.header.ClusterID, own)
 	}
 	if err := s.sm.Restore(r); err != nil {
+		if errors.Is(err, ErrClusterVersion) {
+			s.unsupported = fmt.Errorf("raftstore: load the snapshot of index %d: %w", r.header.Index, err)
+		}
 		return snapshotHeader{}, fmt.Errorf("raftstore: restore snapshot of index %d: %w", r.header.Index, err)
 	}
 	if err := r.verified(); err != nil {
 		// The new state is in place, but it is not that of the snapshot.
 		s.halt(fmt.Sprintf("state machine took over a snapshot of index %d that is not good: %v", r.header.Index, err))
+		return snapshotHeader{}, err
+	}
+	if err := s.noteVersion(); err != nil {
+		s.halt(err.Error())
 		return snapshotHeader{}, err
 	}
 	s.applied.set(r.header.Index, r.header.Term)

@@ -63,6 +63,14 @@ type StateMachine interface {
 	Restore(r io.Reader) error
 }
 
+// Versioned is a state machine whose state says which cluster version was
+// committed. The node keeps the highest on disk and tells it to its peers.
+type Versioned interface {
+	// ClusterVersion is the version as of the entries applied so far. It never
+	// falls.
+	ClusterVersion() uint32
+}
+
 // View is an immutable picture of the state, taken by [StateMachine.Snapshot].
 type View interface {
 	// Write streams the view. It runs concurrently with ApplyBatch. The bytes

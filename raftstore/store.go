@@ -59,6 +59,12 @@ func (s *Store) Do(ctx context.Context, c *internalv1.Command) (*internalv1.Comm
 	return s.Submit(ctx, b).Wait(ctx)
 }
 
+// ClusterVersion is the committed cluster version that this node has applied.
+func (s *Store) ClusterVersion() uint32 { return s.fsm.ClusterVersion() }
+
+// Versions are the cluster versions that this node supports.
+func (s *Store) Versions() coordinator.Versions { return s.cfg.Versions }
+
 // Read runs fn on this node's state with nothing applied meanwhile. fn must be
 // short and keep nothing. The state may lag behind the leader's; see
 // [Node.WaitApplied] and [Node.Barrier].
