@@ -31,7 +31,9 @@ func (c *clusterService) Describe(context.Context, *holdfastv1.ClusterServiceDes
 		ClusterId: c.s.store.ClusterID(), NodeId: c.s.store.ID(), LeaderId: c.s.leaderID(), Term: st.Term,
 		AppliedIndex: st.AppliedIndex, LastLogIndex: st.LastIndex, SnapshotIndex: st.SnapshotIndex,
 		Limits: limits(), ServerVersion: version.Version, CommandsApplied: c.s.store.CommandsApplied(),
+		ClusterVersion: c.s.store.ClusterVersion(),
 	}
+	c.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { m.DescribeNext(out) })
 	for _, m := range c.s.store.Members() {
 		out.Members = append(out.Members, c.member(m, out.LeaderId))
 	}
@@ -44,6 +46,7 @@ func (c *clusterService) member(m raftstore.Member, leader string) *holdfastv1.M
 	c.s.store.Read(func(machine *coordinator.Machine, _ *keyed.Store) { n = machine.NodeOf(m.ID) })
 	if n != nil {
 		out.Name, out.ClientAddress, out.Version = n.Name, n.ClientAddress, n.Version
+		out.MinClusterVersion, out.MaxClusterVersion = n.MinClusterVersion, n.MaxClusterVersion
 	}
 	return out
 }

@@ -142,6 +142,10 @@ func again(a answer) bool {
 	switch a.err.Reason {
 	case holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT:
 		return false // its own context ended
+	case holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED:
+		// The leader may not have applied yet what allows it; one that does not
+		// know the command never will.
+		return a.err.Outcome == holdfastv1.Outcome_OUTCOME_NOT_APPLIED
 	case holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE:
 		return false
 	}

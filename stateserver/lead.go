@@ -114,10 +114,21 @@ func (l *leadership) setDriver(d *coordinator.Driver) {
 }
 
 func (l *leadership) step() (cmds []*internalv1.Command) {
+	var members []string
+	if l.store.ClusterVersion() < coordinator.MaxVersion {
+		for _, m := range l.store.Members() {
+			members = append(members, m.ID)
+		}
+	}
 	l.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		cmds = l.driver.Step(time.Now(), m)
+		if c := m.ClusterVersionDue(members); c != nil {
+			l.log.Info("every member supports a higher cluster version; raising it",
+				"from", m.ClusterVersion(), "to", c.GetSetClusterVersion().GetVersion())
+			cmds = append(cmds, c)
+		}
 	})
 	return cmds
 }

@@ -7,7 +7,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 )
 
@@ -26,6 +28,8 @@ type localLink struct {
 type waiting struct {
 	id uint64
 	p  raftstore.Pending
+	// refused is why the command was not submitted.
+	refused *holdfastv1.Error
 }
 
 func newLocalLink(ctx context.Context, store *raftstore.Store, settle func(uint64, answer)) *localLink {
@@ -37,7 +41,7 @@ func newLocalLink(ctx context.Context, store *raftstore.Store, settle func(uint6
 
 func (l *localLink) send(id uint64, command []byte) error {
 	select {
-	case l.queue <- waiting{id, l.store.Submit(l.ctx, command)}:
+	case l.queue <- waiting{id: id, p: l.store.Submit(l.ctx, command)}:
 		return nil
 	case <-l.ctx.Done():
 		return l.ctx.Err()
@@ -131,12 +135,17 @@ func (p *peerService) Propose(stream internalv1.PeerService_ProposeServer) error
 			cancel()
 			return <-sent
 		}
-		if err := proto.Unmarshal(m.Command, &internalv1.Command{}); err != nil {
+		var cmd internalv1.Command
+		if err := proto.Unmarshal(m.Command, &cmd); err != nil {
 			cancel() // a peer that sends garbage must not reach the log
 			return errors.Join(toStatus(violation("Propose: "+err.Error())), <-sent)
 		}
+		w := waiting{id: m.Id, refused: coordinator.Admit(&cmd, p.s.store.ClusterVersion())}
+		if w.refused == nil {
+			w.p = p.s.store.Submit(ctx, m.Command)
+		}
 		select {
-		case queue <- waiting{m.Id, p.s.store.Submit(ctx, m.Command)}:
+		case queue <- w:
 		case <-ctx.Done():
 			return <-sent
 		}
@@ -147,7 +156,10 @@ func answerAll(ctx context.Context, stream internalv1.PeerService_ProposeServer,
 	for {
 		select {
 		case w := <-queue:
-			a := waitAnswer(ctx, w.p)
+			a := answer{err: w.refused}
+			if w.refused == nil {
+				a = waitAnswer(ctx, w.p)
+			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

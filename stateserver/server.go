@@ -205,15 +205,20 @@ func (s *Server) watchHealth(ctx context.Context) {
 	}
 }
 
-// register records in the log where clients reach this node.
+// register records in the log where clients reach this node and which cluster
+// versions it supports.
 func (s *Server) register(ctx context.Context) {
-	want := &internalv1.RegisterNode{NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: version.Version}
+	want := &internalv1.RegisterNode{
+		NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: version.Version,
+		MinClusterVersion: s.store.Versions().Min, MaxClusterVersion: s.store.Versions().Max,
+	}
 	if err := s.store.WaitMember(ctx); err != nil {
 		return
 	}
 	var have *internalv1.Node
 	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { have = m.NodeOf(want.NodeId) })
-	if have.GetClientAddress() == want.ClientAddress && have.GetName() == want.Name && have.GetVersion() == want.Version {
+	if have.GetClientAddress() == want.ClientAddress && have.GetName() == want.Name && have.GetVersion() == want.Version &&
+		have.GetMinClusterVersion() == want.MinClusterVersion && have.GetMaxClusterVersion() == want.MaxClusterVersion {
 		return
 	}
 	if _, _, e := s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_RegisterNode{RegisterNode: want}}); e != nil && ctx.Err() == nil {

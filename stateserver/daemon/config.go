@@ -4,9 +4,11 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/config"
 	"github.com/holdfast-io/holdfast/raftstore"
 )
@@ -41,6 +43,10 @@ type Config struct {
 	// StatusInterval is how often a host tells the leader of its streams.
 	StatusInterval time.Duration
 
+	// MaxClusterVersion holds the cluster version down, so that a downgrade stays
+	// possible; 0: the highest that the build supports.
+	MaxClusterVersion uint64
+
 	// Raft holds the timeouts of the replicated log. DataDir, names and
 	// addresses in it are set from the fields above.
 	Raft raftstore.Config
@@ -68,7 +74,8 @@ func FromSettings(n config.Node) Config {
 		InitialCluster: n.InitialCluster, InsecureListen: n.InsecureListen,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
-		Raft: rc, Logger: slog.Default(),
+		MaxClusterVersion: n.MaxClusterVersion,
+		Raft:              rc, Logger: slog.Default(),
 	}
 }
 
@@ -79,6 +86,7 @@ func (c Config) settings() config.Node {
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
 		InitialCluster: c.InitialCluster, InsecureListen: c.InsecureListen,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace,
+		MaxClusterVersion: c.MaxClusterVersion,
 		Raft: config.Raft{
 			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,
 		},
@@ -96,6 +104,24 @@ func (c Config) validate() error {
 		errs = append(errs, errors.New("heartbeat-interval: it must be above 0"))
 	}
 	return errors.Join(errs...)
+}
+
+// versions are the cluster versions that the node says it supports.
+func (c Config) versions() coordinator.Versions {
+	v := coordinator.Supported()
+	if c.MaxClusterVersion != 0 && c.MaxClusterVersion < uint64(v.Max) {
+		v.Max = max(uint32(c.MaxClusterVersion), v.Min)
+	}
+	return v
+}
+
+// explain adds to an error of the start what the configuration has to do with
+// it.
+func (c Config) explain(err error) error {
+	if errors.Is(err, raftstore.ErrClusterVersion) && c.versions() != coordinator.Supported() {
+		return fmt.Errorf("max-cluster-version is %d, remove it if the build supports more: %w", c.MaxClusterVersion, err)
+	}
+	return err
 }
 
 // initialMembers parses InitialCluster, which validate has checked.

@@ -61,9 +61,10 @@ func start(ctx context.Context, cfg Config, lis net.Listener) (*Daemon, error) {
 	rc := cfg.Raft
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
 	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
+	rc.Versions = cfg.versions()
 	store, err := raftstore.OpenStore(ctx, rc)
 	if err != nil {
-		return nil, err
+		return nil, cfg.explain(err)
 	}
 	d := &Daemon{cfg: cfg, store: store, client: lis.Addr()}
 	d.server = stateserver.New(store, stateserver.Config{
