@@ -119,7 +119,7 @@ func TestTables_Golden(t *testing.T) {
 		{"state list counts", []string{"KEY                   VALUE\nkelp                  3\nhex:0100000000000000  -2\n"}},
 		{"state list counts --keys-only", []string{"KEY\nkelp\nhex:0100000000000000\n"}},
 		{"state list counts --key-type int64", []string{"1             -2\n"}},
-		{"cluster status", []string{"n1    leader       3     90       91        50", "n2    unreachable  -     -", "\nleader n1, cluster cc\n"}},
+		{"cluster status", []string{"n1    leader       3     90       91        50        0.2.0 (1-2)  ", "n2    unreachable  -     -", "\nleader n1, cluster cc at version 2\n"}},
 		{"cluster verify", []string{"n2    beef  50\n", "\n2 of 2 replicas were compared at index 91: they are equal\n"}},
 		{"cancel counts", []string{"counts is CANCELED\n"}},
 		{"checkpoint counts", []string{"checkpoint 8 completed in 34 ms\n"}},

@@ -254,8 +254,9 @@ type fakeCluster struct {
 func (f fakeCluster) Describe(context.Context, *holdfastv1.ClusterServiceDescribeRequest) (*holdfastv1.ClusterServiceDescribeResponse, error) {
 	return &holdfastv1.ClusterServiceDescribeResponse{
 		ClusterId: "cc", NodeId: "aa", LeaderId: "aa", Term: 3, AppliedIndex: 90, LastLogIndex: 91, SnapshotIndex: 50,
+		ServerVersion: "0.2.0", ClusterVersion: 2,
 		Members: []*holdfastv1.Member{
-			{NodeId: "aa", Name: "n1", ClientAddress: f.fakeNode.address, Voter: true, Leader: true},
+			{NodeId: "aa", Name: "n1", ClientAddress: f.fakeNode.address, Voter: true, Leader: true, MinClusterVersion: 1, MaxClusterVersion: 2},
 			{NodeId: "bb", Name: "n2", ClientAddress: "127.0.0.1:1", Voter: true},
 		},
 	}, nil

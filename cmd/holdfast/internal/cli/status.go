@@ -54,13 +54,18 @@ type memberView struct {
 	SnapshotIndex   uint64 `json:"snapshot_index,omitempty"`
 	CommandsApplied uint64 `json:"commands_applied,omitempty"`
 	Version         string `json:"version,omitempty"`
-	Error           string `json:"error,omitempty"`
+	// The cluster versions that the node has registered to support.
+	MinClusterVersion uint32 `json:"min_cluster_version,omitempty"`
+	MaxClusterVersion uint32 `json:"max_cluster_version,omitempty"`
+	Error             string `json:"error,omitempty"`
 }
 
 type statusView struct {
-	ClusterID string       `json:"cluster_id,omitempty"`
-	Leader    string       `json:"leader,omitempty"`
-	Members   []memberView `json:"members"`
+	ClusterID string `json:"cluster_id,omitempty"`
+	Leader    string `json:"leader,omitempty"`
+	// ClusterVersion is the committed one.
+	ClusterVersion uint32       `json:"cluster_version,omitempty"`
+	Members        []memberView `json:"members"`
 }
 
 // The states of a memberView.
@@ -137,6 +142,7 @@ func lookAt(ctx context.Context, members []memberView) statusView {
 		}
 		v.ClusterID = answer.GetClusterId()
 		members[i].fill(answer)
+		v.ClusterVersion = max(v.ClusterVersion, answer.GetClusterVersion())
 		// Of several views the one of the newest term is right.
 		if answer.GetLeaderId() != "" && answer.GetTerm() >= best {
 			best, v.Leader = answer.GetTerm(), nameOf(answer, answer.GetLeaderId())
@@ -164,6 +170,11 @@ func (m *memberView) fill(d *holdfastv1.ClusterServiceDescribeResponse) {
 	m.NodeID, m.LeaderID, m.Term = d.GetNodeId(), d.GetLeaderId(), d.GetTerm()
 	m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex = d.GetAppliedIndex(), d.GetLastLogIndex(), d.GetSnapshotIndex()
 	m.CommandsApplied, m.Version = d.GetCommandsApplied(), d.GetServerVersion()
+	for _, self := range d.GetMembers() {
+		if self.GetNodeId() == d.GetNodeId() {
+			m.MinClusterVersion, m.MaxClusterVersion = self.GetMinClusterVersion(), self.GetMaxClusterVersion()
+		}
+	}
 	switch d.GetLeaderId() {
 	case "":
 		m.State = stateNoLeader
@@ -172,6 +183,19 @@ func (m *memberView) fill(d *holdfastv1.ClusterServiceDescribeResponse) {
 	default:
 		m.State = stateFollower
 	}
+}
+
+// versions renders the release of a node and the cluster versions it supports.
+func (m *memberView) versions() string {
+	switch {
+	case m.Version == "":
+		return "-"
+	case m.MaxClusterVersion == 0:
+		return m.Version
+	case m.MinClusterVersion == m.MaxClusterVersion:
+		return fmt.Sprintf("%s (%d)", m.Version, m.MaxClusterVersion)
+	}
+	return fmt.Sprintf("%s (%d-%d)", m.Version, m.MinClusterVersion, m.MaxClusterVersion)
 }
 
 func nameOf(d *holdfastv1.ClusterServiceDescribeResponse, id string) string {
@@ -185,13 +209,13 @@ func nameOf(d *holdfastv1.ClusterServiceDescribeResponse, id string) string {
 
 func (a *app) printStatus(v statusView) error {
 	return a.print(v, func(w io.Writer) error {
-		t := render.Table{Header: []string{"NODE", "STATE", "TERM", "APPLIED", "LAST LOG", "SNAPSHOT", "CLIENT ADDRESS", "PID"}}
+		t := render.Table{Header: []string{"NODE", "STATE", "TERM", "APPLIED", "LAST LOG", "SNAPSHOT", "VERSION", "CLIENT ADDRESS", "PID"}}
 		for _, m := range v.Members {
 			if m.Term == 0 {
-				t.Add(m.Name, m.State, "-", "-", "-", "-", m.ClientAddress, dash(m.Pid))
+				t.Add(m.Name, m.State, "-", "-", "-", "-", m.versions(), m.ClientAddress, dash(m.Pid))
 				continue
 			}
-			t.Add(m.Name, m.State, m.Term, m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex, m.ClientAddress, dash(m.Pid))
+			t.Add(m.Name, m.State, m.Term, m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex, m.versions(), m.ClientAddress, dash(m.Pid))
 		}
 		if err := t.Write(w); err != nil {
 			return err
@@ -206,7 +230,7 @@ func (a *app) printStatus(v statusView) error {
 				gone = ""
 			}
 		}
-		_, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s\n", v.Leader, gone, v.ClusterID)
+		_, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s at version %d\n", v.Leader, gone, v.ClusterID, v.ClusterVersion)
 		return err
 	})
 }
