@@ -22,14 +22,14 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 	j.Counts.Triggered++
 	j.Pending = &holdfastv1.Checkpoint{
 		Id: id, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_PENDING,
-		Trigger: c.Trigger, TriggeredMs: c.TimeMs,
+		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
 	}
 	m.touch(j)
 	res := &internalv1.CommandResult{CheckpointId: id}
 	m.keepResult(requestKey("begin", c.JobId, c.RequestId), j.JobId, res)
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-			m.ack(subtaskRef{j, v, st}, st.FinishedPositions, c.TimeMs)
+			m.ack(subtaskRef{j, v, st}, st.FinishedPositions, c.TimeMs, nil)
 		}
 	})
 	return res
@@ -53,8 +53,9 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 }
 
 // ack takes the contribution of one subtask to the pending checkpoint: the
-// state of this moment is its version n. The first ack stands.
-func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs int64) {
+// state of this moment is its version n. The first ack stands. times are what its
+// host measured, if it did.
+func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs int64, times *holdfastv1.SubtaskCheckpointTimes) {
 	p := ref.job.Pending
 	for _, a := range p.Acks {
 		if a.SubtaskId == ref.st.Id {
@@ -65,7 +66,9 @@ func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs i
 	p.Acks = append(p.Acks, &holdfastv1.SubtaskAck{
 		SubtaskId: ref.st.Id, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index,
 		FencingToken: ref.st.FencingToken, AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id),
+		FlushedBytes: ref.st.FlushedBytes, Times: times,
 	})
+	ref.st.FlushedBytes = 0
 	m.touch(ref.job)
 	if len(p.Acks) == countSubtasks(ref.job) {
 		m.complete(ref.job, timeMs)
@@ -83,6 +86,7 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 	j.LatestCompleted = p.Id
 	j.Counts.Completed++
 	j.AcceptedGaps, j.FailedInARow = nil, 0
+	summarize(j, p)
 	j.History = append(j.History, p)
 	retained := uint32(0)
 	for i := len(j.History) - 1; i >= 0; i-- {
@@ -99,7 +103,8 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 }
 
 // applyAbort gives a checkpoint up, and counts it: more failures in a row than
-// the job tolerates restart it from the newest completed one, as in Flink.
+// the job tolerates restart it from the newest completed one. As in Flink only
+// this counts; a checkpoint that ended with an attempt or with its job does not.
 func (m *Machine) applyAbort(index uint64, c *internalv1.AbortCheckpoint) *internalv1.CommandResult {
 	j := m.byID[c.JobId]
 	if j == nil || j.Pending == nil || j.Pending.Id != c.CheckpointId {
@@ -107,11 +112,13 @@ func (m *Machine) applyAbort(index uint64, c *internalv1.AbortCheckpoint) *inter
 	}
 	m.abortPending(j, c.Reason, c.TimeMs)
 	j.FailedInARow++
-	if j.FailedInARow > j.Spec.Checkpoint.TolerableFailedCheckpoints {
+	if failed := j.FailedInARow; failed > j.Spec.Checkpoint.TolerableFailedCheckpoints {
+		// As in Flink the restarted job may fail as many again.
+		j.FailedInARow = 0
 		m.failAll(index, j, Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED,
 			fmt.Sprintf("%d checkpoints failed one after the other, %d are tolerated (execution.checkpointing.tolerable-failed-checkpoints); the last one: %s",
-				j.FailedInARow, j.Spec.Checkpoint.TolerableFailedCheckpoints, c.Reason.GetMessage()),
-			"checkpoint", fmt.Sprint(c.CheckpointId)), c.TimeMs)
+				failed, j.Spec.Checkpoint.TolerableFailedCheckpoints, c.Reason.GetMessage()),
+			"checkpoint", fmt.Sprint(c.CheckpointId)), c.TimeMs, c.Jitter)
 	}
 	return &internalv1.CommandResult{}
 }

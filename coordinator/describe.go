@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func (m *Machine) Describe(id string) *holdfastv1.JobDescription {
 		return nil
 	}
 	d := &holdfastv1.JobDescription{
-		Summary: summary(j), Spec: proto.CloneOf(j.Spec), Reason: proto.CloneOf(j.Reason), CheckpointCounts: proto.CloneOf(j.Counts),
+		Summary: summary(j), Spec: proto.CloneOf(j.Spec), Reason: proto.CloneOf(j.Reason), CheckpointCounts: counts(j),
 	}
 	for _, x := range j.Exceptions {
 		d.Exceptions = append(d.Exceptions, proto.CloneOf(x))
@@ -96,7 +97,33 @@ func (m *Machine) Checkpoints(id string) ([]*holdfastv1.Checkpoint, *holdfastv1.
 	for i := len(j.History) - 1; i >= 0; i-- {
 		out = append(out, proto.CloneOf(j.History[i]))
 	}
-	return out, proto.CloneOf(j.Counts)
+	return out, counts(j)
+}
+
+// CheckpointSummary returns the numbers over all completed checkpoints of a job,
+// nil if there was none.
+func (m *Machine) CheckpointSummary(id string) *holdfastv1.CheckpointSummary {
+	return proto.CloneOf(m.byID[id].GetSummary())
+}
+
+// DescribeCheckpoint returns one remembered checkpoint of a job and the subtasks
+// whose acks it lacks.
+func (m *Machine) DescribeCheckpoint(jobID string, id uint64) (*holdfastv1.DescribeCheckpointResponse, *holdfastv1.Error) {
+	c := m.Checkpoint(jobID, id)
+	if c == nil {
+		return nil, Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND,
+			fmt.Sprintf("checkpoint %d of job %q is not remembered; `holdfast checkpoints` lists those that are", id, m.byID[jobID].GetSpec().GetName()))
+	}
+	return &holdfastv1.DescribeCheckpointResponse{Checkpoint: c, Missing: missingAcks(m.byID[jobID], c)}, nil
+}
+
+// counts completes the counted with what is under way.
+func counts(j jobState) *holdfastv1.CheckpointCounts {
+	c := proto.CloneOf(j.Counts)
+	if j.Pending != nil {
+		c.InProgress = 1
+	}
+	return c
 }
 
 // Checkpoint returns one remembered checkpoint of a job, nil if unknown.

@@ -57,7 +57,8 @@ type jobTimers struct {
 	lastBegin    time.Time
 	pendingID    uint64
 	pendingSince time.Time
-	ended        time.Time // when this leader first saw the last checkpoint decided
+	completed    uint64    // the newest completed checkpoint that this leader saw
+	completedAt  time.Time // and when it first saw it
 	notBefore    int64     // the machine's wall time that restartAt stands for
 	restartAt    time.Time // zero: at once
 }
@@ -373,11 +374,13 @@ func (d *Driver) checkpoint(now time.Time, j jobState, t *jobTimers) *internalv1
 			Reason: Failure(holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT, fmt.Sprintf("the checkpoint expired: not every subtask acked in %d ms", c.TimeoutMs)),
 		}}}
 	}
-	if t.pendingID != 0 {
-		t.pendingID, t.ended = 0, now
+	// As in Flink the pause follows a completed checkpoint, not one that failed. It
+	// may have come and gone between two steps.
+	if t.completed != j.LatestCompleted {
+		t.completed, t.completedAt = j.LatestCompleted, now
 	}
 	if j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING || now.Sub(t.lastBegin) < time.Duration(c.IntervalMs)*time.Millisecond ||
-		now.Sub(t.ended) < time.Duration(c.MinPauseMs)*time.Millisecond {
+		now.Sub(t.completedAt) < time.Duration(c.MinPauseMs)*time.Millisecond {
 		return nil
 	}
 	t.lastBegin = now

@@ -267,3 +267,52 @@ func TestDriver_MinPauseFollowsTheEnd(t *testing.T) {
 		t.Fatal("no checkpoint after the pause")
 	}
 }
+
+// A checkpoint that failed asks for no pause, as in Flink: its min-pause counts
+// from the newest completed one.
+func TestDriver_NoPauseAfterAFailedCheckpoint(t *testing.T) {
+	l := newLeader(t)
+	spec := counterSpec("count")
+	spec.Checkpoint.MinPauseMs, spec.Checkpoint.TimeoutMs = 60_000, 500
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0))
+	l.connect("n1", "s1", "i1", "p1")
+	l.pass(5 * time.Second)
+	if _, c := l.m.Checkpoints("job"); c.Aborted < 2 {
+		t.Fatalf("counts: %v", c)
+	}
+	v := l.session("s1")
+	for v.Pending == nil {
+		l.pass(100 * time.Millisecond)
+		v = l.session("s1")
+	}
+	l.must(ready(1, v.Token, 1, v.Pending.ID, 5))
+	_, before := l.m.Checkpoints("job")
+	l.pass(59 * time.Second)
+	if _, c := l.m.Checkpoints("job"); c.Triggered != before.Triggered {
+		t.Fatalf("the next checkpoint began within the pause: %v", c)
+	}
+	l.pass(3 * time.Second)
+	if _, c := l.m.Checkpoints("job"); c.Triggered == before.Triggered {
+		t.Fatal("no checkpoint after the pause")
+	}
+}
+
+// A checkpoint that comes and goes between two looks of the leader counts for the
+// pause like any other; a person's checkpoint waits for none.
+func TestDriver_PauseAfterACheckpointNobodySawPending(t *testing.T) {
+	l := newLeader(t)
+	spec := counterSpec("count")
+	spec.Checkpoint.MinPauseMs = 60_000
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0))
+	l.connect("n1", "s1", "i1", "p1")
+	l.pass(500 * time.Millisecond)
+	tok := l.session("s1").Token
+	l.must(ready(1, tok, 1, l.must(begin("job")).CheckpointId, 5))
+	l.must(ready(1, tok, 2, l.must(begin("job")).CheckpointId, 6))
+	l.pass(10 * time.Second)
+	if _, c := l.m.Checkpoints("job"); c.Triggered != 2 {
+		t.Fatalf("counts: %v", c)
+	}
+}

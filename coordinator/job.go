@@ -69,10 +69,12 @@ func (m *Machine) applyRecordSplits(index uint64, c *internalv1.RecordSplits) *i
 	case v.SplitsRecorded:
 		return &internalv1.CommandResult{Joined: true}
 	case c.Error != nil:
+		m.remember(subtaskRef{j, v, &internalv1.Subtask{}}, c.Error, holdfastv1.ExceptionClass_EXCEPTION_CLASS_EXTERNAL, c.TimeMs)
 		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, c.Error, c.TimeMs)
 		return &internalv1.CommandResult{}
 	}
 	if e := checkSplits(j, v, c.Splits); e != nil {
+		m.remember(subtaskRef{j, v, &internalv1.Subtask{}}, e, holdfastv1.ExceptionClass_EXCEPTION_CLASS_EXTERNAL, c.TimeMs)
 		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, e, c.TimeMs)
 		return refusal(e)
 	}
@@ -123,6 +125,7 @@ func (m *Machine) applyResumeJob(c *internalv1.ResumeJob) *internalv1.CommandRes
 	j.Status = holdfastv1.JobStatus_JOB_STATUS_RESTARTING
 	j.Reason = nil
 	j.Restart = &internalv1.RestartState{Restarts: j.Restart.Restarts}
+	j.FailedInARow = 0
 	m.touch(j)
 	res := &internalv1.CommandResult{JobStatus: j.Status}
 	m.keepResult(requestKey("resume", c.JobId, c.RequestId), j.JobId, res)

@@ -84,23 +84,31 @@ func setDefault[T comparable](p *T, v T) {
 	}
 }
 
-// nextRestart counts a failure at nowMs and tells after how many milliseconds
-// the subtask may start again; false: the strategy is exhausted. jitter is in
-// [-1, 1) and comes with the command.
-func nextRestart(j jobState, nowMs int64, jitter float64) (delayMs uint64, ok bool) {
+// failedAt is what a restart strategy needs to know of a failure.
+type failedAt struct {
+	nowMs int64
+	// jitter is in [-1, 1) and comes with the command.
+	jitter float64
+	// backingOff: another subtask of the job waits for its restart already.
+	backingOff bool
+}
+
+// nextRestart counts a failure and tells after how many milliseconds the subtask
+// may start again; false: the strategy is exhausted.
+func nextRestart(j jobState, at failedAt) (delayMs uint64, ok bool) {
 	r := j.Restart
 	switch s := j.Spec.RestartStrategy.GetStrategy().(type) {
 	case *holdfastv1.RestartStrategy_FixedDelay:
-		r.LastFailureMs = nowMs
+		r.LastFailureMs = at.nowMs
 		if r.Attempts >= s.FixedDelay.Attempts {
 			return 0, false
 		}
 		r.Attempts++
 		return s.FixedDelay.DelayMs, true
 	case *holdfastv1.RestartStrategy_ExponentialDelay:
-		return exponentialDelay(j, s.ExponentialDelay, nowMs, jitter)
+		return exponentialDelay(r, s.ExponentialDelay, at)
 	case *holdfastv1.RestartStrategy_FailureRate:
-		return rateDelay(r, s.FailureRate, nowMs)
+		return rateDelay(r, s.FailureRate, at.nowMs)
 	}
 	return 0, false
 }
@@ -120,25 +128,39 @@ func rateDelay(r *internalv1.RestartState, s *holdfastv1.FailureRate, nowMs int6
 	return s.DelayMs, true
 }
 
-func exponentialDelay(j jobState, s *holdfastv1.ExponentialDelay, nowMs int64, jitter float64) (uint64, bool) {
-	r := j.Restart
-	if r.LastFailureMs != 0 && nowMs-max(r.LastFailureMs, r.NotBeforeMs) >= int64(s.ResetBackoffThresholdMs) {
-		r.Attempts, r.CurrentBackoffMs = 0, 0
+// exponentialDelay is Flink's exponential-delay, as of 1.19: failures while
+// another subtask waits for its restart join that one, and running for the
+// threshold after a restart sets attempts and backoff back.
+func exponentialDelay(r *internalv1.RestartState, s *holdfastv1.ExponentialDelay, at failedAt) (uint64, bool) {
+	// A clock that went back says nothing of the wait.
+	if at.backingOff && at.nowMs >= r.LastFailureMs && at.nowMs <= r.NotBeforeMs {
+		return uint64(r.NotBeforeMs - at.nowMs), true
 	}
-	r.LastFailureMs = nowMs
+	if r.LastFailureMs != 0 && at.nowMs-max(r.LastFailureMs, r.NotBeforeMs) >= int64(s.ResetBackoffThresholdMs) {
+		r.Attempts = 0
+	}
+	r.LastFailureMs = at.nowMs
 	if s.AttemptsBeforeResetBackoff > 0 && r.Attempts >= s.AttemptsBeforeResetBackoff {
 		return 0, false
 	}
+	backoff := backoffOf(s, r.Attempts)
 	r.Attempts++
-	if r.CurrentBackoffMs == 0 {
-		r.CurrentBackoffMs = s.InitialBackoffMs
-	} else {
-		// The conversions keep the compiler from fusing operations, so that
-		// every architecture computes the same bits.
-		next := float64(float64(r.CurrentBackoffMs) * s.BackoffMultiplier)
-		r.CurrentBackoffMs = uint64(min(next, float64(s.MaxBackoffMs)))
+	r.CurrentBackoffMs = uint64(min(backoff, float64(s.MaxBackoffMs)))
+	delay := float64(backoff * float64(1+float64(at.jitter*s.JitterFactor)))
+	return uint64(max(float64(s.InitialBackoffMs), min(delay, float64(s.MaxBackoffMs)))), true
+}
+
+// backoffOf is initial * multiplier^attempts in milliseconds, up to what no maximum
+// and no jitter tells from infinity. It multiplies step by step, and the conversions
+// keep the compiler from fusing operations, so that every architecture computes the
+// same bits.
+func backoffOf(s *holdfastv1.ExponentialDelay, attempts uint32) float64 {
+	backoff := float64(s.InitialBackoffMs)
+	for range attempts {
+		if s.BackoffMultiplier <= 1 || backoff >= 1<<53 {
+			break
+		}
+		backoff = float64(backoff * s.BackoffMultiplier)
 	}
-	factor := float64(1 + float64(jitter*s.JitterFactor))
-	delay := float64(float64(r.CurrentBackoffMs) * factor)
-	return uint64(min(max(delay, 0), float64(s.MaxBackoffMs))), true
+	return backoff
 }

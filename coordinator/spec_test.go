@@ -84,61 +84,6 @@ func TestNormalizeSpec_Defaults(t *testing.T) {
 	}
 }
 
-func TestRestart_FixedDelay(t *testing.T) {
-	l := newLog(t)
-	spec := counterSpec("count")
-	spec.RestartStrategy = fixed(&holdfastv1.FixedDelay{Attempts: 2, DelayMs: 500})
-	s, tok := l.running(spec)
-	for i := range 2 {
-		l.must(fail(s, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, int64(i*10_000)))
-		l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
-		v, _ := l.m.Subtask(s)
-		tok = l.must(assign("job", target(s, v.Token, "b"))).FencingToken
-	}
-	l.must(fail(s, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 30_000))
-	l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
-}
-
-func TestRestart_None(t *testing.T) {
-	l := newLog(t)
-	spec := counterSpec("count")
-	spec.RestartStrategy = &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_None{None: &holdfastv1.NoRestart{}}}
-	s, tok := l.running(spec)
-	l.must(fail(s, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 1))
-	l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
-}
-
-// Flink's exponential-delay: 1 s, times 1.5, at most 1 min, back to 1 s after an
-// hour without a failure.
-func TestRestart_ExponentialDelay(t *testing.T) {
-	l := newLog(t)
-	l.running(counterSpec("count"))
-	j := l.m.byID["job"]
-	now := int64(1_000)
-	var got []uint64
-	for range 12 {
-		d, ok := nextRestart(j, now, 0)
-		if !ok {
-			t.Fatal("the strategy has no bound")
-		}
-		got = append(got, d)
-		now += int64(d)
-		j.Restart.NotBeforeMs = now
-	}
-	want := []uint64{1000, 1500, 2250, 3375, 5062, 7593, 11389, 17083, 25624, 38436, 57654, 60000}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Fatalf("delays %v, want %v", got, want)
-		}
-	}
-	if d, _ := nextRestart(j, now+3_600_000, 0); d != 1000 {
-		t.Fatalf("after an hour the delay is %d, want 1000", d)
-	}
-	if d, _ := nextRestart(j, now+3_600_001, -1); d != 1350 {
-		t.Fatalf("with jitter -1 the delay is %d, want 1350", d)
-	}
-}
-
 // What discovery answers is checked like a specification: it makes tables.
 func TestRecordSplits_Refusals(t *testing.T) {
 	wide := coPartitioned(counterSpec("count"), 1)
@@ -166,48 +111,5 @@ func TestRecordSplits_Refusals(t *testing.T) {
 			}
 			l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
 		})
-	}
-}
-
-// Flink's failure-rate: the failure that is one too many in an interval fails
-// the job; failures that are further apart never do.
-func TestRestart_FailureRate(t *testing.T) {
-	spec := counterSpec("count")
-	spec.RestartStrategy = failureRate(&holdfastv1.FailureRate{MaxFailuresPerInterval: 2, FailureRateIntervalMs: 10_000})
-	l := newLog(t)
-	l.running(spec)
-	j := l.m.byID["job"]
-	for i, at := range []int64{0, 6_000, 12_001, 18_002, 24_003} {
-		if d, ok := nextRestart(j, at, 0); !ok || d != 1000 {
-			t.Fatalf("failure %d at %d: %d %v", i, at, d, ok)
-		}
-	}
-	if _, ok := nextRestart(j, 25_000, 0); ok {
-		t.Fatal("three failures in 10 s were tolerated, two are allowed")
-	}
-}
-
-// Flink's tolerable-failed-checkpoints: more failures in a row restart the job,
-// a completed checkpoint begins the count anew.
-func TestAbort_MoreThanTolerableRestartTheJob(t *testing.T) {
-	spec := counterSpec("count")
-	spec.Checkpoint.TolerableFailedCheckpoints = 1
-	l := newLog(t)
-	s, tok := l.running(spec)
-	l.must(abort("job", l.must(begin("job")).CheckpointId))
-	l.must(ready(s, tok, 1, l.must(begin("job")).CheckpointId, 5))
-	l.must(abort("job", l.must(begin("job")).CheckpointId))
-	l.status(holdfastv1.JobStatus_JOB_STATUS_RUNNING)
-	l.must(abort("job", l.must(begin("job")).CheckpointId))
-	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
-	l.refused(flush(s, tok, 2, "a"), fencedReason)
-	x := l.m.Describe("job").Exceptions
-	if e := x[len(x)-1].Error; e.Reason != holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED {
-		t.Fatalf("exception: %v", e)
-	}
-	v, _ := l.m.Subtask(s)
-	l.must(assign("job", target(s, v.Token, "b")))
-	if a := l.m.AssignFrame(s); a.RestoredCheckpointId != 2 {
-		t.Fatalf("assign: %v", a)
 	}
 }

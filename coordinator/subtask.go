@@ -45,6 +45,7 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 		return m.answer(ref.st, e)
 	}
 	ref.st.LastSeq = c.Seq
+	ref.st.FlushedBytes += sectionBytes(c.Sections)
 	return m.answer(ref.st, nil)
 }
 
@@ -57,7 +58,7 @@ func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 	}
 	ref.st.LastSeq = c.Seq
 	if p := ref.job.Pending; p != nil && p.Id == c.CheckpointId {
-		m.ack(ref, c.Positions, c.TimeMs)
+		m.ack(ref, c.Positions, c.TimeMs, c.Times)
 	}
 	return m.answer(ref.st, nil)
 }
@@ -77,7 +78,7 @@ func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.Co
 	m.touch(ref.job)
 	res := m.answer(st, nil)
 	if ref.job.Pending != nil {
-		m.ack(ref, c.Positions, c.TimeMs)
+		m.ack(ref, c.Positions, c.TimeMs, nil)
 	}
 	if allFinished(ref.job) {
 		m.endJob(index, ref.job, holdfastv1.JobStatus_JOB_STATUS_FINISHED, nil, c.TimeMs)
@@ -113,9 +114,13 @@ func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.Co
 	m.abortPending(j, Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "a subtask was assigned anew"), c.TimeMs)
 	for _, t := range c.Targets {
 		if e := m.assignOne(index, m.bySubtask[t.SubtaskId], t); e != nil {
+			m.remember(m.bySubtask[t.SubtaskId], e, holdfastv1.ExceptionClass_EXCEPTION_CLASS_INTERNAL, c.TimeMs)
 			m.suspend(index, j, nil, e)
 			return refusal(e)
 		}
+	}
+	if checkpointsEnabled(j) && j.LatestCompleted != 0 {
+		j.Counts.Restored++
 	}
 	m.settleStatus(j)
 	m.touch(j)
@@ -131,7 +136,7 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 	st.NodeId, st.InstanceId, st.ProcessId = t.NodeId, t.InstanceId, t.ProcessId
 	m.setSession(st, t.SessionId)
 	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
-	st.LastAborted = 0
+	st.LastAborted, st.FlushedBytes = 0, 0
 	if !checkpointsEnabled(j) {
 		return nil
 	}
@@ -177,7 +182,7 @@ func (m *Machine) applyLose(c *internalv1.LoseSubtask) *internalv1.CommandResult
 	if ref.st == nil || ref.st.FencingToken != c.FencingToken || ref.st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is not running"))
 	}
-	m.remember(ref, c.Error, c.TimeMs)
+	m.remember(ref, c.Error, holdfastv1.ExceptionClass_EXCEPTION_CLASS_LOST, c.TimeMs)
 	ref.st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
 	m.settleStatus(ref.job)
 	m.touch(ref.job)
@@ -192,41 +197,52 @@ func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is over"))
 	}
 	j := ref.job
-	m.remember(ref, c.Error, c.TimeMs)
+	m.remember(ref, c.Error, exceptionClass(c.FailureClass), c.TimeMs)
+	backingOff := anyFailed(j)
 	m.fence(index, ref.st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
 	m.touch(j)
 	if suspends(c.Error.GetReason()) {
 		m.suspend(index, j, nil, c.Error)
 		return m.answer(ref.st, nil)
 	}
-	m.restart(index, j, c.Error, c.TimeMs, c.Jitter)
+	m.restart(index, j, c.Error, failedAt{nowMs: c.TimeMs, jitter: c.Jitter, backingOff: backingOff})
 	return m.answer(ref.st, nil)
 }
 
 // failAll ends the attempts of a whole job for a failure that is not one
 // subtask's, and asks the restart strategy.
-func (m *Machine) failAll(index uint64, j jobState, e *holdfastv1.Error, timeMs int64) {
-	m.remember(subtaskRef{job: j, vertex: &internalv1.Vertex{}, st: &internalv1.Subtask{}}, e, timeMs)
+func (m *Machine) failAll(index uint64, j jobState, e *holdfastv1.Error, timeMs int64, jitter float64) {
+	m.remember(subtaskRef{job: j, vertex: &internalv1.Vertex{}, st: &internalv1.Subtask{}}, e,
+		holdfastv1.ExceptionClass_EXCEPTION_CLASS_INTERNAL, timeMs)
+	backingOff := anyFailed(j)
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
 		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
 			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
 		}
 	})
 	m.touch(j)
-	m.restart(index, j, e, timeMs, 0)
+	m.restart(index, j, e, failedAt{nowMs: timeMs, jitter: jitter, backingOff: backingOff})
 }
 
 // restart asks the restart strategy after a failure: the job waits for its
 // backoff, or fails.
-func (m *Machine) restart(index uint64, j jobState, e *holdfastv1.Error, timeMs int64, jitter float64) {
-	delay, ok := nextRestart(j, timeMs, jitter)
+func (m *Machine) restart(index uint64, j jobState, e *holdfastv1.Error, at failedAt) {
+	delay, ok := nextRestart(j, at)
 	if !ok {
-		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, e, timeMs)
+		m.endJob(index, j, holdfastv1.JobStatus_JOB_STATUS_FAILED, e, at.nowMs)
 		return
 	}
-	j.Restart.NotBeforeMs = timeMs + int64(delay)
+	j.Restart.NotBeforeMs = at.nowMs + int64(delay)
 	j.Reason = e
 	m.settleStatus(j)
+}
+
+// anyFailed tells whether a subtask of the job waits for its restart.
+func anyFailed(j jobState) (found bool) {
+	forSubtasks(j, func(_ vertexState, st subtaskState) {
+		found = found || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED
+	})
+	return found
 }
 
 // fence makes every token that was ever given out for the subtask invalid.
@@ -247,10 +263,18 @@ func (m *Machine) setSession(st subtaskState, session string) {
 	}
 }
 
-func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, timeMs int64) {
+// remember adds to the exception history of a job. It comes before fence, which
+// forgets who had the attempt.
+func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, class holdfastv1.ExceptionClass, timeMs int64) {
+	name := ""
+	for _, n := range m.nodes {
+		if n.NodeId == ref.st.NodeId {
+			name = n.Name
+		}
+	}
 	ref.job.Exceptions = append(ref.job.Exceptions, &holdfastv1.ExceptionRecord{
-		TimeMs: timeMs, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index,
-		Attempt: ref.st.Attempt, NodeId: ref.st.NodeId, Error: e,
+		TimeMs: timeMs, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index, Attempt: ref.st.Attempt,
+		NodeId: ref.st.NodeId, NodeName: name, ProcessId: ref.st.ProcessId, Error: e, ExceptionClass: class,
 	})
 	if n := len(ref.job.Exceptions); n > MaxExceptions {
 		ref.job.Exceptions = ref.job.Exceptions[n-MaxExceptions:]

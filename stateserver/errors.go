@@ -51,6 +51,7 @@ var codesByReason = map[holdfastv1.ErrorReason]codes.Code{
 	holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE:     codes.ResourceExhausted,
 	holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST:         codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED:     codes.Aborted,
+	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND:  codes.NotFound,
 }
 
 // toStatus renders an error record as the gRPC status that clients see.

@@ -211,6 +211,23 @@ func (j *jobService) ListCheckpoints(_ context.Context, r *holdfastv1.ListCheckp
 		var id string
 		if id, e = m.JobID(r.Job); e == nil {
 			out.Checkpoints, out.Counts = m.Checkpoints(id)
+			out.Summary = m.CheckpointSummary(id)
+		}
+	})
+	if e != nil {
+		return nil, toStatus(e)
+	}
+	return out, nil
+}
+
+// DescribeCheckpoint implements holdfastv1.JobService.
+func (j *jobService) DescribeCheckpoint(_ context.Context, r *holdfastv1.DescribeCheckpointRequest) (*holdfastv1.DescribeCheckpointResponse, error) {
+	var out *holdfastv1.DescribeCheckpointResponse
+	var e *holdfastv1.Error
+	j.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
+		var id string
+		if id, e = m.JobID(r.Job); e == nil {
+			out, e = m.DescribeCheckpoint(id, r.CheckpointId)
 		}
 	})
 	if e != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -138,6 +139,9 @@ func (l *leadership) step() (cmds []*internalv1.Command) {
 // overtaken by another entry: the next step sees why.
 func (l *leadership) propose(ctx context.Context, cmds []*internalv1.Command) (applied int, ok bool) {
 	for _, c := range cmds {
+		if a := c.GetAbortCheckpoint(); a != nil {
+			a.Jitter = 2*rand.Float64() - 1
+		}
 		r, _, err := l.store.Do(ctx, c)
 		if errors.Is(err, raftstore.ErrOverloaded) || errors.Is(err, raftstore.ErrCommandTooLarge) {
 			// The leadership goes on, and with it the driver's timers.

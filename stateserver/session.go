@@ -66,6 +66,7 @@ type held struct {
 	ackedAt  uint64 // highest index of an answer to this stream
 
 	barrier, completed, aborted uint64 // highest ids that were sent
+	times                       barrierTimes
 }
 
 func newSession(ctx context.Context, s *Server, hello *holdfastv1.Hello) *session {

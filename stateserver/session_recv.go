@@ -49,8 +49,10 @@ func (x *session) handle(m *holdfastv1.OperatorMessage) {
 	case *holdfastv1.OperatorMessage_Get:
 		x.onGet(f.Get)
 	case *holdfastv1.OperatorMessage_BarrierPassed:
-		// The cut of the output; of no meaning while no output goes through the host.
-		x.current(f.BarrierPassed.GetFencingToken(), "BarrierPassed")
+		// The cut of the output; while no output goes through the host it is only timed.
+		if x.current(f.BarrierPassed.GetFencingToken(), "BarrierPassed") {
+			x.hold.times.barrierPassed(f.BarrierPassed.GetCheckpointId(), time.Now())
+		}
 	case *holdfastv1.OperatorMessage_CheckpointReady:
 		x.onReady(f.CheckpointReady)
 	case *holdfastv1.OperatorMessage_Finished:
@@ -94,9 +96,10 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 	if !x.window(f.Seq, 0, "CheckpointReady") {
 		return
 	}
+	now := time.Now()
 	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
-		Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
+		Positions: f.Positions, TimeMs: now.UnixMilli(), Times: x.hold.times.ready(f.CheckpointId, now),
 	}}})
 }
 

@@ -29,12 +29,13 @@ const deadlineReserve = 100 * time.Millisecond
 // leaderMethods are the calls that only the leader answers. All of them may be
 // sent again: what changes something has a request id or is judged by content.
 var leaderMethods = map[string]bool{
-	holdfastv1.JobService_List_FullMethodName:            true,
-	holdfastv1.JobService_Describe_FullMethodName:        true,
-	holdfastv1.JobService_ListCheckpoints_FullMethodName: true,
-	holdfastv1.JobService_GetOperation_FullMethodName:    true,
-	holdfastv1.StateService_Get_FullMethodName:           true,
-	holdfastv1.StateService_Scan_FullMethodName:          true,
+	holdfastv1.JobService_List_FullMethodName:               true,
+	holdfastv1.JobService_Describe_FullMethodName:           true,
+	holdfastv1.JobService_ListCheckpoints_FullMethodName:    true,
+	holdfastv1.JobService_DescribeCheckpoint_FullMethodName: true,
+	holdfastv1.JobService_GetOperation_FullMethodName:       true,
+	holdfastv1.StateService_Get_FullMethodName:              true,
+	holdfastv1.StateService_Scan_FullMethodName:             true,
 }
 
 // toLeader answers the leader's calls here if this node leads and has applied

@@ -403,13 +403,15 @@ func (x *Flush) GetSections() []*v1.FlushSection {
 // Ready takes its seq like a flush and, if checkpoint n is pending and this
 // subtask has not acked it, is the ack and the cut.
 type Ready struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SubtaskId     uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
-	FencingToken  uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	CheckpointId  uint64                 `protobuf:"varint,4,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
-	Positions     []*v1.Position         `protobuf:"bytes,5,rep,name=positions,proto3" json:"positions,omitempty"`
-	TimeMs        int64                  `protobuf:"varint,6,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Seq          uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	CheckpointId uint64                 `protobuf:"varint,4,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Positions    []*v1.Position         `protobuf:"bytes,5,rep,name=positions,proto3" json:"positions,omitempty"`
+	TimeMs       int64                  `protobuf:"varint,6,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// What the host measured. For display only.
+	Times         *v1.SubtaskCheckpointTimes `protobuf:"bytes,7,opt,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -484,6 +486,13 @@ func (x *Ready) GetTimeMs() int64 {
 		return x.TimeMs
 	}
 	return 0
+}
+
+func (x *Ready) GetTimes() *v1.SubtaskCheckpointTimes {
+	if x != nil {
+		return x.Times
+	}
+	return nil
 }
 
 // Finish takes its seq like a flush and ends the subtask.
@@ -864,11 +873,13 @@ func (x *BeginCheckpoint) GetRequestId() string {
 }
 
 type AbortCheckpoint struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	CheckpointId  uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
-	Reason        *v1.Error              `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	TimeMs        int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	JobId        string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	CheckpointId uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Reason       *v1.Error              `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	TimeMs       int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// As in FailSubtask, for the restart that too many failed checkpoints cause.
+	Jitter        float64 `protobuf:"fixed64,5,opt,name=jitter,proto3" json:"jitter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,6 +938,13 @@ func (x *AbortCheckpoint) GetReason() *v1.Error {
 func (x *AbortCheckpoint) GetTimeMs() int64 {
 	if x != nil {
 		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *AbortCheckpoint) GetJitter() float64 {
+	if x != nil {
+		return x.Jitter
 	}
 	return 0
 }
@@ -1669,7 +1687,7 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x125\n" +
-	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\"\xd0\x01\n" +
+	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\"\x8b\x02\n" +
 	"\x05Ready\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -1677,7 +1695,8 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12#\n" +
 	"\rcheckpoint_id\x18\x04 \x01(\x04R\fcheckpointId\x123\n" +
 	"\tpositions\x18\x05 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12\x17\n" +
-	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\"\xac\x01\n" +
+	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\x129\n" +
+	"\x05times\x18\a \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\xac\x01\n" +
 	"\x06Finish\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -1715,12 +1734,13 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\atrigger\x18\x02 \x01(\x0e2\x1e.holdfast.v1.CheckpointTriggerR\atrigger\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\x92\x01\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"\xaa\x01\n" +
 	"\x0fAbortCheckpoint\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12*\n" +
 	"\x06reason\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\x8a\x01\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
+	"\x06jitter\x18\x05 \x01(\x01R\x06jitter\"\x8a\x01\n" +
 	"\tSubmitJob\x12(\n" +
 	"\x04spec\x18\x01 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
 	"\rsubmission_id\x18\x02 \x01(\tR\fsubmissionId\x12\x15\n" +
@@ -1794,33 +1814,34 @@ func file_holdfast_internal_v1_command_proto_rawDescGZIP() []byte {
 
 var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_holdfast_internal_v1_command_proto_goTypes = []any{
-	(*Command)(nil),           // 0: holdfast.internal.v1.Command
-	(*Flush)(nil),             // 1: holdfast.internal.v1.Flush
-	(*Ready)(nil),             // 2: holdfast.internal.v1.Ready
-	(*Finish)(nil),            // 3: holdfast.internal.v1.Finish
-	(*Assign)(nil),            // 4: holdfast.internal.v1.Assign
-	(*AssignTarget)(nil),      // 5: holdfast.internal.v1.AssignTarget
-	(*ResumeSubtask)(nil),     // 6: holdfast.internal.v1.ResumeSubtask
-	(*BeginCheckpoint)(nil),   // 7: holdfast.internal.v1.BeginCheckpoint
-	(*AbortCheckpoint)(nil),   // 8: holdfast.internal.v1.AbortCheckpoint
-	(*SubmitJob)(nil),         // 9: holdfast.internal.v1.SubmitJob
-	(*CancelJob)(nil),         // 10: holdfast.internal.v1.CancelJob
-	(*ResumeJob)(nil),         // 11: holdfast.internal.v1.ResumeJob
-	(*RecordSplits)(nil),      // 12: holdfast.internal.v1.RecordSplits
-	(*FailSubtask)(nil),       // 13: holdfast.internal.v1.FailSubtask
-	(*LoseSubtask)(nil),       // 14: holdfast.internal.v1.LoseSubtask
-	(*RegisterNode)(nil),      // 15: holdfast.internal.v1.RegisterNode
-	(*MarkHash)(nil),          // 16: holdfast.internal.v1.MarkHash
-	(*SetClusterVersion)(nil), // 17: holdfast.internal.v1.SetClusterVersion
-	(*CommandResult)(nil),     // 18: holdfast.internal.v1.CommandResult
-	(*v1.FlushSection)(nil),   // 19: holdfast.v1.FlushSection
-	(*v1.Position)(nil),       // 20: holdfast.v1.Position
-	(v1.CheckpointTrigger)(0), // 21: holdfast.v1.CheckpointTrigger
-	(*v1.Error)(nil),          // 22: holdfast.v1.Error
-	(*v1.JobSpec)(nil),        // 23: holdfast.v1.JobSpec
-	(*v1.Split)(nil),          // 24: holdfast.v1.Split
-	(v1.FailureClass)(0),      // 25: holdfast.v1.FailureClass
-	(v1.JobStatus)(0),         // 26: holdfast.v1.JobStatus
+	(*Command)(nil),                   // 0: holdfast.internal.v1.Command
+	(*Flush)(nil),                     // 1: holdfast.internal.v1.Flush
+	(*Ready)(nil),                     // 2: holdfast.internal.v1.Ready
+	(*Finish)(nil),                    // 3: holdfast.internal.v1.Finish
+	(*Assign)(nil),                    // 4: holdfast.internal.v1.Assign
+	(*AssignTarget)(nil),              // 5: holdfast.internal.v1.AssignTarget
+	(*ResumeSubtask)(nil),             // 6: holdfast.internal.v1.ResumeSubtask
+	(*BeginCheckpoint)(nil),           // 7: holdfast.internal.v1.BeginCheckpoint
+	(*AbortCheckpoint)(nil),           // 8: holdfast.internal.v1.AbortCheckpoint
+	(*SubmitJob)(nil),                 // 9: holdfast.internal.v1.SubmitJob
+	(*CancelJob)(nil),                 // 10: holdfast.internal.v1.CancelJob
+	(*ResumeJob)(nil),                 // 11: holdfast.internal.v1.ResumeJob
+	(*RecordSplits)(nil),              // 12: holdfast.internal.v1.RecordSplits
+	(*FailSubtask)(nil),               // 13: holdfast.internal.v1.FailSubtask
+	(*LoseSubtask)(nil),               // 14: holdfast.internal.v1.LoseSubtask
+	(*RegisterNode)(nil),              // 15: holdfast.internal.v1.RegisterNode
+	(*MarkHash)(nil),                  // 16: holdfast.internal.v1.MarkHash
+	(*SetClusterVersion)(nil),         // 17: holdfast.internal.v1.SetClusterVersion
+	(*CommandResult)(nil),             // 18: holdfast.internal.v1.CommandResult
+	(*v1.FlushSection)(nil),           // 19: holdfast.v1.FlushSection
+	(*v1.Position)(nil),               // 20: holdfast.v1.Position
+	(*v1.SubtaskCheckpointTimes)(nil), // 21: holdfast.v1.SubtaskCheckpointTimes
+	(v1.CheckpointTrigger)(0),         // 22: holdfast.v1.CheckpointTrigger
+	(*v1.Error)(nil),                  // 23: holdfast.v1.Error
+	(*v1.JobSpec)(nil),                // 24: holdfast.v1.JobSpec
+	(*v1.Split)(nil),                  // 25: holdfast.v1.Split
+	(v1.FailureClass)(0),              // 26: holdfast.v1.FailureClass
+	(v1.JobStatus)(0),                 // 27: holdfast.v1.JobStatus
 }
 var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Command.flush:type_name -> holdfast.internal.v1.Flush
@@ -1841,23 +1862,24 @@ var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	17, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
 	19, // 16: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
 	20, // 17: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
-	20, // 18: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
-	5,  // 19: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
-	21, // 20: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	22, // 21: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
-	23, // 22: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
-	24, // 23: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
-	22, // 24: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
-	25, // 25: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
-	22, // 26: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
-	22, // 27: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
-	22, // 28: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
-	26, // 29: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	21, // 18: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	20, // 19: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
+	5,  // 20: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
+	22, // 21: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	23, // 22: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
+	24, // 23: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
+	25, // 24: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
+	23, // 25: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
+	26, // 26: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
+	23, // 27: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
+	23, // 28: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
+	23, // 29: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
+	27, // 30: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_command_proto_init() }

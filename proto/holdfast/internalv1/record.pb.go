@@ -213,8 +213,10 @@ type Job struct {
 	// Where reading goes on although the records before it are gone, as a person
 	// accepted; dropped with the next completed checkpoint.
 	AcceptedGaps []*v1.Position `protobuf:"bytes,16,rep,name=accepted_gaps,json=acceptedGaps,proto3" json:"accepted_gaps,omitempty"`
-	// Checkpoints that failed since the newest completed one.
-	FailedInARow  uint32 `protobuf:"varint,17,opt,name=failed_in_a_row,json=failedInARow,proto3" json:"failed_in_a_row,omitempty"`
+	// Checkpoints that failed since the newest completed one, or since the job
+	// restarted because of them.
+	FailedInARow  uint32                `protobuf:"varint,17,opt,name=failed_in_a_row,json=failedInARow,proto3" json:"failed_in_a_row,omitempty"`
+	Summary       *v1.CheckpointSummary `protobuf:"bytes,18,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +368,13 @@ func (x *Job) GetFailedInARow() uint32 {
 		return x.FailedInARow
 	}
 	return 0
+}
+
+func (x *Job) GetSummary() *v1.CheckpointSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
 }
 
 // RestartState is what the restart strategy remembers.
@@ -586,7 +595,9 @@ type Subtask struct {
 	RestoredCheckpoint uint64           `protobuf:"varint,14,opt,name=restored_checkpoint,json=restoredCheckpoint,proto3" json:"restored_checkpoint,omitempty"`
 	FinishedPositions  []*v1.Position   `protobuf:"bytes,15,rep,name=finished_positions,json=finishedPositions,proto3" json:"finished_positions,omitempty"`
 	// Id of the newest aborted checkpoint in which this attempt took part.
-	LastAborted   uint64 `protobuf:"varint,16,opt,name=last_aborted,json=lastAborted,proto3" json:"last_aborted,omitempty"`
+	LastAborted uint64 `protobuf:"varint,16,opt,name=last_aborted,json=lastAborted,proto3" json:"last_aborted,omitempty"`
+	// Keys and values of the changes since the last ack.
+	FlushedBytes  uint64 `protobuf:"varint,17,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +740,13 @@ func (x *Subtask) GetFinishedPositions() []*v1.Position {
 func (x *Subtask) GetLastAborted() uint64 {
 	if x != nil {
 		return x.LastAborted
+	}
+	return 0
+}
+
+func (x *Subtask) GetFlushedBytes() uint64 {
+	if x != nil {
+		return x.FlushedBytes
 	}
 	return 0
 }
@@ -892,7 +910,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x06record\"W\n" +
 	"\x04Meta\x12&\n" +
 	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\x12'\n" +
-	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\x90\x06\n" +
+	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\xca\x06\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -914,7 +932,8 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"exceptions\x12<\n" +
 	"\arestart\x18\x0f \x01(\v2\".holdfast.internal.v1.RestartStateR\arestart\x12:\n" +
 	"\raccepted_gaps\x18\x10 \x03(\v2\x15.holdfast.v1.PositionR\facceptedGaps\x12%\n" +
-	"\x0ffailed_in_a_row\x18\x11 \x01(\rR\ffailedInARow\"\xe1\x01\n" +
+	"\x0ffailed_in_a_row\x18\x11 \x01(\rR\ffailedInARow\x128\n" +
+	"\asummary\x18\x12 \x01(\v2\x1e.holdfast.v1.CheckpointSummaryR\asummary\"\xe1\x01\n" +
 	"\fRestartState\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\x12,\n" +
 	"\x12current_backoff_ms\x18\x02 \x01(\x04R\x10currentBackoffMs\x12&\n" +
@@ -933,7 +952,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x0fsplits_recorded\x18\x06 \x01(\bR\x0esplitsRecorded\x12*\n" +
 	"\x06splits\x18\a \x03(\v2\x12.holdfast.v1.SplitR\x06splits\x129\n" +
 	"\bsubtasks\x18\b \x03(\v2\x1d.holdfast.internal.v1.SubtaskR\bsubtasks\x121\n" +
-	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xc9\x04\n" +
+	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xee\x04\n" +
 	"\aSubtask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12&\n" +
@@ -954,7 +973,8 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"process_id\x18\r \x01(\tR\tprocessId\x12/\n" +
 	"\x13restored_checkpoint\x18\x0e \x01(\x04R\x12restoredCheckpoint\x12D\n" +
 	"\x12finished_positions\x18\x0f \x03(\v2\x15.holdfast.v1.PositionR\x11finishedPositions\x12!\n" +
-	"\flast_aborted\x18\x10 \x01(\x04R\vlastAborted\"\xd4\x01\n" +
+	"\flast_aborted\x18\x10 \x01(\x04R\vlastAborted\x12#\n" +
+	"\rflushed_bytes\x18\x11 \x01(\x04R\fflushedBytes\"\xd4\x01\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
@@ -981,25 +1001,26 @@ func file_holdfast_internal_v1_record_proto_rawDescGZIP() []byte {
 
 var file_holdfast_internal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_holdfast_internal_v1_record_proto_goTypes = []any{
-	(*Record)(nil),              // 0: holdfast.internal.v1.Record
-	(*Meta)(nil),                // 1: holdfast.internal.v1.Meta
-	(*Job)(nil),                 // 2: holdfast.internal.v1.Job
-	(*RestartState)(nil),        // 3: holdfast.internal.v1.RestartState
-	(*Vertex)(nil),              // 4: holdfast.internal.v1.Vertex
-	(*Subtask)(nil),             // 5: holdfast.internal.v1.Subtask
-	(*Node)(nil),                // 6: holdfast.internal.v1.Node
-	(*Request)(nil),             // 7: holdfast.internal.v1.Request
-	(*v1.JobSpec)(nil),          // 8: holdfast.v1.JobSpec
-	(v1.JobStatus)(0),           // 9: holdfast.v1.JobStatus
-	(*v1.Error)(nil),            // 10: holdfast.v1.Error
-	(*v1.Checkpoint)(nil),       // 11: holdfast.v1.Checkpoint
-	(*v1.CheckpointCounts)(nil), // 12: holdfast.v1.CheckpointCounts
-	(*v1.ExceptionRecord)(nil),  // 13: holdfast.v1.ExceptionRecord
-	(*v1.Position)(nil),         // 14: holdfast.v1.Position
-	(*v1.Split)(nil),            // 15: holdfast.v1.Split
-	(*v1.StateId)(nil),          // 16: holdfast.v1.StateId
-	(v1.SubtaskStatus)(0),       // 17: holdfast.v1.SubtaskStatus
-	(*CommandResult)(nil),       // 18: holdfast.internal.v1.CommandResult
+	(*Record)(nil),               // 0: holdfast.internal.v1.Record
+	(*Meta)(nil),                 // 1: holdfast.internal.v1.Meta
+	(*Job)(nil),                  // 2: holdfast.internal.v1.Job
+	(*RestartState)(nil),         // 3: holdfast.internal.v1.RestartState
+	(*Vertex)(nil),               // 4: holdfast.internal.v1.Vertex
+	(*Subtask)(nil),              // 5: holdfast.internal.v1.Subtask
+	(*Node)(nil),                 // 6: holdfast.internal.v1.Node
+	(*Request)(nil),              // 7: holdfast.internal.v1.Request
+	(*v1.JobSpec)(nil),           // 8: holdfast.v1.JobSpec
+	(v1.JobStatus)(0),            // 9: holdfast.v1.JobStatus
+	(*v1.Error)(nil),             // 10: holdfast.v1.Error
+	(*v1.Checkpoint)(nil),        // 11: holdfast.v1.Checkpoint
+	(*v1.CheckpointCounts)(nil),  // 12: holdfast.v1.CheckpointCounts
+	(*v1.ExceptionRecord)(nil),   // 13: holdfast.v1.ExceptionRecord
+	(*v1.Position)(nil),          // 14: holdfast.v1.Position
+	(*v1.CheckpointSummary)(nil), // 15: holdfast.v1.CheckpointSummary
+	(*v1.Split)(nil),             // 16: holdfast.v1.Split
+	(*v1.StateId)(nil),           // 17: holdfast.v1.StateId
+	(v1.SubtaskStatus)(0),        // 18: holdfast.v1.SubtaskStatus
+	(*CommandResult)(nil),        // 19: holdfast.internal.v1.CommandResult
 }
 var file_holdfast_internal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Record.meta:type_name -> holdfast.internal.v1.Meta
@@ -1016,18 +1037,19 @@ var file_holdfast_internal_v1_record_proto_depIdxs = []int32{
 	13, // 11: holdfast.internal.v1.Job.exceptions:type_name -> holdfast.v1.ExceptionRecord
 	3,  // 12: holdfast.internal.v1.Job.restart:type_name -> holdfast.internal.v1.RestartState
 	14, // 13: holdfast.internal.v1.Job.accepted_gaps:type_name -> holdfast.v1.Position
-	15, // 14: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
-	5,  // 15: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
-	16, // 16: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
-	17, // 17: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
-	10, // 18: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
-	14, // 19: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
-	18, // 20: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	15, // 14: holdfast.internal.v1.Job.summary:type_name -> holdfast.v1.CheckpointSummary
+	16, // 15: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
+	5,  // 16: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
+	17, // 17: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
+	18, // 18: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
+	10, // 19: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
+	14, // 20: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
+	19, // 21: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_record_proto_init() }

@@ -90,6 +90,8 @@ const (
 	ErrorReason_ERROR_REASON_OPERATOR_LOST ErrorReason = 30
 	// More checkpoints failed in a row than the job tolerates.
 	ErrorReason_ERROR_REASON_CHECKPOINT_FAILED ErrorReason = 31
+	// No such checkpoint in the remembered history of the job.
+	ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -127,6 +129,7 @@ var (
 		29: "ERROR_REASON_COMMAND_TOO_LARGE",
 		30: "ERROR_REASON_OPERATOR_LOST",
 		31: "ERROR_REASON_CHECKPOINT_FAILED",
+		32: "ERROR_REASON_CHECKPOINT_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -161,6 +164,7 @@ var (
 		"ERROR_REASON_COMMAND_TOO_LARGE":     29,
 		"ERROR_REASON_OPERATOR_LOST":         30,
 		"ERROR_REASON_CHECKPOINT_FAILED":     31,
+		"ERROR_REASON_CHECKPOINT_NOT_FOUND":  32,
 	}
 )
 
@@ -330,7 +334,7 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x14.holdfast.v1.OutcomeR\aoutcome\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb0\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd7\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ERROR_REASON_NO_LEADER\x10\x01\x12!\n" +
@@ -364,7 +368,8 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_SOURCE_NOT_FOUND\x10\x1c\x12\"\n" +
 	"\x1eERROR_REASON_COMMAND_TOO_LARGE\x10\x1d\x12\x1e\n" +
 	"\x1aERROR_REASON_OPERATOR_LOST\x10\x1e\x12\"\n" +
-	"\x1eERROR_REASON_CHECKPOINT_FAILED\x10\x1f*c\n" +
+	"\x1eERROR_REASON_CHECKPOINT_FAILED\x10\x1f\x12%\n" +
+	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 *c\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13OUTCOME_NOT_APPLIED\x10\x01\x12\x13\n" +

@@ -296,6 +296,67 @@ func (SubtaskStatus) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
+// ExceptionClass says what kind of end an attempt had. All but LOST count
+// against the restart strategy.
+type ExceptionClass int32
+
+const (
+	ExceptionClass_EXCEPTION_CLASS_UNSPECIFIED ExceptionClass = 0
+	// User code failed.
+	ExceptionClass_EXCEPTION_CLASS_USER ExceptionClass = 1
+	// The world outside failed.
+	ExceptionClass_EXCEPTION_CLASS_EXTERNAL ExceptionClass = 2
+	// Holdfast or the client failed.
+	ExceptionClass_EXCEPTION_CLASS_INTERNAL ExceptionClass = 3
+	// The process or its node is gone. That costs no restart of the strategy.
+	ExceptionClass_EXCEPTION_CLASS_LOST ExceptionClass = 4
+)
+
+// Enum value maps for ExceptionClass.
+var (
+	ExceptionClass_name = map[int32]string{
+		0: "EXCEPTION_CLASS_UNSPECIFIED",
+		1: "EXCEPTION_CLASS_USER",
+		2: "EXCEPTION_CLASS_EXTERNAL",
+		3: "EXCEPTION_CLASS_INTERNAL",
+		4: "EXCEPTION_CLASS_LOST",
+	}
+	ExceptionClass_value = map[string]int32{
+		"EXCEPTION_CLASS_UNSPECIFIED": 0,
+		"EXCEPTION_CLASS_USER":        1,
+		"EXCEPTION_CLASS_EXTERNAL":    2,
+		"EXCEPTION_CLASS_INTERNAL":    3,
+		"EXCEPTION_CLASS_LOST":        4,
+	}
+)
+
+func (x ExceptionClass) Enum() *ExceptionClass {
+	p := new(ExceptionClass)
+	*p = x
+	return p
+}
+
+func (x ExceptionClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExceptionClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (ExceptionClass) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[5]
+}
+
+func (x ExceptionClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExceptionClass.Descriptor instead.
+func (ExceptionClass) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
 type OperationStatus int32
 
 const (
@@ -332,11 +393,11 @@ func (x OperationStatus) String() string {
 }
 
 func (OperationStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (OperationStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[5]
+	return &file_holdfast_v1_job_proto_enumTypes[6]
 }
 
 func (x OperationStatus) Number() protoreflect.EnumNumber {
@@ -345,7 +406,7 @@ func (x OperationStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationStatus.Descriptor instead.
 func (OperationStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 type CheckpointStatus int32
@@ -384,11 +445,11 @@ func (x CheckpointStatus) String() string {
 }
 
 func (CheckpointStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
 }
 
 func (CheckpointStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[6]
+	return &file_holdfast_v1_job_proto_enumTypes[7]
 }
 
 func (x CheckpointStatus) Number() protoreflect.EnumNumber {
@@ -397,7 +458,7 @@ func (x CheckpointStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStatus.Descriptor instead.
 func (CheckpointStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 type CheckpointTrigger int32
@@ -433,11 +494,11 @@ func (x CheckpointTrigger) String() string {
 }
 
 func (CheckpointTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
 }
 
 func (CheckpointTrigger) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[7]
+	return &file_holdfast_v1_job_proto_enumTypes[8]
 }
 
 func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
@@ -446,7 +507,7 @@ func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointTrigger.Descriptor instead.
 func (CheckpointTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 // JobSpec is what a program asks for. Two programs with an equal JobSpec are
@@ -827,7 +888,8 @@ type CheckpointConfig struct {
 	NumRetained uint32 `protobuf:"varint,4,opt,name=num_retained,json=numRetained,proto3" json:"num_retained,omitempty"`
 	// Least time from the end of a checkpoint to the begin of the next.
 	MinPauseMs uint64 `protobuf:"varint,5,opt,name=min_pause_ms,json=minPauseMs,proto3" json:"min_pause_ms,omitempty"`
-	// Checkpoints that may fail one after the other before the job restarts.
+	// Checkpoints that may fail one after the other before the job restarts. Those
+	// that expired count; those that a failure of the job ended do not.
 	TolerableFailedCheckpoints uint32 `protobuf:"varint,6,opt,name=tolerable_failed_checkpoints,json=tolerableFailedCheckpoints,proto3" json:"tolerable_failed_checkpoints,omitempty"`
 	unknownFields              protoimpl.UnknownFields
 	sizeCache                  protoimpl.SizeCache
@@ -1183,7 +1245,8 @@ type ExponentialDelay struct {
 	ResetBackoffThresholdMs uint64 `protobuf:"varint,4,opt,name=reset_backoff_threshold_ms,json=resetBackoffThresholdMs,proto3" json:"reset_backoff_threshold_ms,omitempty"`
 	// The backoff varies by this share in both directions.
 	JitterFactor float64 `protobuf:"fixed64,5,opt,name=jitter_factor,json=jitterFactor,proto3" json:"jitter_factor,omitempty"`
-	// Restarts before the job fails; 0 means no bound.
+	// Restarts before the job fails, counted since the backoff was set back last; 0
+	// means no bound.
 	AttemptsBeforeResetBackoff uint32 `protobuf:"varint,6,opt,name=attempts_before_reset_backoff,json=attemptsBeforeResetBackoff,proto3" json:"attempts_before_reset_backoff,omitempty"`
 	unknownFields              protoimpl.UnknownFields
 	sizeCache                  protoimpl.SizeCache
@@ -2028,13 +2091,19 @@ func (x *StateSize) GetLimitBytes() uint64 {
 }
 
 type ExceptionRecord struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	OperatorUid   string                 `protobuf:"bytes,2,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
-	SubtaskIndex  uint32                 `protobuf:"varint,3,opt,name=subtask_index,json=subtaskIndex,proto3" json:"subtask_index,omitempty"`
-	Attempt       uint64                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	NodeId        string                 `protobuf:"bytes,5,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs       int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	OperatorUid  string                 `protobuf:"bytes,2,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	SubtaskIndex uint32                 `protobuf:"varint,3,opt,name=subtask_index,json=subtaskIndex,proto3" json:"subtask_index,omitempty"`
+	Attempt      uint64                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	NodeId       string                 `protobuf:"bytes,5,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// metadata["stack"] may name the place.
+	Error          *Error         `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	ExceptionClass ExceptionClass `protobuf:"varint,7,opt,name=exception_class,json=exceptionClass,proto3,enum=holdfast.v1.ExceptionClass" json:"exception_class,omitempty"`
+	// Name of the node at that time.
+	NodeName string `protobuf:"bytes,8,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	// Hello.process_id of the process that had the attempt.
+	ProcessId     string `protobuf:"bytes,9,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2111,11 +2180,36 @@ func (x *ExceptionRecord) GetError() *Error {
 	return nil
 }
 
+func (x *ExceptionRecord) GetExceptionClass() ExceptionClass {
+	if x != nil {
+		return x.ExceptionClass
+	}
+	return ExceptionClass_EXCEPTION_CLASS_UNSPECIFIED
+}
+
+func (x *ExceptionRecord) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
+	}
+	return ""
+}
+
+func (x *ExceptionRecord) GetProcessId() string {
+	if x != nil {
+		return x.ProcessId
+	}
+	return ""
+}
+
 type CheckpointCounts struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Triggered     uint64                 `protobuf:"varint,1,opt,name=triggered,proto3" json:"triggered,omitempty"`
-	Completed     uint64                 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
-	Aborted       uint64                 `protobuf:"varint,3,opt,name=aborted,proto3" json:"aborted,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Triggered uint64                 `protobuf:"varint,1,opt,name=triggered,proto3" json:"triggered,omitempty"`
+	Completed uint64                 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
+	// Failed, in Flink's words.
+	Aborted    uint64 `protobuf:"varint,3,opt,name=aborted,proto3" json:"aborted,omitempty"`
+	InProgress uint64 `protobuf:"varint,4,opt,name=in_progress,json=inProgress,proto3" json:"in_progress,omitempty"`
+	// Times that subtasks began again from a completed checkpoint.
+	Restored      uint64 `protobuf:"varint,5,opt,name=restored,proto3" json:"restored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2167,6 +2261,20 @@ func (x *CheckpointCounts) GetCompleted() uint64 {
 func (x *CheckpointCounts) GetAborted() uint64 {
 	if x != nil {
 		return x.Aborted
+	}
+	return 0
+}
+
+func (x *CheckpointCounts) GetInProgress() uint64 {
+	if x != nil {
+		return x.InProgress
+	}
+	return 0
+}
+
+func (x *CheckpointCounts) GetRestored() uint64 {
+	if x != nil {
+		return x.Restored
 	}
 	return 0
 }
@@ -2703,6 +2811,7 @@ type ListCheckpointsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Checkpoints   []*Checkpoint          `protobuf:"bytes,1,rep,name=checkpoints,proto3" json:"checkpoints,omitempty"`
 	Counts        *CheckpointCounts      `protobuf:"bytes,2,opt,name=counts,proto3" json:"counts,omitempty"`
+	Summary       *CheckpointSummary     `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2751,6 +2860,302 @@ func (x *ListCheckpointsResponse) GetCounts() *CheckpointCounts {
 	return nil
 }
 
+func (x *ListCheckpointsResponse) GetSummary() *CheckpointSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+type DescribeCheckpointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	CheckpointId  uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeCheckpointRequest) Reset() {
+	*x = DescribeCheckpointRequest{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeCheckpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeCheckpointRequest) ProtoMessage() {}
+
+func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeCheckpointRequest.ProtoReflect.Descriptor instead.
+func (*DescribeCheckpointRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DescribeCheckpointRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *DescribeCheckpointRequest) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+type DescribeCheckpointResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Checkpoint *Checkpoint            `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Subtasks that have not acked, if the checkpoint is pending or aborted.
+	Missing       []*SubtaskName `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeCheckpointResponse) Reset() {
+	*x = DescribeCheckpointResponse{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeCheckpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeCheckpointResponse) ProtoMessage() {}
+
+func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeCheckpointResponse.ProtoReflect.Descriptor instead.
+func (*DescribeCheckpointResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DescribeCheckpointResponse) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *DescribeCheckpointResponse) GetMissing() []*SubtaskName {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+// SubtaskName names a subtask for a person.
+type SubtaskName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OperatorUid   string                 `protobuf:"bytes,1,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	SubtaskIndex  uint32                 `protobuf:"varint,2,opt,name=subtask_index,json=subtaskIndex,proto3" json:"subtask_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubtaskName) Reset() {
+	*x = SubtaskName{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubtaskName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubtaskName) ProtoMessage() {}
+
+func (x *SubtaskName) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubtaskName.ProtoReflect.Descriptor instead.
+func (*SubtaskName) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SubtaskName) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *SubtaskName) GetSubtaskIndex() uint32 {
+	if x != nil {
+		return x.SubtaskIndex
+	}
+	return 0
+}
+
+// CheckpointSummary is over all completed checkpoints of a job, those too that
+// are no longer remembered.
+type CheckpointSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	EndToEndMs    *StatsSummary          `protobuf:"bytes,1,opt,name=end_to_end_ms,json=endToEndMs,proto3" json:"end_to_end_ms,omitempty"`
+	StateBytes    *StatsSummary          `protobuf:"bytes,2,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	FlushedBytes  *StatsSummary          `protobuf:"bytes,3,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointSummary) Reset() {
+	*x = CheckpointSummary{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointSummary) ProtoMessage() {}
+
+func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointSummary.ProtoReflect.Descriptor instead.
+func (*CheckpointSummary) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *CheckpointSummary) GetEndToEndMs() *StatsSummary {
+	if x != nil {
+		return x.EndToEndMs
+	}
+	return nil
+}
+
+func (x *CheckpointSummary) GetStateBytes() *StatsSummary {
+	if x != nil {
+		return x.StateBytes
+	}
+	return nil
+}
+
+func (x *CheckpointSummary) GetFlushedBytes() *StatsSummary {
+	if x != nil {
+		return x.FlushedBytes
+	}
+	return nil
+}
+
+// StatsSummary is a row of numbers in short; the average is sum / count.
+type StatsSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Min           uint64                 `protobuf:"varint,2,opt,name=min,proto3" json:"min,omitempty"`
+	Max           uint64                 `protobuf:"varint,3,opt,name=max,proto3" json:"max,omitempty"`
+	Sum           uint64                 `protobuf:"varint,4,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsSummary) Reset() {
+	*x = StatsSummary{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsSummary) ProtoMessage() {}
+
+func (x *StatsSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsSummary.ProtoReflect.Descriptor instead.
+func (*StatsSummary) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *StatsSummary) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *StatsSummary) GetMin() uint64 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *StatsSummary) GetMax() uint64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *StatsSummary) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
 // Checkpoint is one checkpoint of a job and its one outcome.
 type Checkpoint struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -2763,14 +3168,16 @@ type Checkpoint struct {
 	// Why it was aborted.
 	Reason *Error `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Its state is still there: the job can be restored from it.
-	Retained      bool `protobuf:"varint,8,opt,name=retained,proto3" json:"retained,omitempty"`
+	Retained bool `protobuf:"varint,8,opt,name=retained,proto3" json:"retained,omitempty"`
+	// Subtasks whose acks it needs.
+	Subtasks      uint32 `protobuf:"varint,9,opt,name=subtasks,proto3" json:"subtasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +3189,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3202,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -2854,6 +3261,13 @@ func (x *Checkpoint) GetRetained() bool {
 	return false
 }
 
+func (x *Checkpoint) GetSubtasks() uint32 {
+	if x != nil {
+		return x.Subtasks
+	}
+	return 0
+}
+
 // SubtaskAck is what one subtask contributed.
 type SubtaskAck struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -2864,14 +3278,19 @@ type SubtaskAck struct {
 	AckedMs      int64                  `protobuf:"varint,5,opt,name=acked_ms,json=ackedMs,proto3" json:"acked_ms,omitempty"`
 	Positions    []*Position            `protobuf:"bytes,6,rep,name=positions,proto3" json:"positions,omitempty"`
 	// Keys and values of all its named states.
-	StateBytes    uint64 `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	StateBytes uint64 `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	// Keys and values of the changes since the subtask's last ack, or since its
+	// assignment.
+	FlushedBytes uint64 `protobuf:"varint,8,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
+	// Absent where the host could not measure: the subtask had finished.
+	Times         *SubtaskCheckpointTimes `protobuf:"bytes,9,opt,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubtaskAck) Reset() {
 	*x = SubtaskAck{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +3302,7 @@ func (x *SubtaskAck) String() string {
 func (*SubtaskAck) ProtoMessage() {}
 
 func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +3315,7 @@ func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskAck.ProtoReflect.Descriptor instead.
 func (*SubtaskAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SubtaskAck) GetSubtaskId() uint64 {
@@ -2948,6 +3367,87 @@ func (x *SubtaskAck) GetStateBytes() uint64 {
 	return 0
 }
 
+func (x *SubtaskAck) GetFlushedBytes() uint64 {
+	if x != nil {
+		return x.FlushedBytes
+	}
+	return 0
+}
+
+func (x *SubtaskAck) GetTimes() *SubtaskCheckpointTimes {
+	if x != nil {
+		return x.Times
+	}
+	return nil
+}
+
+// SubtaskCheckpointTimes is how long the parts of a checkpoint took for one
+// subtask, as its host saw it.
+type SubtaskCheckpointTimes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the trigger to the barrier's way to the client. By the clocks of two
+	// nodes; 0 if the host's is behind.
+	StartDelayUs uint64 `protobuf:"varint,1,opt,name=start_delay_us,json=startDelayUs,proto3" json:"start_delay_us,omitempty"`
+	// From the barrier to BarrierPassed: the record in hand and the seal. Absent, as
+	// the next, if the stream broke in between.
+	SyncUs *uint64 `protobuf:"varint,2,opt,name=sync_us,json=syncUs,proto3,oneof" json:"sync_us,omitempty"`
+	// From BarrierPassed to CheckpointReady: flushing what was sealed.
+	AsyncUs       *uint64 `protobuf:"varint,3,opt,name=async_us,json=asyncUs,proto3,oneof" json:"async_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubtaskCheckpointTimes) Reset() {
+	*x = SubtaskCheckpointTimes{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubtaskCheckpointTimes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubtaskCheckpointTimes) ProtoMessage() {}
+
+func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubtaskCheckpointTimes.ProtoReflect.Descriptor instead.
+func (*SubtaskCheckpointTimes) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SubtaskCheckpointTimes) GetStartDelayUs() uint64 {
+	if x != nil {
+		return x.StartDelayUs
+	}
+	return 0
+}
+
+func (x *SubtaskCheckpointTimes) GetSyncUs() uint64 {
+	if x != nil && x.SyncUs != nil {
+		return *x.SyncUs
+	}
+	return 0
+}
+
+func (x *SubtaskCheckpointTimes) GetAsyncUs() uint64 {
+	if x != nil && x.AsyncUs != nil {
+		return *x.AsyncUs
+	}
+	return 0
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -2957,7 +3457,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3469,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3482,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -3001,7 +3501,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3513,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3526,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WatchResponse) GetJob() *JobDescription {
@@ -3046,7 +3546,7 @@ type ReportProcessExitRequest struct {
 
 func (x *ReportProcessExitRequest) Reset() {
 	*x = ReportProcessExitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3558,7 @@ func (x *ReportProcessExitRequest) String() string {
 func (*ReportProcessExitRequest) ProtoMessage() {}
 
 func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3571,7 @@ func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitRequest.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReportProcessExitRequest) GetProcessId() string {
@@ -3089,7 +3589,7 @@ type ReportProcessExitResponse struct {
 
 func (x *ReportProcessExitResponse) Reset() {
 	*x = ReportProcessExitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3601,7 @@ func (x *ReportProcessExitResponse) String() string {
 func (*ReportProcessExitResponse) ProtoMessage() {}
 
 func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3614,7 @@ func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitResponse.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
 }
 
 var File_holdfast_v1_job_proto protoreflect.FileDescriptor
@@ -3253,18 +3753,25 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +
 	"\aentries\x18\x03 \x01(\x04R\aentries\x12\x1f\n" +
 	"\vlimit_bytes\x18\x04 \x01(\x04R\n" +
-	"limitBytes\"\xcf\x01\n" +
+	"limitBytes\"\xd1\x02\n" +
 	"\x0fExceptionRecord\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12!\n" +
 	"\foperator_uid\x18\x02 \x01(\tR\voperatorUid\x12#\n" +
 	"\rsubtask_index\x18\x03 \x01(\rR\fsubtaskIndex\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\x04R\aattempt\x12\x17\n" +
 	"\anode_id\x18\x05 \x01(\tR\x06nodeId\x12(\n" +
-	"\x05error\x18\x06 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"h\n" +
+	"\x05error\x18\x06 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12D\n" +
+	"\x0fexception_class\x18\a \x01(\x0e2\x1b.holdfast.v1.ExceptionClassR\x0eexceptionClass\x12\x1b\n" +
+	"\tnode_name\x18\b \x01(\tR\bnodeName\x12\x1d\n" +
+	"\n" +
+	"process_id\x18\t \x01(\tR\tprocessId\"\xa5\x01\n" +
 	"\x10CheckpointCounts\x12\x1c\n" +
 	"\ttriggered\x18\x01 \x01(\x04R\ttriggered\x12\x1c\n" +
 	"\tcompleted\x18\x02 \x01(\x04R\tcompleted\x12\x18\n" +
-	"\aaborted\x18\x03 \x01(\x04R\aaborted\"\x82\x01\n" +
+	"\aaborted\x18\x03 \x01(\x04R\aaborted\x12\x1f\n" +
+	"\vin_progress\x18\x04 \x01(\x04R\n" +
+	"inProgress\x12\x1a\n" +
+	"\brestored\x18\x05 \x01(\x04R\brestored\"\x82\x01\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1f\n" +
@@ -3301,10 +3808,33 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"checkpoint\x18\x03 \x01(\v2\x17.holdfast.v1.CheckpointR\n" +
 	"checkpoint\"*\n" +
 	"\x16ListCheckpointsRequest\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\"\x8b\x01\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\xc5\x01\n" +
 	"\x17ListCheckpointsResponse\x129\n" +
 	"\vcheckpoints\x18\x01 \x03(\v2\x17.holdfast.v1.CheckpointR\vcheckpoints\x125\n" +
-	"\x06counts\x18\x02 \x01(\v2\x1d.holdfast.v1.CheckpointCountsR\x06counts\"\xc0\x02\n" +
+	"\x06counts\x18\x02 \x01(\v2\x1d.holdfast.v1.CheckpointCountsR\x06counts\x128\n" +
+	"\asummary\x18\x03 \x01(\v2\x1e.holdfast.v1.CheckpointSummaryR\asummary\"R\n" +
+	"\x19DescribeCheckpointRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\x89\x01\n" +
+	"\x1aDescribeCheckpointResponse\x127\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\v2\x17.holdfast.v1.CheckpointR\n" +
+	"checkpoint\x122\n" +
+	"\amissing\x18\x02 \x03(\v2\x18.holdfast.v1.SubtaskNameR\amissing\"U\n" +
+	"\vSubtaskName\x12!\n" +
+	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12#\n" +
+	"\rsubtask_index\x18\x02 \x01(\rR\fsubtaskIndex\"\xcd\x01\n" +
+	"\x11CheckpointSummary\x12<\n" +
+	"\rend_to_end_ms\x18\x01 \x01(\v2\x19.holdfast.v1.StatsSummaryR\n" +
+	"endToEndMs\x12:\n" +
+	"\vstate_bytes\x18\x02 \x01(\v2\x19.holdfast.v1.StatsSummaryR\n" +
+	"stateBytes\x12>\n" +
+	"\rflushed_bytes\x18\x03 \x01(\v2\x19.holdfast.v1.StatsSummaryR\fflushedBytes\"Z\n" +
+	"\fStatsSummary\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x10\n" +
+	"\x03min\x18\x02 \x01(\x04R\x03min\x12\x10\n" +
+	"\x03max\x18\x03 \x01(\x04R\x03max\x12\x10\n" +
+	"\x03sum\x18\x04 \x01(\x04R\x03sum\"\xdc\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
@@ -3314,7 +3844,8 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\bended_ms\x18\x05 \x01(\x03R\aendedMs\x12+\n" +
 	"\x04acks\x18\x06 \x03(\v2\x17.holdfast.v1.SubtaskAckR\x04acks\x12*\n" +
 	"\x06reason\x18\a \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\x12\x1a\n" +
-	"\bretained\x18\b \x01(\bR\bretained\"\x89\x02\n" +
+	"\bretained\x18\b \x01(\bR\bretained\x12\x1a\n" +
+	"\bsubtasks\x18\t \x01(\rR\bsubtasks\"\xe9\x02\n" +
 	"\n" +
 	"SubtaskAck\x12\x1d\n" +
 	"\n" +
@@ -3325,7 +3856,16 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\backed_ms\x18\x05 \x01(\x03R\aackedMs\x123\n" +
 	"\tpositions\x18\x06 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12\x1f\n" +
 	"\vstate_bytes\x18\a \x01(\x04R\n" +
-	"stateBytes\" \n" +
+	"stateBytes\x12#\n" +
+	"\rflushed_bytes\x18\b \x01(\x04R\fflushedBytes\x129\n" +
+	"\x05times\x18\t \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\x95\x01\n" +
+	"\x16SubtaskCheckpointTimes\x12$\n" +
+	"\x0estart_delay_us\x18\x01 \x01(\x04R\fstartDelayUs\x12\x1c\n" +
+	"\async_us\x18\x02 \x01(\x04H\x00R\x06syncUs\x88\x01\x01\x12\x1e\n" +
+	"\basync_us\x18\x03 \x01(\x04H\x01R\aasyncUs\x88\x01\x01B\n" +
+	"\n" +
+	"\b_sync_usB\v\n" +
+	"\t_async_us\" \n" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\">\n" +
 	"\rWatchResponse\x12-\n" +
@@ -3360,7 +3900,13 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x16SUBTASK_STATUS_WAITING\x10\x01\x12\x1a\n" +
 	"\x16SUBTASK_STATUS_RUNNING\x10\x02\x12\x19\n" +
 	"\x15SUBTASK_STATUS_FAILED\x10\x03\x12\x1b\n" +
-	"\x17SUBTASK_STATUS_FINISHED\x10\x04*\x92\x01\n" +
+	"\x17SUBTASK_STATUS_FINISHED\x10\x04*\xa1\x01\n" +
+	"\x0eExceptionClass\x12\x1f\n" +
+	"\x1bEXCEPTION_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14EXCEPTION_CLASS_USER\x10\x01\x12\x1c\n" +
+	"\x18EXCEPTION_CLASS_EXTERNAL\x10\x02\x12\x1c\n" +
+	"\x18EXCEPTION_CLASS_INTERNAL\x10\x03\x12\x18\n" +
+	"\x14EXCEPTION_CLASS_LOST\x10\x04*\x92\x01\n" +
 	"\x0fOperationStatus\x12 \n" +
 	"\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cOPERATION_STATUS_IN_PROGRESS\x10\x01\x12\x1e\n" +
@@ -3374,7 +3920,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x11CheckpointTrigger\x12\"\n" +
 	"\x1eCHECKPOINT_TRIGGER_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCHECKPOINT_TRIGGER_PERIODIC\x10\x01\x12\x1d\n" +
-	"\x19CHECKPOINT_TRIGGER_MANUAL\x10\x022\x98\x06\n" +
+	"\x19CHECKPOINT_TRIGGER_MANUAL\x10\x022\xff\x06\n" +
 	"\n" +
 	"JobService\x12A\n" +
 	"\x06Submit\x12\x1a.holdfast.v1.SubmitRequest\x1a\x1b.holdfast.v1.SubmitResponse\x12;\n" +
@@ -3384,7 +3930,8 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x06Resume\x12\x1a.holdfast.v1.ResumeRequest\x1a\x1b.holdfast.v1.ResumeResponse\x12b\n" +
 	"\x11TriggerCheckpoint\x12%.holdfast.v1.TriggerCheckpointRequest\x1a&.holdfast.v1.TriggerCheckpointResponse\x12S\n" +
 	"\fGetOperation\x12 .holdfast.v1.GetOperationRequest\x1a!.holdfast.v1.GetOperationResponse\x12\\\n" +
-	"\x0fListCheckpoints\x12#.holdfast.v1.ListCheckpointsRequest\x1a$.holdfast.v1.ListCheckpointsResponse\x12@\n" +
+	"\x0fListCheckpoints\x12#.holdfast.v1.ListCheckpointsRequest\x1a$.holdfast.v1.ListCheckpointsResponse\x12e\n" +
+	"\x12DescribeCheckpoint\x12&.holdfast.v1.DescribeCheckpointRequest\x1a'.holdfast.v1.DescribeCheckpointResponse\x12@\n" +
 	"\x05Watch\x12\x19.holdfast.v1.WatchRequest\x1a\x1a.holdfast.v1.WatchResponse0\x01\x12b\n" +
 	"\x11ReportProcessExit\x12%.holdfast.v1.ReportProcessExitRequest\x1a&.holdfast.v1.ReportProcessExitResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
@@ -3400,128 +3947,145 @@ func file_holdfast_v1_job_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_job_proto_rawDescData
 }
 
-var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_holdfast_v1_job_proto_goTypes = []any{
-	(Partitioning)(0),                 // 0: holdfast.v1.Partitioning
-	(StateKind)(0),                    // 1: holdfast.v1.StateKind
-	(CheckpointMode)(0),               // 2: holdfast.v1.CheckpointMode
-	(JobStatus)(0),                    // 3: holdfast.v1.JobStatus
-	(SubtaskStatus)(0),                // 4: holdfast.v1.SubtaskStatus
-	(OperationStatus)(0),              // 5: holdfast.v1.OperationStatus
-	(CheckpointStatus)(0),             // 6: holdfast.v1.CheckpointStatus
-	(CheckpointTrigger)(0),            // 7: holdfast.v1.CheckpointTrigger
-	(*JobSpec)(nil),                   // 8: holdfast.v1.JobSpec
-	(*Operator)(nil),                  // 9: holdfast.v1.Operator
-	(*OperatorInput)(nil),             // 10: holdfast.v1.OperatorInput
-	(*StateDescriptor)(nil),           // 11: holdfast.v1.StateDescriptor
-	(*SourceSpec)(nil),                // 12: holdfast.v1.SourceSpec
-	(*CheckpointConfig)(nil),          // 13: holdfast.v1.CheckpointConfig
-	(*RestartStrategy)(nil),           // 14: holdfast.v1.RestartStrategy
-	(*NoRestart)(nil),                 // 15: holdfast.v1.NoRestart
-	(*FixedDelay)(nil),                // 16: holdfast.v1.FixedDelay
-	(*FailureRate)(nil),               // 17: holdfast.v1.FailureRate
-	(*ExponentialDelay)(nil),          // 18: holdfast.v1.ExponentialDelay
-	(*StateBackend)(nil),              // 19: holdfast.v1.StateBackend
-	(*SubmitRequest)(nil),             // 20: holdfast.v1.SubmitRequest
-	(*SubmitResponse)(nil),            // 21: holdfast.v1.SubmitResponse
-	(*ListRequest)(nil),               // 22: holdfast.v1.ListRequest
-	(*ListResponse)(nil),              // 23: holdfast.v1.ListResponse
-	(*JobSummary)(nil),                // 24: holdfast.v1.JobSummary
-	(*DescribeRequest)(nil),           // 25: holdfast.v1.DescribeRequest
-	(*DescribeResponse)(nil),          // 26: holdfast.v1.DescribeResponse
-	(*JobDescription)(nil),            // 27: holdfast.v1.JobDescription
-	(*SubtaskDescription)(nil),        // 28: holdfast.v1.SubtaskDescription
-	(*StateSize)(nil),                 // 29: holdfast.v1.StateSize
-	(*ExceptionRecord)(nil),           // 30: holdfast.v1.ExceptionRecord
-	(*CheckpointCounts)(nil),          // 31: holdfast.v1.CheckpointCounts
-	(*Position)(nil),                  // 32: holdfast.v1.Position
-	(*CancelRequest)(nil),             // 33: holdfast.v1.CancelRequest
-	(*CancelResponse)(nil),            // 34: holdfast.v1.CancelResponse
-	(*ResumeRequest)(nil),             // 35: holdfast.v1.ResumeRequest
-	(*ResumeResponse)(nil),            // 36: holdfast.v1.ResumeResponse
-	(*TriggerCheckpointRequest)(nil),  // 37: holdfast.v1.TriggerCheckpointRequest
-	(*TriggerCheckpointResponse)(nil), // 38: holdfast.v1.TriggerCheckpointResponse
-	(*GetOperationRequest)(nil),       // 39: holdfast.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),      // 40: holdfast.v1.GetOperationResponse
-	(*ListCheckpointsRequest)(nil),    // 41: holdfast.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),   // 42: holdfast.v1.ListCheckpointsResponse
-	(*Checkpoint)(nil),                // 43: holdfast.v1.Checkpoint
-	(*SubtaskAck)(nil),                // 44: holdfast.v1.SubtaskAck
-	(*WatchRequest)(nil),              // 45: holdfast.v1.WatchRequest
-	(*WatchResponse)(nil),             // 46: holdfast.v1.WatchResponse
-	(*ReportProcessExitRequest)(nil),  // 47: holdfast.v1.ReportProcessExitRequest
-	(*ReportProcessExitResponse)(nil), // 48: holdfast.v1.ReportProcessExitResponse
-	nil,                               // 49: holdfast.v1.SourceSpec.PropertiesEntry
-	(*Error)(nil),                     // 50: holdfast.v1.Error
+	(Partitioning)(0),                  // 0: holdfast.v1.Partitioning
+	(StateKind)(0),                     // 1: holdfast.v1.StateKind
+	(CheckpointMode)(0),                // 2: holdfast.v1.CheckpointMode
+	(JobStatus)(0),                     // 3: holdfast.v1.JobStatus
+	(SubtaskStatus)(0),                 // 4: holdfast.v1.SubtaskStatus
+	(ExceptionClass)(0),                // 5: holdfast.v1.ExceptionClass
+	(OperationStatus)(0),               // 6: holdfast.v1.OperationStatus
+	(CheckpointStatus)(0),              // 7: holdfast.v1.CheckpointStatus
+	(CheckpointTrigger)(0),             // 8: holdfast.v1.CheckpointTrigger
+	(*JobSpec)(nil),                    // 9: holdfast.v1.JobSpec
+	(*Operator)(nil),                   // 10: holdfast.v1.Operator
+	(*OperatorInput)(nil),              // 11: holdfast.v1.OperatorInput
+	(*StateDescriptor)(nil),            // 12: holdfast.v1.StateDescriptor
+	(*SourceSpec)(nil),                 // 13: holdfast.v1.SourceSpec
+	(*CheckpointConfig)(nil),           // 14: holdfast.v1.CheckpointConfig
+	(*RestartStrategy)(nil),            // 15: holdfast.v1.RestartStrategy
+	(*NoRestart)(nil),                  // 16: holdfast.v1.NoRestart
+	(*FixedDelay)(nil),                 // 17: holdfast.v1.FixedDelay
+	(*FailureRate)(nil),                // 18: holdfast.v1.FailureRate
+	(*ExponentialDelay)(nil),           // 19: holdfast.v1.ExponentialDelay
+	(*StateBackend)(nil),               // 20: holdfast.v1.StateBackend
+	(*SubmitRequest)(nil),              // 21: holdfast.v1.SubmitRequest
+	(*SubmitResponse)(nil),             // 22: holdfast.v1.SubmitResponse
+	(*ListRequest)(nil),                // 23: holdfast.v1.ListRequest
+	(*ListResponse)(nil),               // 24: holdfast.v1.ListResponse
+	(*JobSummary)(nil),                 // 25: holdfast.v1.JobSummary
+	(*DescribeRequest)(nil),            // 26: holdfast.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 27: holdfast.v1.DescribeResponse
+	(*JobDescription)(nil),             // 28: holdfast.v1.JobDescription
+	(*SubtaskDescription)(nil),         // 29: holdfast.v1.SubtaskDescription
+	(*StateSize)(nil),                  // 30: holdfast.v1.StateSize
+	(*ExceptionRecord)(nil),            // 31: holdfast.v1.ExceptionRecord
+	(*CheckpointCounts)(nil),           // 32: holdfast.v1.CheckpointCounts
+	(*Position)(nil),                   // 33: holdfast.v1.Position
+	(*CancelRequest)(nil),              // 34: holdfast.v1.CancelRequest
+	(*CancelResponse)(nil),             // 35: holdfast.v1.CancelResponse
+	(*ResumeRequest)(nil),              // 36: holdfast.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 37: holdfast.v1.ResumeResponse
+	(*TriggerCheckpointRequest)(nil),   // 38: holdfast.v1.TriggerCheckpointRequest
+	(*TriggerCheckpointResponse)(nil),  // 39: holdfast.v1.TriggerCheckpointResponse
+	(*GetOperationRequest)(nil),        // 40: holdfast.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),       // 41: holdfast.v1.GetOperationResponse
+	(*ListCheckpointsRequest)(nil),     // 42: holdfast.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),    // 43: holdfast.v1.ListCheckpointsResponse
+	(*DescribeCheckpointRequest)(nil),  // 44: holdfast.v1.DescribeCheckpointRequest
+	(*DescribeCheckpointResponse)(nil), // 45: holdfast.v1.DescribeCheckpointResponse
+	(*SubtaskName)(nil),                // 46: holdfast.v1.SubtaskName
+	(*CheckpointSummary)(nil),          // 47: holdfast.v1.CheckpointSummary
+	(*StatsSummary)(nil),               // 48: holdfast.v1.StatsSummary
+	(*Checkpoint)(nil),                 // 49: holdfast.v1.Checkpoint
+	(*SubtaskAck)(nil),                 // 50: holdfast.v1.SubtaskAck
+	(*SubtaskCheckpointTimes)(nil),     // 51: holdfast.v1.SubtaskCheckpointTimes
+	(*WatchRequest)(nil),               // 52: holdfast.v1.WatchRequest
+	(*WatchResponse)(nil),              // 53: holdfast.v1.WatchResponse
+	(*ReportProcessExitRequest)(nil),   // 54: holdfast.v1.ReportProcessExitRequest
+	(*ReportProcessExitResponse)(nil),  // 55: holdfast.v1.ReportProcessExitResponse
+	nil,                                // 56: holdfast.v1.SourceSpec.PropertiesEntry
+	(*Error)(nil),                      // 57: holdfast.v1.Error
 }
 var file_holdfast_v1_job_proto_depIdxs = []int32{
-	9,  // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
-	13, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
-	14, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
-	19, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
-	10, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
-	11, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
-	12, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
+	10, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
+	14, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
+	15, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
+	20, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
+	11, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
+	12, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
+	13, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
 	0,  // 7: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
 	1,  // 8: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
-	49, // 9: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
+	56, // 9: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
 	2,  // 10: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
-	15, // 11: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
-	16, // 12: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
-	18, // 13: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
-	17, // 14: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
-	8,  // 15: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
-	24, // 16: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
+	16, // 11: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
+	17, // 12: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
+	19, // 13: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
+	18, // 14: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
+	9,  // 15: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
+	25, // 16: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
 	3,  // 17: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
-	27, // 18: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
-	24, // 19: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
-	8,  // 20: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
-	28, // 21: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
-	50, // 22: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
-	30, // 23: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	31, // 24: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
+	28, // 18: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
+	25, // 19: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
+	9,  // 20: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
+	29, // 21: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
+	57, // 22: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
+	31, // 23: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	32, // 24: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
 	4,  // 25: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
-	32, // 26: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
-	29, // 27: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
-	50, // 28: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
-	3,  // 29: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
-	3,  // 30: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
-	5,  // 31: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
-	43, // 32: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	43, // 33: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	31, // 34: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
-	6,  // 35: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
-	7,  // 36: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	44, // 37: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
-	50, // 38: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
-	32, // 39: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
-	27, // 40: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
-	20, // 41: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
-	22, // 42: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
-	25, // 43: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
-	33, // 44: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
-	35, // 45: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
-	37, // 46: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
-	39, // 47: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
-	41, // 48: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
-	45, // 49: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
-	47, // 50: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
-	21, // 51: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
-	23, // 52: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
-	26, // 53: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
-	34, // 54: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
-	36, // 55: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
-	38, // 56: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
-	40, // 57: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
-	42, // 58: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
-	46, // 59: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
-	48, // 60: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
-	51, // [51:61] is the sub-list for method output_type
-	41, // [41:51] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	33, // 26: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
+	30, // 27: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
+	57, // 28: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
+	5,  // 29: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
+	3,  // 30: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
+	3,  // 31: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
+	6,  // 32: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
+	49, // 33: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	49, // 34: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	32, // 35: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
+	47, // 36: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
+	49, // 37: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	46, // 38: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
+	48, // 39: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
+	48, // 40: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
+	48, // 41: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
+	7,  // 42: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
+	8,  // 43: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	50, // 44: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
+	57, // 45: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
+	33, // 46: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
+	51, // 47: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	28, // 48: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
+	21, // 49: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
+	23, // 50: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
+	26, // 51: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
+	34, // 52: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
+	36, // 53: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
+	38, // 54: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
+	40, // 55: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
+	42, // 56: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
+	44, // 57: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
+	52, // 58: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
+	54, // 59: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
+	22, // 60: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
+	24, // 61: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
+	27, // 62: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
+	35, // 63: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
+	37, // 64: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
+	39, // 65: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
+	41, // 66: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
+	43, // 67: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
+	45, // 68: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
+	53, // 69: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
+	55, // 70: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
+	60, // [60:71] is the sub-list for method output_type
+	49, // [49:60] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_job_proto_init() }
@@ -3536,13 +4100,14 @@ func file_holdfast_v1_job_proto_init() {
 		(*RestartStrategy_ExponentialDelay)(nil),
 		(*RestartStrategy_FailureRate)(nil),
 	}
+	file_holdfast_v1_job_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_job_proto_rawDesc), len(file_holdfast_v1_job_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   42,
+			NumEnums:      9,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,16 +19,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	JobService_Submit_FullMethodName            = "/holdfast.v1.JobService/Submit"
-	JobService_List_FullMethodName              = "/holdfast.v1.JobService/List"
-	JobService_Describe_FullMethodName          = "/holdfast.v1.JobService/Describe"
-	JobService_Cancel_FullMethodName            = "/holdfast.v1.JobService/Cancel"
-	JobService_Resume_FullMethodName            = "/holdfast.v1.JobService/Resume"
-	JobService_TriggerCheckpoint_FullMethodName = "/holdfast.v1.JobService/TriggerCheckpoint"
-	JobService_GetOperation_FullMethodName      = "/holdfast.v1.JobService/GetOperation"
-	JobService_ListCheckpoints_FullMethodName   = "/holdfast.v1.JobService/ListCheckpoints"
-	JobService_Watch_FullMethodName             = "/holdfast.v1.JobService/Watch"
-	JobService_ReportProcessExit_FullMethodName = "/holdfast.v1.JobService/ReportProcessExit"
+	JobService_Submit_FullMethodName             = "/holdfast.v1.JobService/Submit"
+	JobService_List_FullMethodName               = "/holdfast.v1.JobService/List"
+	JobService_Describe_FullMethodName           = "/holdfast.v1.JobService/Describe"
+	JobService_Cancel_FullMethodName             = "/holdfast.v1.JobService/Cancel"
+	JobService_Resume_FullMethodName             = "/holdfast.v1.JobService/Resume"
+	JobService_TriggerCheckpoint_FullMethodName  = "/holdfast.v1.JobService/TriggerCheckpoint"
+	JobService_GetOperation_FullMethodName       = "/holdfast.v1.JobService/GetOperation"
+	JobService_ListCheckpoints_FullMethodName    = "/holdfast.v1.JobService/ListCheckpoints"
+	JobService_DescribeCheckpoint_FullMethodName = "/holdfast.v1.JobService/DescribeCheckpoint"
+	JobService_Watch_FullMethodName              = "/holdfast.v1.JobService/Watch"
+	JobService_ReportProcessExit_FullMethodName  = "/holdfast.v1.JobService/ReportProcessExit"
 )
 
 // JobServiceClient is the client API for JobService service.
@@ -52,6 +53,9 @@ type JobServiceClient interface {
 	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
 	// ListCheckpoints tells the bounded history, newest first.
 	ListCheckpoints(ctx context.Context, in *ListCheckpointsRequest, opts ...grpc.CallOption) (*ListCheckpointsResponse, error)
+	// DescribeCheckpoint tells of one checkpoint of that history what each subtask
+	// did and took for it. NOT_FOUND: CHECKPOINT_NOT_FOUND.
+	DescribeCheckpoint(ctx context.Context, in *DescribeCheckpointRequest, opts ...grpc.CallOption) (*DescribeCheckpointResponse, error)
 	// Watch sends the job's description at once and at every change until it ends.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// ReportProcessExit tells that an operator process is gone, so that its
@@ -147,6 +151,16 @@ func (c *jobServiceClient) ListCheckpoints(ctx context.Context, in *ListCheckpoi
 	return out, nil
 }
 
+func (c *jobServiceClient) DescribeCheckpoint(ctx context.Context, in *DescribeCheckpointRequest, opts ...grpc.CallOption) (*DescribeCheckpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeCheckpointResponse)
+	err := c.cc.Invoke(ctx, JobService_DescribeCheckpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_Watch_FullMethodName, cOpts...)
@@ -197,6 +211,9 @@ type JobServiceServer interface {
 	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
 	// ListCheckpoints tells the bounded history, newest first.
 	ListCheckpoints(context.Context, *ListCheckpointsRequest) (*ListCheckpointsResponse, error)
+	// DescribeCheckpoint tells of one checkpoint of that history what each subtask
+	// did and took for it. NOT_FOUND: CHECKPOINT_NOT_FOUND.
+	DescribeCheckpoint(context.Context, *DescribeCheckpointRequest) (*DescribeCheckpointResponse, error)
 	// Watch sends the job's description at once and at every change until it ends.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// ReportProcessExit tells that an operator process is gone, so that its
@@ -235,6 +252,9 @@ func (UnimplementedJobServiceServer) GetOperation(context.Context, *GetOperation
 }
 func (UnimplementedJobServiceServer) ListCheckpoints(context.Context, *ListCheckpointsRequest) (*ListCheckpointsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCheckpoints not implemented")
+}
+func (UnimplementedJobServiceServer) DescribeCheckpoint(context.Context, *DescribeCheckpointRequest) (*DescribeCheckpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeCheckpoint not implemented")
 }
 func (UnimplementedJobServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -407,6 +427,24 @@ func _JobService_ListCheckpoints_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_DescribeCheckpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeCheckpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).DescribeCheckpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_DescribeCheckpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).DescribeCheckpoint(ctx, req.(*DescribeCheckpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -474,6 +512,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCheckpoints",
 			Handler:    _JobService_ListCheckpoints_Handler,
+		},
+		{
+			MethodName: "DescribeCheckpoint",
+			Handler:    _JobService_DescribeCheckpoint_Handler,
 		},
 		{
 			MethodName: "ReportProcessExit",
