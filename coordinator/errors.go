@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -24,6 +26,17 @@ func notApplied(reason holdfastv1.ErrorReason, message string, kv ...string) *ho
 	e := Failure(reason, message, kv...)
 	e.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
 	return e
+}
+
+// maxQuoted is above every name that a job, an operator or a state can have.
+const maxQuoted = 128
+
+// quote repeats a client's own text, which may be of any length.
+func quote(s string) string {
+	if len(s) <= maxQuoted {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(strings.ToValidUTF8(s[:maxQuoted], "")) + "..."
 }
 
 func fenced(st subtaskState) *holdfastv1.Error {

@@ -123,7 +123,7 @@ func (m *Machine) JobID(job string) (string, *holdfastv1.Error) {
 	if j := m.byName[job]; j != nil {
 		return j.JobId, nil
 	}
-	return "", Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, fmt.Sprintf("no job %q; `holdfast list` shows the jobs", job))
+	return "", Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, "no job "+quote(job)+"; `holdfast list` shows the jobs")
 }
 
 // JobStatusOf returns the status of a job and the reason for it.
@@ -176,7 +176,7 @@ func (m *Machine) StateOf(sel *holdfastv1.StateSelector) (StateView, *holdfastv1
 		}
 	}
 	return StateView{}, Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND,
-		fmt.Sprintf("job %q has no state %q of operator %q; it has: %s", j.Spec.Name, sel.StateName, sel.OperatorUid, stateNames(j)))
+		fmt.Sprintf("job %q has no state %s of operator %s; it has: %s", j.Spec.Name, quote(sel.StateName), quote(sel.OperatorUid), stateNames(j)))
 }
 
 // StateView names where a state is.

@@ -15,6 +15,22 @@ func TestBadInput_FramesEndOneStream(t *testing.T) {
 	scenario.BadFrames(t, c)
 }
 
+func atMost(streams uint32) harness.Options {
+	return harness.Options{Tune: func(_ harness.Node, cfg *daemon.Config) { cfg.MaxStreams = streams }}
+}
+
+func TestBadInput_TooManyStreams(t *testing.T) {
+	scenario.TooManyStreams(t, harness.InProcess(t, atMost(100)), 100, 250)
+}
+
+func TestBadInput_NeverHello(t *testing.T) {
+	scenario.NeverHello(t, harness.InProcess(t, atMost(20)), 20)
+}
+
+func TestBadInput_NeverReads(t *testing.T) {
+	scenario.NeverReads(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestBadInput_Hellos(t *testing.T) {
 	scenario.BadHellos(t, harness.InProcess(t, harness.Options{}))
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -65,16 +68,35 @@ func toStatus(e *holdfastv1.Error) error {
 	}
 	meta := map[string]string{"outcome": strings.ToLower(strings.TrimPrefix(e.Outcome.String(), "OUTCOME_"))}
 	for k, v := range e.Metadata {
-		meta[k] = v
+		meta[k] = cut(v, maxStatusText)
 	}
-	st := status.New(code, e.Message)
-	detailed, err := st.WithDetails(&errdetails.ErrorInfo{
+	st := status.New(code, cut(e.Message, maxStatusText))
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_"), Domain: ErrorDomain, Metadata: meta,
-	})
+	}}
+	if e.Reason == holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(overloadedDelay)})
+	}
+	detailed, err := st.WithDetails(details...)
 	if err != nil {
 		return st.Err()
 	}
 	return detailed.Err()
+}
+
+// maxStatusText bounds each text of a status, which travels as a header: what
+// repeats a client's own input may be of any length.
+const maxStatusText = 2 << 10
+
+// overloadedDelay is when a client may ask the same node again.
+const overloadedDelay = time.Second
+
+// cut shortens a text, not within a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // storeErrors is the table from the store's sentinels to reasons.
@@ -125,6 +147,20 @@ func noLeader() *holdfastv1.Error {
 	}
 }
 
-func violation(message string) *holdfastv1.Error {
-	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION, message)
+// violation names the rule of docs/protocol.md that a frame breaks.
+func violation(rule, message string) *holdfastv1.Error {
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION,
+		message+"; see rule "+rule+" of docs/protocol.md", "rule", rule)
+}
+
+// tooLarge is a frame, a key or a value above a limit of Welcome.
+func tooLarge(message string) *holdfastv1.Error {
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE, message)
+}
+
+// overloaded is a bound of this node that is reached. Nothing was applied.
+func overloaded(message string) *holdfastv1.Error {
+	e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED, message)
+	e.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
+	return e
 }

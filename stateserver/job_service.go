@@ -191,7 +191,7 @@ func (j *jobService) GetOperation(_ context.Context, r *holdfastv1.GetOperationR
 	}
 	if c == nil {
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATION_NOT_FOUND,
-			fmt.Sprintf("no operation %q; operations are remembered for the last %d checkpoints of a job", r.OperationId, coordinator.MaxHistory)))
+			fmt.Sprintf("no operation %q; operations are remembered for the last %d checkpoints of a job, `holdfast checkpoints` lists them", cut(r.OperationId, maxShownBytes), coordinator.MaxHistory)))
 	}
 	st := holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS
 	switch c.Status {
@@ -268,7 +268,7 @@ func (j *jobService) Watch(r *holdfastv1.WatchRequest, stream grpc.ServerStreami
 func (j *jobService) ReportProcessExit(_ context.Context, r *holdfastv1.ReportProcessExitRequest) (*holdfastv1.ReportProcessExitResponse, error) {
 	if r.ProcessId == "" || len(r.ProcessId) > maxIDBytes {
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST,
-			fmt.Sprintf("the process id must have 1 to %d characters", maxIDBytes), "field", "process_id"))
+			fmt.Sprintf("the process id has %d characters, 1 to %d are allowed", len(r.ProcessId), maxIDBytes), "field", "process_id"))
 	}
 	j.s.hosts.processExited(r.ProcessId)
 	return &holdfastv1.ReportProcessExitResponse{}, nil

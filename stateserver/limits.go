@@ -2,6 +2,10 @@ package stateserver
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,8 +25,12 @@ const commandOverheadBytes = 1 << 10
 // maxGetSections bounds the sections of a Get.
 const maxGetSections = 1 << 12
 
-// maxGetsOpen bounds the Gets of a stream that are not answered.
-const maxGetsOpen = 64
+// maxGetsOpen and maxGetBytesOpen bound the Gets of a stream that are not
+// answered; one is always taken.
+const maxGetsOpen, maxGetBytesOpen = 64, 16 << 20
+
+// maxShownBytes and maxShownIDs bound what a message repeats of a client's input.
+const maxShownBytes, maxShownIDs = 256, 16
 
 // limits of the memory backend, told in Welcome.
 func limits() *holdfastv1.Limits {
@@ -68,24 +76,24 @@ func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) (total in
 			return 0, e
 		}
 		if len(sec.Ops) != len(sec.KeyLengths) || len(sec.Ops) != len(sec.ValueLengths) {
-			return 0, violation(fmt.Sprintf("%s: %d ops, %d keys and %d values; each op has one of each", where, len(sec.Ops), len(sec.KeyLengths), len(sec.ValueLengths)))
+			return 0, violation("5.1", fmt.Sprintf("%s: %d ops, %d keys and %d values; each op has one of each", where, len(sec.Ops), len(sec.KeyLengths), len(sec.ValueLengths)))
 		}
 		if e := checkLengths(where, "value", sec.ValueLengths, sec.Values, lim.ValueBytes); e != nil {
 			return 0, e
 		}
 		for j, op := range sec.Ops {
 			if op == 0 || holdfastv1.FlushOp_name[int32(op)] == "" {
-				return 0, violation(fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
+				return 0, violation("5.6", fmt.Sprintf("%s: operation %d has the unknown op %d", where, j, op))
 			}
 			if op == byte(holdfastv1.FlushOp_FLUSH_OP_DELETE) && sec.ValueLengths[j] != 0 {
-				return 0, violation(fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
+				return 0, violation("5.6", fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
 			}
 		}
 		total += len(sec.Keys) + len(sec.Values) + opOverheadBytes*len(sec.Ops)
 	}
 	if n := proto.Size(f); total > int(lim.FlushBytes) || n > raftstore.MaxPayload-commandOverheadBytes {
 		total = max(total, n)
-		return 0, tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several", f.Seq, total, lim.FlushBytes))
+		return 0, tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several flushes", f.Seq, total, lim.FlushBytes))
 	}
 	return total, nil
 }
@@ -99,23 +107,23 @@ func (s shape) checkPositions(frame string, positions []*holdfastv1.Position) *h
 		id := splitID{p.Topic, p.Partition}
 		switch {
 		case !s.splits[id]:
-			return violation(fmt.Sprintf("%s: a position of %s/%d, which is no split of the subtask", frame, p.Topic, p.Partition))
+			return violation("6.2", fmt.Sprintf("%s: a position of %s/%d, which is no split of the subtask", frame, cut(p.Topic, maxShownBytes), p.Partition))
 		case seen[id]:
-			return violation(fmt.Sprintf("%s: two positions of %s/%d", frame, p.Topic, p.Partition))
+			return violation("6.2", fmt.Sprintf("%s: two positions of %s/%d", frame, p.Topic, p.Partition))
 		case p.NextOffset < 0:
-			return violation(fmt.Sprintf("%s: the position %d of %s/%d is no offset", frame, p.NextOffset, p.Topic, p.Partition))
+			return violation("6.2", fmt.Sprintf("%s: the position %d of %s/%d is no offset", frame, p.NextOffset, p.Topic, p.Partition))
 		}
 		seen[id] = true
 	}
 	if len(seen) != len(s.splits) {
-		return violation(fmt.Sprintf("%s: positions of %d splits, and the subtask has %d; every one is needed", frame, len(seen), len(s.splits)))
+		return violation("6.2", fmt.Sprintf("%s: positions of %d splits, and the subtask has %d; every one is needed", frame, len(seen), len(s.splits)))
 	}
 	return nil
 }
 
 func (s shape) checkGet(g *holdfastv1.Get, lim *holdfastv1.Limits) *holdfastv1.Error {
 	if len(g.Sections) > maxGetSections {
-		return violation(fmt.Sprintf("Get %d has %d sections, at most %d are allowed", g.RequestId, len(g.Sections), maxGetSections))
+		return violation("5.2", fmt.Sprintf("Get %d has %d sections, at most %d are allowed", g.RequestId, len(g.Sections), maxGetSections))
 	}
 	keys := 0
 	for i, sec := range g.Sections {
@@ -126,7 +134,7 @@ func (s shape) checkGet(g *holdfastv1.Get, lim *holdfastv1.Limits) *holdfastv1.E
 		keys += len(sec.KeyLengths)
 	}
 	if keys > int(lim.GetKeys) {
-		return violation(fmt.Sprintf("Get %d asks for %d keys, at most %d are allowed", g.RequestId, keys, lim.GetKeys))
+		return violation("5.2", fmt.Sprintf("Get %d asks for %d keys, at most %d are allowed; send several Gets", g.RequestId, keys, lim.GetKeys))
 	}
 	return nil
 }
@@ -134,13 +142,13 @@ func (s shape) checkGet(g *holdfastv1.Get, lim *holdfastv1.Limits) *holdfastv1.E
 func (s shape) checkColumns(where string, state uint32, group *uint32, lengths []uint32, keys []byte, limit uint32) *holdfastv1.Error {
 	switch {
 	case !s.states[state]:
-		return violation(fmt.Sprintf("%s: unknown state id %d", where, state))
+		return violation("4.2", fmt.Sprintf("%s: unknown state id %d; Assign gave %s", where, state, s.stateIDs()))
 	case s.byPartition && group == nil:
-		return violation(where + ": key_group is missing, and the subtask is co-partitioned")
+		return violation("4.5", where+": key_group is missing, and the subtask is co-partitioned")
 	case !s.byPartition && group != nil:
-		return violation(where + ": key_group is set, and the subtask is not co-partitioned")
+		return violation("4.5", where+": key_group is set, and the subtask is not co-partitioned")
 	case group != nil && (*group < s.start || *group >= s.end):
-		return violation(fmt.Sprintf("%s: key group %d is not of this subtask, which has [%d, %d)", where, *group, s.start, s.end))
+		return violation("4.5", fmt.Sprintf("%s: key group %d is not of this subtask, which has [%d, %d)", where, *group, s.start, s.end))
 	}
 	return checkLengths(where, "key", lengths, keys, limit)
 }
@@ -149,18 +157,28 @@ func checkLengths(where, what string, lengths []uint32, packed []byte, limit uin
 	sum := uint64(0)
 	for i, n := range lengths {
 		if n > limit {
-			return tooLarge(fmt.Sprintf("%s: %s %d has %d bytes, at most %d are allowed", where, what, i, n, limit))
+			return tooLarge(fmt.Sprintf("%s: %s %d has %d bytes, at most %d are allowed; use shorter ones", where, what, i, n, limit))
 		}
 		sum += uint64(n)
 	}
 	if sum != uint64(len(packed)) {
-		return violation(fmt.Sprintf("%s: the %s lengths add up to %d, and there are %d bytes", where, what, sum, len(packed)))
+		return violation("5.1", fmt.Sprintf("%s: the %s lengths add up to %d, and there are %d bytes", where, what, sum, len(packed)))
 	}
 	return nil
 }
 
-func tooLarge(message string) *holdfastv1.Error {
-	e := violation(message)
-	e.Reason = holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE
-	return e
+// stateIDs lists the numbers of the subtask's states for a person.
+func (s shape) stateIDs() string {
+	if len(s.states) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(s.states)) {
+		if len(out) == maxShownIDs {
+			out = append(out, "...")
+			break
+		}
+		out = append(out, strconv.FormatUint(uint64(id), 10))
+	}
+	return strings.Join(out, ", ")
 }

@@ -138,7 +138,7 @@ func (p *peerService) Propose(stream internalv1.PeerService_ProposeServer) error
 		var cmd internalv1.Command
 		if err := proto.Unmarshal(m.Command, &cmd); err != nil {
 			cancel() // a peer that sends garbage must not reach the log
-			return errors.Join(toStatus(violation("Propose: "+err.Error())), <-sent)
+			return errors.Join(toStatus(invalid("command", "Propose: the command is no protobuf: "+err.Error())), <-sent)
 		}
 		w := waiting{id: m.Id, refused: coordinator.Admit(&cmd, p.s.store.ClusterVersion())}
 		if w.refused == nil {

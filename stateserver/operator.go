@@ -19,8 +19,11 @@ import (
 // The protocol versions that this server speaks.
 const minProtocolVersion, maxProtocolVersion = 1, 1
 
-// helloTimeout bounds the time to the first message of a stream.
+// helloTimeout bounds the time to the first message of a stream, if the session
+// timeout does not do so earlier.
 const helloTimeout = 10 * time.Second
+
+func (s *Server) helloTimeout() time.Duration { return min(helloTimeout, s.cfg.SessionTimeout) }
 
 // maxUIDs, maxUIDBytes and maxIDBytes bound Hello, which the leader is told of.
 const maxUIDs, maxUIDBytes, maxIDBytes = coordinator.MaxOperators, 128, 64
@@ -89,8 +92,8 @@ func (o *operatorService) firstMessage(stream holdfastv1.OperatorService_RunServ
 			return nil, f.err
 		}
 		return checkHello(f.m.GetHello())
-	case <-time.After(helloTimeout):
-		return nil, toStatus(violation(fmt.Sprintf("no Hello came within %s", helloTimeout)))
+	case <-time.After(o.s.helloTimeout()):
+		return nil, toStatus(violation("3.1", fmt.Sprintf("no Hello came within %s", o.s.helloTimeout())))
 	case <-o.s.ctx.Done():
 		return nil, toStatus(noLeader())
 	}
@@ -99,19 +102,21 @@ func (o *operatorService) firstMessage(stream holdfastv1.OperatorService_RunServ
 func checkHello(h *holdfastv1.Hello) (*holdfastv1.Hello, error) {
 	switch {
 	case h == nil:
-		return nil, toStatus(violation("the first message of a stream must be Hello"))
+		return nil, toStatus(violation("3.1", "the first message of a stream must be Hello"))
 	case h.ProtocolVersion < minProtocolVersion || h.ProtocolVersion > maxProtocolVersion:
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_VERSION_NOT_SUPPORTED,
-			fmt.Sprintf("protocol version %d is not supported; this server speaks %d to %d", h.ProtocolVersion, minProtocolVersion, maxProtocolVersion),
+			fmt.Sprintf("Hello: protocol version %d is not supported; this node (version %s) speaks %d to %d: use a client for one of these, or a node of another version",
+				h.ProtocolVersion, version.Version, minProtocolVersion, maxProtocolVersion),
 			"min", strconv.Itoa(minProtocolVersion), "max", strconv.Itoa(maxProtocolVersion)))
 	case h.InstanceId == "" || len(h.InstanceId) > maxIDBytes || len(h.ProcessId) > maxIDBytes:
-		return nil, toStatus(violation(fmt.Sprintf("Hello: instance_id must have 1 to %d characters, process_id at most as many", maxIDBytes)))
+		return nil, toStatus(violation("3.1", fmt.Sprintf("Hello: instance_id has %d characters and process_id %d; 1 to %d and 0 to %d are allowed",
+			len(h.InstanceId), len(h.ProcessId), maxIDBytes, maxIDBytes)))
 	case len(h.OperatorUids) > maxUIDs:
-		return nil, toStatus(violation(fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUIDs)))
+		return nil, toStatus(violation("3.1", fmt.Sprintf("Hello: %d operator uids, at most %d are allowed", len(h.OperatorUids), maxUIDs)))
 	}
 	for _, uid := range h.OperatorUids {
 		if len(uid) > maxUIDBytes {
-			return nil, toStatus(violation(fmt.Sprintf("Hello: an operator uid has %d characters, at most %d are allowed", len(uid), maxUIDBytes)))
+			return nil, toStatus(violation("3.1", fmt.Sprintf("Hello: an operator uid has %d characters, at most %d are allowed", len(uid), maxUIDBytes)))
 		}
 	}
 	return h, nil

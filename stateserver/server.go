@@ -33,7 +33,10 @@ type Config struct {
 	ReconnectGrace time.Duration
 	// StatusInterval is how often the leader is told of this host's streams.
 	StatusInterval time.Duration
-	Logger         *slog.Logger
+	// MaxStreams bounds the streams that clients have open on this node at a
+	// time.
+	MaxStreams uint32
+	Logger     *slog.Logger
 }
 
 // Server is the edge of one node.
@@ -54,6 +57,8 @@ type Server struct {
 	// leaderless is since when this node has heard of no leader, in ns since
 	// 1970; 0 while it knows one.
 	leaderless atomic.Int64
+	// streams counts those that clients have open.
+	streams atomic.Int64
 }
 
 // cutOff tells whether this node has heard of no leader for half the session
@@ -94,10 +99,13 @@ func New(store *raftstore.Store, cfg Config) *Server {
 // newGRPC makes a server with the services that both ports have. The public
 // one forwards to the leader what only the leader may answer.
 func (s *Server) newGRPC(public bool) *grpc.Server {
-	opts := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
-		grpc.ChainUnaryInterceptor(s.toLeader(public)),
+	opts := []grpc.ServerOption{grpc.MaxSendMsgSize(maxMessageBytes)}
+	if public {
+		opts = append(opts, s.guard()...)
+	} else {
+		opts = append(opts, grpc.MaxRecvMsgSize(maxMessageBytes))
 	}
+	opts = append(opts, grpc.ChainUnaryInterceptor(s.toLeader(public)))
 	g := grpc.NewServer(opts...)
 	holdfastv1.RegisterJobServiceServer(g, &jobService{s: s})
 	holdfastv1.RegisterStateServiceServer(g, &stateService{s: s})

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -42,6 +44,8 @@ type session struct {
 	values chan *holdfastv1.HostMessage // large answers, one at a time
 	pokes  chan struct{}
 	gets   chan *getCall
+	// getBytes is the size of what waits in gets.
+	getBytes atomic.Int64
 
 	mu    sync.Mutex
 	heard time.Time
@@ -118,7 +122,7 @@ func (x *session) push(m *holdfastv1.HostMessage) {
 	case x.out <- m:
 	case <-x.ctx.Done():
 	default:
-		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED, "the client does not read its stream"))
+		x.fail(overloaded(fmt.Sprintf("the client does not read its stream: %d messages wait for it; it must read in a thread of its own (rule 3.4 of docs/protocol.md)", outgoingQueue)))
 	}
 }
 
@@ -163,7 +167,7 @@ func (x *session) current(token uint64, frame string) bool {
 			return false
 		}
 	}
-	x.fail(violation(frame + ": this stream was never given its fencing token"))
+	x.fail(violation("3.8", fmt.Sprintf("%s: this stream was never given its fencing token, %d", frame, token)))
 	return false
 }
 
@@ -173,10 +177,11 @@ func (x *session) window(seq uint64, size int, frame string) bool {
 	h := &x.hold
 	switch {
 	case seq != h.nextSeq:
-		x.fail(violation(frameSeq(frame, seq, h.nextSeq)))
+		x.fail(violation("5.4", fmt.Sprintf("%s: seq %d, and %d is next on this stream", frame, seq, h.nextSeq)))
 		return false
 	case h.inFlight >= int(x.limits.FlushesInFlight) || h.inFlight > 0 && h.bytes+size > int(x.limits.FlushBytesInFlight):
-		x.fail(violation(frame + ": more is in flight than the limits of Welcome allow"))
+		x.fail(violation("5.4", fmt.Sprintf("%s seq %d: %d frames with %d bytes are in flight already, at most %d and %d are allowed; wait for FlushAck",
+			frame, seq, h.inFlight, h.bytes, x.limits.FlushesInFlight, x.limits.FlushBytesInFlight)))
 		return false
 	}
 	h.nextSeq++

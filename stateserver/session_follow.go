@@ -1,6 +1,7 @@
 package stateserver
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -47,7 +48,8 @@ func (x *session) checkHeard() {
 	defer x.mu.Unlock()
 	if time.Since(x.heard) > x.s.cfg.SessionTimeout {
 		x.log.Info("no heartbeat for the session timeout; ending the stream")
-		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "nothing was heard for the session timeout"))
+		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, fmt.Sprintf(
+			"no heartbeat came for the session timeout of %s; send one every %s from a thread that user code cannot block (rule 3.3 of docs/protocol.md)", x.s.cfg.SessionTimeout, x.s.cfg.HeartbeatInterval)))
 	}
 	if x.s.cutOff() {
 		x.log.Info("this node is cut off from the leader; ending the stream")

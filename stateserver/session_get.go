@@ -3,6 +3,9 @@ package stateserver
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -16,6 +19,7 @@ const valuesBytes, valueOverheadBytes = 1 << 20, 6
 // getCall is a Get that waits for its turn.
 type getCall struct {
 	get     *holdfastv1.Get
+	size    int64
 	subtask uint64
 	// atLeast is the index that this node must have applied: the token and
 	// everything that was acknowledged on the stream. By then the subtask's
@@ -33,11 +37,15 @@ func (x *session) onGet(g *holdfastv1.Get) {
 		x.fail(e)
 		return
 	}
-	select {
-	case x.gets <- &getCall{get: g, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx}:
-	default:
-		x.fail(violation("Get: too many are open on this stream"))
+	size, waiting := int64(proto.Size(g)), x.getBytes.Load()
+	if len(x.gets) == cap(x.gets) || waiting > 0 && waiting+size > maxGetBytesOpen {
+		x.fail(violation("5.2", fmt.Sprintf("Get %d: %d Gets with %d bytes are open already, at most %d and %d are allowed; wait for Values",
+			g.RequestId, len(x.gets), waiting, maxGetsOpen, maxGetBytesOpen)))
+		return
 	}
+	x.getBytes.Add(size)
+	// There is room: only this goroutine sends.
+	x.gets <- &getCall{get: g, size: size, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx}
 }
 
 // answerGets answers Gets in their order.
@@ -48,6 +56,7 @@ func (x *session) answerGets() {
 			if err := x.s.store.WaitApplied(c.ctx, c.atLeast); err == nil {
 				x.answerGet(c)
 			}
+			x.getBytes.Add(-c.size)
 		case <-x.ctx.Done():
 			return
 		}
@@ -69,7 +78,7 @@ func (x *session) answerGet(c *getCall) {
 				return // follow tells the client what became of the subtask
 			}
 			if err != nil {
-				x.fail(violation("Get: " + err.Error()))
+				x.fail(violation("5.2", fmt.Sprintf("Get %d: %s", c.get.RequestId, err)))
 				return
 			}
 			page.Sections = append(page.Sections, &holdfastv1.ValueSection{

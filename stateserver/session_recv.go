@@ -7,11 +7,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/internal/version"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
@@ -62,9 +62,9 @@ func (x *session) handle(m *holdfastv1.OperatorMessage) {
 	case *holdfastv1.OperatorMessage_SplitsFound:
 		x.onSplitsFound(f.SplitsFound)
 	case *holdfastv1.OperatorMessage_Hello:
-		x.fail(violation("Hello: only the first message of a stream may be one"))
+		x.fail(violation("3.1", "Hello: only the first message of a stream may be one"))
 	default:
-		x.fail(violation("a message of a kind that this server does not know"))
+		x.fail(violation("3.7", "a message of a kind that this node (version "+version.Version+") does not know"))
 	}
 }
 
@@ -126,7 +126,7 @@ func (x *session) onFailed(f *holdfastv1.Failed) {
 		return
 	}
 	if f.Error == nil || f.FailureClass == holdfastv1.FailureClass_FAILURE_CLASS_UNSPECIFIED {
-		x.fail(violation("Failed: error and failure_class must be set"))
+		x.fail(violation("8.1", "Failed: error and failure_class must be set"))
 		return
 	}
 	x.submit(&internalv1.Command{Command: &internalv1.Command_FailSubtask{FailSubtask: &internalv1.FailSubtask{
@@ -171,13 +171,6 @@ func clip(e *holdfastv1.Error) *holdfastv1.Error {
 	if e == nil {
 		return nil
 	}
-	cut := func(s string, n int) string {
-		if len(s) <= n {
-			return s
-		}
-		// Not within a character: the log holds valid UTF-8 only.
-		return strings.ToValidUTF8(s[:n], "") + "…"
-	}
 	out := &holdfastv1.Error{Reason: e.Reason, Message: cut(e.Message, maxText), Outcome: e.Outcome, Metadata: map[string]string{}}
 	room := maxPairs * maxText / 2
 	for _, k := range slices.Sorted(maps.Keys(e.Metadata)) {
@@ -188,8 +181,4 @@ func clip(e *holdfastv1.Error) *holdfastv1.Error {
 		}
 	}
 	return out
-}
-
-func frameSeq(frame string, got, want uint64) string {
-	return fmt.Sprintf("%s: seq %d, and %d is next on this stream", frame, got, want)
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"google.golang.org/grpc/status"
-
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
@@ -32,7 +30,7 @@ type stateService struct {
 // Get implements holdfastv1.StateService.
 func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
 	if len(r.Keys) > maxGetKeys {
-		return nil, invalidRequest("keys", fmt.Sprintf("%d keys, at most %d are allowed", len(r.Keys), maxGetKeys))
+		return nil, invalidRequest("keys", fmt.Sprintf("%d keys, at most %d are allowed; send several Gets", len(r.Keys), maxGetKeys))
 	}
 	out := &holdfastv1.GetResponse{}
 	var err error
@@ -186,7 +184,7 @@ func parseCursor(b []byte) (scanCursor, error) {
 	if len(b) == 0 {
 		return scanCursor{}, nil
 	}
-	bad := invalidRequest("page_token", "the page token is not one that this server gave")
+	bad := invalidRequest("page_token", "the page token is not one that this server gave; begin anew without one")
 	if b[0] != cursorVersion {
 		return scanCursor{}, bad
 	}
@@ -202,8 +200,8 @@ func parseCursor(b []byte) (scanCursor, error) {
 	return scanCursor{subtask, keyed.Cursor{KeyGroup: uint32(group), AfterKey: b[n] == 1, Key: b[n+1:]}}, nil
 }
 
-func invalidRequest(field, message string) error {
-	e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, message, "field", field)
-	st, _ := status.FromError(toStatus(e))
-	return st.Err()
+func invalidRequest(field, message string) error { return toStatus(invalid(field, message)) }
+
+func invalid(field, message string) *holdfastv1.Error {
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, message, "field", field)
 }

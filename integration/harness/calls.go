@@ -26,6 +26,8 @@ type Failure struct {
 	Outcome  string
 	Message  string
 	Metadata map[string]string
+	// RetryAfter is that of RetryInfo, 0 where there is none.
+	RetryAfter time.Duration
 }
 
 // FailureOf reads the error of a call. Reason is empty where there is none.
@@ -33,6 +35,9 @@ func FailureOf(err error) Failure {
 	s := status.Convert(err)
 	f := Failure{Code: s.Code(), Message: s.Message()}
 	for _, d := range s.Details() {
+		if r, ok := d.(*errdetails.RetryInfo); ok {
+			f.RetryAfter = r.GetRetryDelay().AsDuration()
+		}
 		if i, ok := d.(*errdetails.ErrorInfo); ok && i.Domain == "holdfast" {
 			f.Reason, f.Outcome, f.Metadata = i.Reason, i.Metadata["outcome"], i.Metadata
 		}

@@ -21,6 +21,8 @@ type FlusherConfig struct {
 	MaxBytes uint64
 	// Slots above 1 make the job co-partitioned, with as many subtasks.
 	Slots int
+	// CoPartitioned makes a job of one subtask co-partitioned too.
+	CoPartitioned bool
 	// Partitions of the source; default: Slots.
 	Partitions int
 	// Keys of each partition, operations of each flush, flushes in flight.
@@ -61,7 +63,7 @@ func (c *FlusherConfig) setDefaults() {
 // Spec is the flusher's job.
 func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
 	part := holdfastv1.Partitioning_PARTITIONING_HASH
-	if c.Slots > 1 {
+	if c.Slots > 1 || c.CoPartitioned {
 		part = holdfastv1.Partitioning_PARTITIONING_CO_PARTITIONED
 	}
 	spec := &holdfastv1.JobSpec{

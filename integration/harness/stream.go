@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -21,6 +24,7 @@ type Stream struct {
 	stream grpc.BidiStreamingClient[holdfastv1.OperatorMessage, holdfastv1.HostMessage]
 	cancel context.CancelFunc
 	sendMu sync.Mutex
+	readMu sync.Mutex // held while nothing is to be read
 
 	mu    sync.Mutex
 	queue []*holdfastv1.HostMessage
@@ -31,7 +35,7 @@ type Stream struct {
 // OpenStream opens a stream and reads it.
 func OpenStream(conn *grpc.ClientConn) (*Stream, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := holdfastv1.NewOperatorServiceClient(conn).Run(ctx)
+	s, err := holdfastv1.NewOperatorServiceClient(conn).Run(ctx, grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)}))
 	if err != nil {
 		cancel()
 		return nil, err
@@ -43,6 +47,8 @@ func OpenStream(conn *grpc.ClientConn) (*Stream, error) {
 
 func (s *Stream) receive() {
 	for {
+		s.readMu.Lock()
+		s.readMu.Unlock() //nolint:staticcheck // waits for ReadAgain
 		m, err := s.stream.Recv()
 		s.mu.Lock()
 		if err != nil {
@@ -71,15 +77,38 @@ func (s *Stream) Send(m *holdfastv1.OperatorMessage) error {
 
 // SendRaw sends bytes in the place of a message.
 func (s *Stream) SendRaw(b []byte) error {
-	m := &holdfastv1.OperatorMessage{}
-	if err := (proto.UnmarshalOptions{DiscardUnknown: false}).Unmarshal(b, m); err != nil {
-		return fmt.Errorf("bytes that are no protobuf cannot be sent by this client: %w", err)
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	return s.stream.SendMsg(rawMessage(b))
+}
+
+// InvokeRaw makes a call whose request is these bytes.
+func InvokeRaw(ctx context.Context, conn *grpc.ClientConn, method string, request []byte) error {
+	return conn.Invoke(ctx, method, rawMessage(request), &emptypb.Empty{}, grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2(grpcproto.Name)}))
+}
+
+// rawMessage goes out as it is.
+type rawMessage []byte
+
+// rawCodec lets rawMessages through.
+type rawCodec struct{ encoding.CodecV2 }
+
+// Marshal implements encoding.CodecV2.
+func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	if raw, ok := v.(rawMessage); ok {
+		return mem.BufferSlice{mem.SliceBuffer(raw)}, nil
 	}
-	return s.Send(m)
+	return c.CodecV2.Marshal(v)
 }
 
 // Break ends the stream without a word.
 func (s *Stream) Break() { s.cancel() }
+
+// StopReading reads one more message and then nothing until ReadAgain.
+func (s *Stream) StopReading() { s.readMu.Lock() }
+
+// ReadAgain is for after StopReading.
+func (s *Stream) ReadAgain() { s.readMu.Unlock() }
 
 // HalfClose says that nothing more will be sent.
 func (s *Stream) HalfClose() error {

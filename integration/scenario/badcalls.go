@@ -2,12 +2,16 @@ package scenario
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/version"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -73,68 +77,119 @@ func BadCalls(t *testing.T, c *harness.Cluster) {
 		}
 		return s
 	}
-	type call func(ctx context.Context, j holdfastv1.JobServiceClient, s holdfastv1.StateServiceClient) error
+	type call func(ctx context.Context, conn *grpc.ClientConn) error
 	scan := func(r *holdfastv1.ScanRequest) call {
-		return func(ctx context.Context, _ holdfastv1.JobServiceClient, s holdfastv1.StateServiceClient) error {
-			_, err := s.Scan(ctx, r)
+		return func(ctx context.Context, conn *grpc.ClientConn) error {
+			_, err := holdfastv1.NewStateServiceClient(conn).Scan(ctx, r)
 			return err
 		}
 	}
+	job := func(f func(ctx context.Context, j holdfastv1.JobServiceClient) error) call {
+		return func(ctx context.Context, conn *grpc.ClientConn) error {
+			return f(ctx, holdfastv1.NewJobServiceClient(conn))
+		}
+	}
+	raw := func(method string, request []byte) call {
+		return func(ctx context.Context, conn *grpc.ClientConn) error {
+			return harness.InvokeRaw(ctx, conn, method, request)
+		}
+	}
+	unimplemented := func(method string) failure {
+		return failure{code: codes.Unimplemented, message: "unknown method " + method + ": this node (holdfastd " + version.Version + ") does not have it; use a client of the same version or an older one"}
+	}
+	nobody := notFound("JOB_NOT_FOUND", "no job \"nobody\"; `holdfast list` shows the jobs")
+	long := strings.Repeat("x", 100)
 	for _, bad := range []struct {
 		name string
 		call call
 		want failure
 	}{
-		{"describe nobody", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		{"describe nobody", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.Describe(ctx, &holdfastv1.DescribeRequest{Job: "nobody"})
 			return err
-		}, failure{reason: "JOB_NOT_FOUND"}},
-		{"cancel nobody", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), nobody},
+		{"describe a name of 1 MiB", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.Describe(ctx, &holdfastv1.DescribeRequest{Job: strings.Repeat("x", 1<<20)})
+			return err
+		}), notFound("JOB_NOT_FOUND", "no job \""+strings.Repeat("x", 128)+"\"...; `holdfast list` shows the jobs")},
+		{"cancel nobody", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.Cancel(ctx, &holdfastv1.CancelRequest{Job: "nobody"})
 			return err
-		}, failure{reason: "JOB_NOT_FOUND"}},
-		{"resume what runs", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), nobody},
+		{"cancel with a long request id", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.Cancel(ctx, &holdfastv1.CancelRequest{Job: "running", RequestId: long})
+			return err
+		}), invalidRequest("the request id has 100 characters, at most 64 are allowed")},
+		{"resume what runs", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.Resume(ctx, &holdfastv1.ResumeRequest{Job: "running"})
 			return err
-		}, failure{reason: "JOB_STATE", metadata: []string{"status"}}},
-		{"trigger without checkpoints", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), jobState("running", "RUNNING", "only a SUSPENDED job is resumed")},
+		{"trigger without checkpoints", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.TriggerCheckpoint(ctx, &holdfastv1.TriggerCheckpointRequest{Job: "running", RequestId: "x"})
 			return err
-		}, failure{reason: "CHECKPOINTS_DISABLED"}},
-		{"an unknown operation", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), failure{code: codes.FailedPrecondition, reason: "CHECKPOINTS_DISABLED", outcome: "final", message: "job \"running\" runs without checkpoints; enable them in the program (EnableCheckpointing)"}},
+		{"an unknown operation", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.GetOperation(ctx, &holdfastv1.GetOperationRequest{OperationId: "nothing"})
 			return err
-		}, failure{reason: "OPERATION_NOT_FOUND"}},
-		{"checkpoints of nobody", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), notFound("OPERATION_NOT_FOUND", "no operation \"nothing\"; operations are remembered for the last # checkpoints of a job, `holdfast checkpoints` lists them")},
+		{"checkpoints of nobody", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.ListCheckpoints(ctx, &holdfastv1.ListCheckpointsRequest{Job: "nobody"})
 			return err
-		}, failure{reason: "JOB_NOT_FOUND"}},
-		{"watch nobody", func(ctx context.Context, j holdfastv1.JobServiceClient, _ holdfastv1.StateServiceClient) error {
+		}), nobody},
+		{"watch nobody", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			w, err := j.Watch(ctx, &holdfastv1.WatchRequest{Job: "nobody"})
 			if err == nil {
 				_, err = w.Recv()
 			}
 			return err
-		}, failure{reason: "JOB_NOT_FOUND"}},
-		{"state of nobody", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.Job = "nobody" })}), failure{reason: "JOB_NOT_FOUND"}},
-		{"an unknown state", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.StateName = "x" })}), failure{reason: "STATE_NOT_FOUND"}},
-		{"an unknown operator", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.OperatorUid = "x" })}), failure{reason: "STATE_NOT_FOUND"}},
-		{"an unknown checkpoint", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.CheckpointId = 99 })}), failure{reason: "STATE_NOT_FOUND"}},
-		{"no selector", scan(&holdfastv1.ScanRequest{}), failure{reason: "JOB_NOT_FOUND"}},
-		{"a page token of nobody", scan(&holdfastv1.ScanRequest{State: state(nil), PageToken: []byte("garbage")}), failure{reason: "INVALID_REQUEST", metadata: []string{"field"}}},
-		{"a page too large", scan(&holdfastv1.ScanRequest{State: state(nil), PageSize: 10001}), failure{reason: "INVALID_REQUEST", metadata: []string{"field"}}},
+		}), nobody},
+		{"the exit of no process", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.ReportProcessExit(ctx, &holdfastv1.ReportProcessExitRequest{})
+			return err
+		}), invalidRequest("the process id has 0 characters, 1 to 64 are allowed")},
+		{"a submission id too long", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.Submit(ctx, &holdfastv1.SubmitRequest{Spec: harness.FlusherConfig{Job: "long", Slots: 1}.Spec(), SubmissionId: long})
+			return err
+		}), invalidRequest("the submission id has 100 characters, at most 64 are allowed")},
+		{"state of nobody", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.Job = "nobody" })}), nobody},
+		{"an unknown state", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.StateName = "x" })}),
+			notFound("STATE_NOT_FOUND", `job "running" has no state "x" of operator "`+harness.FlusherOperator+`"; it has: `+harness.FlusherState+" of "+harness.FlusherOperator)},
+		{"an unknown operator", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.OperatorUid = "x" })}),
+			notFound("STATE_NOT_FOUND", `job "running" has no state "`+harness.FlusherState+`" of operator "x"; it has: `+harness.FlusherState+" of "+harness.FlusherOperator)},
+		{"an unknown checkpoint", scan(&holdfastv1.ScanRequest{State: state(func(s *holdfastv1.StateSelector) { s.CheckpointId = 99 })}),
+			notFound("STATE_NOT_FOUND", "checkpoint 99 of job \"running\" is not retained; `holdfast checkpoints` lists what is")},
+		{"no selector", scan(&holdfastv1.ScanRequest{}), notFound("JOB_NOT_FOUND", "no job \"\"; `holdfast list` shows the jobs")},
+		{"a page token of nobody", scan(&holdfastv1.ScanRequest{State: state(nil), PageToken: []byte("garbage")}),
+			invalidRequest("the page token is not one that this server gave; begin anew without one")},
+		{"a page too large", scan(&holdfastv1.ScanRequest{State: state(nil), PageSize: 10001}), invalidRequest("a page of 10001 entries, at most 10000 are allowed")},
+		{"a Get of 10,001 keys", func(ctx context.Context, conn *grpc.ClientConn) error {
+			_, err := holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{State: state(nil), Keys: make([][]byte, 10_001)})
+			return err
+		}, invalidRequest("10001 keys, at most 10000 are allowed; send several Gets")},
+		{"random bytes", raw(holdfastv1.JobService_Describe_FullMethodName, []byte("\xff\xff random")),
+			invalidRequest("9 bytes are no message DescribeRequest; the client was generated from another proto file, or something is between it and this node; see rule 3.7 of docs/protocol.md")},
+		{"a request of 5 MiB", raw(holdfastv1.JobService_Describe_FullMethodName, make([]byte, 5<<20)),
+			failure{code: codes.ResourceExhausted, reason: tooLarge, outcome: "final", message: "a message DescribeRequest has 5242880 bytes, at most 4194304 are allowed; send several"}},
+		{"an unknown service", raw("/holdfast.v1.NoService/Do", nil), unimplemented("/holdfast.v1.NoService/Do")},
+		{"an unknown method", raw("/holdfast.v1.JobService/Frobnicate", nil), unimplemented("/holdfast.v1.JobService/Frobnicate")},
+		{"a call that is for other nodes", raw("/holdfast.internal.v1.PeerService/Propose", nil), unimplemented("/holdfast.internal.v1.PeerService/Propose")},
 	} {
 		for i := range c.Size() {
-			err := c.On(i, func(ctx context.Context, conn *grpc.ClientConn) error {
-				return bad.call(ctx, holdfastv1.NewJobServiceClient(conn), holdfastv1.NewStateServiceClient(conn))
-			})
-			expectFailure(t, bad.name+" on "+c.Node(i).Name, err, bad.want)
+			expectFailure(t, bad.name+" on "+c.Node(i).Name, c.On(i, bad.call), bad.want)
 		}
 	}
 	f.WaitAcked(20)
 	checkFlusher(t, f)
 	mustCancel(t, c, "running")
-	expectFailure(t, "cancel twice", c.Cancel("running"), failure{reason: "JOB_STATE", metadata: []string{"status"}})
+	expectFailure(t, "cancel twice", c.Cancel("running"), jobState("running", "CANCELED", "it has ended already"))
+}
+
+func invalidRequest(text string) failure {
+	return failure{code: codes.InvalidArgument, reason: "INVALID_REQUEST", outcome: "final", message: text, metadata: []string{"field"}}
+}
+
+func jobState(job, status, why string) failure {
+	return failure{code: codes.FailedPrecondition, reason: "JOB_STATE", outcome: "final", message: fmt.Sprintf("job %q is %s: %s", job, status, why), metadata: []string{"status"}}
 }
 
 // StateTooLarge passes the limit of a named state: nothing of that flush is

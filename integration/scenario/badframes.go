@@ -1,14 +1,18 @@
 package scenario
 
 import (
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/version"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -24,91 +28,164 @@ const (
 
 // badFrame is one way to break the protocol on a stream that has a subtask.
 type badFrame struct {
-	name string
-	send func(s *rawSlot)
-	want []string // any of these reasons
+	name          string
+	send          func(s *rawSlot)
+	want          failure
+	coPartitioned bool
 }
 
-func badFlush(name string, change func(f *flushMsg, sec *flushSection), want ...string) badFrame {
-	if len(want) == 0 {
-		want = []string{violation}
+// violates is what a frame that breaks a rule of docs/protocol.md is told.
+func violates(rule, text string) failure {
+	return failure{
+		code: codes.InvalidArgument, reason: violation, outcome: "final",
+		message: text + "; see rule " + rule + " of docs/protocol.md", metadata: []string{"rule"},
 	}
-	return badFrame{name, func(s *rawSlot) { s.send(s.flush(1, change)) }, want}
+}
+
+// exceeds is what a frame above a limit is told.
+func exceeds(text string) failure {
+	return failure{code: codes.ResourceExhausted, reason: tooLarge, outcome: "final", message: text}
+}
+
+func badFlush(name string, want failure, change func(f *flushMsg, sec *flushSection)) badFrame {
+	return badFrame{name: name, send: func(s *rawSlot) { s.send(s.flush(1, change)) }, want: want}
+}
+
+func badGet(name string, want failure, change func(g *holdfastv1.Get, k *holdfastv1.KeySection)) badFrame {
+	return badFrame{name: name, send: func(s *rawSlot) { s.send(s.get(change)) }, want: want}
+}
+
+func badReady(name, text string, positions ...*holdfastv1.Position) badFrame {
+	return badFrame{name: name, send: func(s *rawSlot) { s.ready(positions) }, want: violates("6.2", text)}
 }
 
 func badFrames() []badFrame {
-	v := []string{violation}
+	return slices.Concat(badColumns(), badPlaces(), badSizes(), badMessages(), []badFrame{
+		badReady("a Ready without positions", "CheckpointReady: positions of 0 splits, and the subtask has 1; every one is needed"),
+		badReady("a Ready with a position of another split", "CheckpointReady: a position of other/0, which is no split of the subtask",
+			&holdfastv1.Position{Topic: "other", NextOffset: 1}),
+		badReady("a Ready that names a split twice", "CheckpointReady: two positions of t/0",
+			&holdfastv1.Position{Topic: "t", NextOffset: 1}, &holdfastv1.Position{Topic: "t", NextOffset: 2}),
+		badReady("a Ready with a negative position", "CheckpointReady: the position -5 of t/0 is no offset", &holdfastv1.Position{Topic: "t", NextOffset: -5}),
+		{name: "a Finished without positions", send: func(s *rawSlot) {
+			s.send(up(&holdfastv1.Finished{FencingToken: s.assign.FencingToken, Seq: 1}))
+		}, want: violates("6.2", "Finished: positions of 0 splits, and the subtask has 1; every one is needed")},
+		{name: "a Failed without a reason", send: func(s *rawSlot) {
+			s.send(up(&holdfastv1.Failed{FencingToken: s.assign.FencingToken}))
+		}, want: violates("8.1", "Failed: error and failure_class must be set")},
+	})
+}
+
+// badColumns are sections that do not add up.
+func badColumns() []badFrame {
+	const at = "Flush seq 1, section 0: "
 	return []badFrame{
-		badFlush("key lengths above the bytes", func(_ *flushMsg, s *flushSection) { s.KeyLengths[0] = 2 }),
-		badFlush("key lengths below the bytes", func(_ *flushMsg, s *flushSection) { s.KeyLengths[0] = 0 }),
-		badFlush("key lengths that overflow", func(_ *flushMsg, s *flushSection) {
+		badFlush("key lengths above the bytes", violates("5.1", at+"the key lengths add up to 2, and there are 1 bytes"), func(_ *flushMsg, s *flushSection) { s.KeyLengths[0] = 2 }),
+		badFlush("key lengths below the bytes", violates("5.1", at+"the key lengths add up to 0, and there are 1 bytes"), func(_ *flushMsg, s *flushSection) { s.KeyLengths[0] = 0 }),
+		badFlush("key lengths that overflow", exceeds(at+"key 0 has 2147483648 bytes, at most 4096 are allowed; use shorter ones"), func(_ *flushMsg, s *flushSection) {
 			s.Ops, s.KeyLengths = []byte{1, 1}, []uint32{1 << 31, 1<<31 + 1}
 			s.ValueLengths, s.Values = []uint32{8, 8}, make([]byte, 16)
-		}, tooLarge, violation),
-		badFlush("value lengths above the bytes", func(_ *flushMsg, s *flushSection) { s.ValueLengths[0] = 9 }),
-		badFlush("value lengths below the bytes", func(_ *flushMsg, s *flushSection) { s.ValueLengths[0] = 7 }),
-		badFlush("more operations than keys", func(_ *flushMsg, s *flushSection) { s.Ops = []byte{1, 1} }),
-		badFlush("more keys than operations", func(_ *flushMsg, s *flushSection) {
+		}),
+		badFlush("value lengths above the bytes", violates("5.1", at+"the value lengths add up to 9, and there are 8 bytes"), func(_ *flushMsg, s *flushSection) { s.ValueLengths[0] = 9 }),
+		badFlush("value lengths below the bytes", violates("5.1", at+"the value lengths add up to 7, and there are 8 bytes"), func(_ *flushMsg, s *flushSection) { s.ValueLengths[0] = 7 }),
+		badFlush("more operations than keys", violates("5.1", at+"2 ops, 1 keys and 1 values; each op has one of each"), func(_ *flushMsg, s *flushSection) { s.Ops = []byte{1, 1} }),
+		badFlush("more keys than operations", violates("5.1", at+"1 ops, 2 keys and 2 values; each op has one of each"), func(_ *flushMsg, s *flushSection) {
 			s.KeyLengths, s.Keys = []uint32{1, 1}, []byte("ab")
 			s.ValueLengths, s.Values = []uint32{8, 8}, make([]byte, 16)
 		}),
-		badFlush("more values than keys", func(_ *flushMsg, s *flushSection) { s.ValueLengths, s.Values = []uint32{8, 8}, make([]byte, 16) }),
-		badFlush("unknown operation", func(_ *flushMsg, s *flushSection) { s.Ops[0] = 99 }),
-		badFlush("operation 0", func(_ *flushMsg, s *flushSection) { s.Ops[0] = 0 }),
-		badFlush("a DELETE with a value", func(_ *flushMsg, s *flushSection) { s.Ops[0] = byte(holdfastv1.FlushOp_FLUSH_OP_DELETE) }),
-		badFlush("unknown state", func(_ *flushMsg, s *flushSection) { s.StateId = 77 }),
-		badFlush("state 0", func(_ *flushMsg, s *flushSection) { s.StateId = 0 }),
-		badFlush("a key group where none belongs", func(_ *flushMsg, s *flushSection) { s.KeyGroup = new(uint32) }),
-		badFlush("seq 0", func(f *flushMsg, _ *flushSection) { f.Seq = 0 }),
-		badFlush("a seq left out", func(f *flushMsg, _ *flushSection) { f.Seq = 2 }),
-		badFlush("the highest seq", func(f *flushMsg, _ *flushSection) { f.Seq = 1<<64 - 1 }),
-		badFlush("a token from the future", func(f *flushMsg, _ *flushSection) { f.FencingToken += 1_000_000 }),
-		badFlush("a token of nobody", func(f *flushMsg, _ *flushSection) { f.FencingToken-- }),
-		badFlush("a key too large", func(_ *flushMsg, s *flushSection) {
-			s.Keys, s.KeyLengths = make([]byte, 4<<10+1), []uint32{4<<10 + 1}
-		}, tooLarge, violation),
-		badFlush("a flush too large", func(_ *flushMsg, s *flushSection) {
-			for i := range 300 {
-				s.Ops = append(s.Ops, 1)
-				s.Keys = append(s.Keys, make([]byte, 1<<10)...)
-				s.Keys[len(s.Keys)-1], s.Keys[len(s.Keys)-2] = byte(i), byte(i>>8)
-				s.KeyLengths = append(s.KeyLengths, 1<<10)
-				s.Values, s.ValueLengths = append(s.Values, make([]byte, 8)...), append(s.ValueLengths, 8)
+		badFlush("more values than keys", violates("5.1", at+"1 ops, 1 keys and 2 values; each op has one of each"), func(_ *flushMsg, s *flushSection) { s.ValueLengths, s.Values = []uint32{8, 8}, make([]byte, 16) }),
+		badFlush("unknown operation", violates("5.6", at+"operation 0 has the unknown op 99"), func(_ *flushMsg, s *flushSection) { s.Ops[0] = 99 }),
+		badFlush("operation 0", violates("5.6", at+"operation 0 has the unknown op 0"), func(_ *flushMsg, s *flushSection) { s.Ops[0] = 0 }),
+		badFlush("a DELETE with a value", violates("5.6", at+"operation 0 is a DELETE and has a value of 8 bytes"), func(_ *flushMsg, s *flushSection) { s.Ops[0] = byte(holdfastv1.FlushOp_FLUSH_OP_DELETE) }),
+		badGet("a Get whose lengths do not add up", violates("5.1", "Get 1, section 0: the key lengths add up to 5, and there are 1 bytes"), func(_ *holdfastv1.Get, k *holdfastv1.KeySection) { k.KeyLengths[0] = 5 }),
+	}
+}
+
+// badPlaces are frames that name a state, a key group, a seq or a token that
+// they must not.
+func badPlaces() []badFrame {
+	const at = "Flush seq 1, section 0: "
+	group := func(g *uint32) func(*flushMsg, *flushSection) {
+		return func(_ *flushMsg, s *flushSection) { s.KeyGroup = g }
+	}
+	coPartitioned := func(f badFrame) badFrame {
+		f.coPartitioned = true
+		return f
+	}
+	return []badFrame{
+		badFlush("unknown state", violates("4.2", at+"unknown state id 77; Assign gave #"), func(_ *flushMsg, s *flushSection) { s.StateId = 77 }),
+		badFlush("state 0", violates("4.2", at+"unknown state id 0; Assign gave #"), func(_ *flushMsg, s *flushSection) { s.StateId = 0 }),
+		badGet("a Get of an unknown state", violates("4.2", "Get 1, section 0: unknown state id 77; Assign gave #"), func(_ *holdfastv1.Get, k *holdfastv1.KeySection) { k.StateId = 77 }),
+		badFlush("a key group where none belongs", violates("4.5", at+"key_group is set, and the subtask is not co-partitioned"), group(new(uint32))),
+		coPartitioned(badFlush("no key group where one belongs", violates("4.5", at+"key_group is missing, and the subtask is co-partitioned"), group(nil))),
+		coPartitioned(badFlush("a key group of another subtask", violates("4.5", at+"key group 99 is not of this subtask, which has [#, #)"), group(proto.Uint32(99)))),
+		badFlush("seq 0", violates("5.4", "Flush: seq 0, and 1 is next on this stream"), func(f *flushMsg, _ *flushSection) { f.Seq = 0 }),
+		badFlush("a seq left out", violates("5.4", "Flush: seq 2, and 1 is next on this stream"), func(f *flushMsg, _ *flushSection) { f.Seq = 2 }),
+		badFlush("the highest seq", violates("5.4", "Flush: seq 18446744073709551615, and 1 is next on this stream"), func(f *flushMsg, _ *flushSection) { f.Seq = 1<<64 - 1 }),
+		badFlush("a token from the future", violates("3.8", "Flush: this stream was never given its fencing token, #"), func(f *flushMsg, _ *flushSection) { f.FencingToken += 1_000_000 }),
+		badFlush("a token too old", violates("3.8", "Flush: this stream was never given its fencing token, #"), func(f *flushMsg, _ *flushSection) { f.FencingToken-- }),
+		badGet("a Get with a token of nobody", violates("3.8", "Get: this stream was never given its fencing token, #"), func(g *holdfastv1.Get, _ *holdfastv1.KeySection) { g.FencingToken += 1_000_000 }),
+		{name: "a BarrierPassed with a token of nobody", send: func(s *rawSlot) {
+			s.send(up(&holdfastv1.BarrierPassed{FencingToken: 1 << 40, CheckpointId: 1}))
+		}, want: violates("3.8", "BarrierPassed: this stream was never given its fencing token, 1099511627776")},
+	}
+}
+
+// badSizes are frames above a limit of Welcome.
+func badSizes() []badFrame {
+	const at = "Flush seq 1, section 0: "
+	puts := func(n, key, value int) func(*flushMsg, *flushSection) {
+		return func(_ *flushMsg, s *flushSection) {
+			s.Ops, s.Keys, s.KeyLengths, s.Values, s.ValueLengths = nil, nil, nil, nil, nil
+			for i := range n {
+				k := make([]byte, key)
+				k[key-1], k[key-2] = byte(i), byte(i>>8)
+				s.Ops, s.Keys, s.KeyLengths = append(s.Ops, 1), append(s.Keys, k...), append(s.KeyLengths, uint32(key))
+				s.Values, s.ValueLengths = append(s.Values, make([]byte, value)...), append(s.ValueLengths, uint32(value))
 			}
-		}, tooLarge, violation),
-		{"two Hellos", func(s *rawSlot) { s.send(up(s.job.hello())) }, v},
-		{"an empty message", func(s *rawSlot) { s.send(&holdfastv1.OperatorMessage{}) }, v},
-		{"an unknown message", func(s *rawSlot) {
-			raw := protowire.AppendBytes(protowire.AppendTag(nil, 500, protowire.BytesType), []byte("x"))
-			if err := s.SendRaw(raw); err != nil {
-				s.job.t.Fatal(err)
-			}
-		}, v},
-		{"a Get whose lengths do not add up", func(s *rawSlot) {
-			s.send(s.get(func(_ *holdfastv1.Get, k *holdfastv1.KeySection) { k.KeyLengths[0] = 5 }))
-		}, v},
-		{"a Get of an unknown state", func(s *rawSlot) {
-			s.send(s.get(func(_ *holdfastv1.Get, k *holdfastv1.KeySection) { k.StateId = 77 }))
-		}, v},
-		{"a Get of too many keys", func(s *rawSlot) {
-			s.send(s.get(func(_ *holdfastv1.Get, k *holdfastv1.KeySection) {
-				k.KeyLengths, k.Keys = slices.Repeat([]uint32{1}, 65537), []byte(strings.Repeat("k", 65537))
-			}))
-		}, v},
-		{"a Get with a token of nobody", func(s *rawSlot) {
-			s.send(s.get(func(g *holdfastv1.Get, _ *holdfastv1.KeySection) { g.FencingToken += 1_000_000 }))
-		}, v},
-		{"a Ready without positions", func(s *rawSlot) { s.ready(nil) }, v},
-		{"a Ready with a position of another split", func(s *rawSlot) {
-			s.ready([]*holdfastv1.Position{{Topic: "other", NextOffset: 1}})
-		}, v},
-		{"a Ready that names a split twice", func(s *rawSlot) {
-			s.ready([]*holdfastv1.Position{{Topic: "t", NextOffset: 1}, {Topic: "t", NextOffset: 2}})
-		}, v},
-		{"a Ready with a negative position", func(s *rawSlot) { s.ready([]*holdfastv1.Position{{Topic: "t", NextOffset: -5}}) }, v},
-		{"a Finished without positions", func(s *rawSlot) {
-			s.send(up(&holdfastv1.Finished{FencingToken: s.assign.FencingToken, Seq: 1}))
-		}, v},
+		}
+	}
+	return []badFrame{
+		badFlush("a key of 5 KiB", exceeds(at+"key 0 has 5120 bytes, at most 4096 are allowed; use shorter ones"), puts(1, 5<<10, 8)),
+		badFlush("a value of 2 MiB", exceeds(at+"value 0 has 2097152 bytes, at most 131072 are allowed; use shorter ones"), puts(1, 8, 2<<20)),
+		badFlush("a flush of 256 KiB", exceeds("Flush seq 1 has 263652 bytes, at most 196608 are allowed; send several flushes"), puts(254, 1<<10, 8)),
+		badFlush("a flush of 3 MiB", exceeds("Flush seq 1 has 3114000 bytes, at most 196608 are allowed; send several flushes"), puts(3000, 1<<10, 8)),
+		badFlush("a message of 5 MiB", exceeds("a message OperatorMessage has # bytes, at most 4194304 are allowed; send several"), puts(5000, 1<<10, 8)),
+		badGet("a Get of 100,000 keys", violates("5.2", "Get 1 asks for 100000 keys, at most 65536 are allowed; send several Gets"), func(_ *holdfastv1.Get, k *holdfastv1.KeySection) {
+			k.KeyLengths, k.Keys = slices.Repeat([]uint32{1}, 100_000), []byte(strings.Repeat("k", 100_000))
+		}),
+		badGet("a Get of 5,000 sections", violates("5.2", "Get 1 has 5000 sections, at most 4096 are allowed"), func(g *holdfastv1.Get, k *holdfastv1.KeySection) {
+			g.Sections = slices.Repeat([]*holdfastv1.KeySection{k}, 5000)
+		}),
+		// The transport refuses it before anybody could read what it is.
+		{name: "a message of 9 MiB", send: func(s *rawSlot) { s.sendRaw(make([]byte, 9<<20)) }, want: failure{
+			code: codes.ResourceExhausted, message: "grpc: received message larger than max (9437184 vs. 8388608)",
+		}},
+	}
+}
+
+// badMessages are no frames of the protocol at all.
+func badMessages() []badFrame {
+	unknown := violates("3.7", "a message of a kind that this node (version "+version.Version+") does not know")
+	return []badFrame{
+		{name: "two Hellos", send: func(s *rawSlot) { s.send(up(s.job.hello())) }, want: violates("3.1", "Hello: only the first message of a stream may be one")},
+		{name: "an empty message", send: func(s *rawSlot) { s.send(&holdfastv1.OperatorMessage{}) }, want: unknown},
+		{name: "an unknown message", send: func(s *rawSlot) {
+			s.sendRaw(protowire.AppendBytes(protowire.AppendTag(nil, 500, protowire.BytesType), []byte("x")))
+		}, want: unknown},
+		{name: "bytes that are no protobuf", send: func(s *rawSlot) { s.sendRaw([]byte("GET / HTTP/1.1")) }, want: violates("3.7",
+			"14 bytes are no message OperatorMessage; the client was generated from another proto file, or something is between it and this node")},
+		{name: "a message cut short", send: func(s *rawSlot) {
+			b, _ := proto.Marshal(s.flush(1, nil)) // what a test made can be marshalled
+			s.sendRaw(b[:len(b)-1])
+		}, want: violates("3.7", "# bytes are no message OperatorMessage; the client was generated from another proto file, or something is between it and this node")},
+	}
+}
+
+func (s *rawSlot) sendRaw(b []byte) {
+	s.job.t.Helper()
+	if err := s.SendRaw(b); err != nil && !errors.Is(err, io.EOF) {
+		s.job.t.Fatal(err)
 	}
 }
 
@@ -134,15 +211,10 @@ func BadFrames(t *testing.T, c *harness.Cluster) {
 	for _, bad := range badFrames() {
 		t.Run(bad.name, func(t *testing.T) {
 			c := c.For(t)
-			j := newRawJob(t, c, node, harness.FlusherConfig{CheckpointMs: 3_600_000})
+			j := newRawJob(t, c, node, harness.FlusherConfig{CheckpointMs: 3_600_000, CoPartitioned: bad.coPartitioned})
 			s := j.assigned()
 			bad.send(s)
-			f := harness.FailureOf(s.End(harness.Patience()))
-			if !slices.Contains(bad.want, f.Reason) {
-				t.Errorf("the stream ended with %s, reason %q, message %q; want %v", f.Code, f.Reason, f.Message, bad.want)
-			} else if f.Message == "" {
-				t.Error("the reason comes without a message that names the frame")
-			}
+			expectFailure(t, bad.name, s.End(harness.Patience()), bad.want)
 			// What was refused left nothing behind, and another slot may go on.
 			if k := harness.Completed(c.Checkpoints(j.id)); k != nil {
 				t.Errorf("a checkpoint completed on a bad frame: %v", k)
@@ -172,6 +244,17 @@ func mustCancel(t *testing.T, c *harness.Cluster, job string) {
 	}
 }
 
+func notFound(reason, text string) failure {
+	return failure{code: codes.NotFound, reason: reason, outcome: "final", message: text}
+}
+
+func oldVersion(v string) failure {
+	return failure{
+		code: codes.FailedPrecondition, reason: "VERSION_NOT_SUPPORTED", outcome: "final", metadata: []string{"min", "max"},
+		message: "Hello: protocol version " + v + " is not supported; this node (version " + version.Version + ") speaks 1 to 1: use a client for one of these, or a node of another version",
+	}
+}
+
 // BadHellos opens streams in wrong ways.
 func BadHellos(t *testing.T, c *harness.Cluster) {
 	node := c.Followers()[0]
@@ -179,32 +262,37 @@ func BadHellos(t *testing.T, c *harness.Cluster) {
 		name   string
 		change func(h *holdfastv1.Hello)
 		want   failure
-		code   codes.Code
 	}{
-		{"version 99", func(h *holdfastv1.Hello) { h.ProtocolVersion = 99 },
-			failure{reason: "VERSION_NOT_SUPPORTED", outcome: "final", metadata: []string{"min", "max"}}, codes.FailedPrecondition},
-		{"version 0", func(h *holdfastv1.Hello) { h.ProtocolVersion = 0 }, failure{reason: "VERSION_NOT_SUPPORTED"}, codes.FailedPrecondition},
-		{"unknown job", func(h *holdfastv1.Hello) { h.JobId = "00112233445566778899aabbccddeeff" }, failure{reason: "JOB_NOT_FOUND"}, codes.NotFound},
-		{"no job", func(h *holdfastv1.Hello) { h.JobId = "" }, failure{reason: "JOB_NOT_FOUND"}, codes.NotFound},
-		{"no instance id", func(h *holdfastv1.Hello) { h.InstanceId = "" }, failure{reason: violation}, codes.InvalidArgument},
-		{"a long instance id", func(h *holdfastv1.Hello) { h.InstanceId = strings.Repeat("x", 65) }, failure{reason: violation}, codes.InvalidArgument},
+		{"version 99", func(h *holdfastv1.Hello) { h.ProtocolVersion = 99 }, oldVersion("99")},
+		{"version 0", func(h *holdfastv1.Hello) { h.ProtocolVersion = 0 }, oldVersion("0")},
+		{"unknown job", func(h *holdfastv1.Hello) { h.JobId = "00112233445566778899aabbccddeeff" },
+			notFound("JOB_NOT_FOUND", "no job \"00112233445566778899aabbccddeeff\"; `holdfast list` shows the jobs")},
+		{"no job", func(h *holdfastv1.Hello) { h.JobId = "" }, notFound("JOB_NOT_FOUND", "no job \"\"; `holdfast list` shows the jobs")},
+		{"a job id of 1 MiB", func(h *holdfastv1.Hello) { h.JobId = strings.Repeat("x", 1<<20) },
+			notFound("JOB_NOT_FOUND", "no job \""+strings.Repeat("x", 128)+"\"...; `holdfast list` shows the jobs")},
+		{"no instance id", func(h *holdfastv1.Hello) { h.InstanceId = "" },
+			violates("3.1", "Hello: instance_id has 0 characters and process_id #; 1 to 64 and 0 to 64 are allowed")},
+		{"a long instance id", func(h *holdfastv1.Hello) { h.InstanceId = strings.Repeat("x", 65) },
+			violates("3.1", "Hello: instance_id has 65 characters and process_id #; 1 to 64 and 0 to 64 are allowed")},
+		{"a long process id", func(h *holdfastv1.Hello) { h.ProcessId = strings.Repeat("x", 65) },
+			violates("3.1", "Hello: instance_id has # characters and process_id 65; 1 to 64 and 0 to 64 are allowed")},
+		{"257 operators", func(h *holdfastv1.Hello) { h.OperatorUids = slices.Repeat([]string{"a"}, 257) },
+			violates("3.1", "Hello: 257 operator uids, at most 256 are allowed")},
+		{"a long operator uid", func(h *holdfastv1.Hello) { h.OperatorUids = []string{strings.Repeat("x", 129)} },
+			violates("3.1", "Hello: an operator uid has 129 characters, at most 128 are allowed")},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			j := newRawJob(t, c.For(t), node, harness.FlusherConfig{})
 			s, h := j.open(), j.hello()
 			bad.change(h)
 			s.send(up(h))
-			err := s.End(harness.Patience())
-			expectFailure(t, bad.name, err, bad.want)
-			if got := harness.FailureOf(err).Code; got != bad.code {
-				t.Errorf("the code is %s, want %s", got, bad.code)
-			}
+			expectFailure(t, bad.name, s.End(harness.Patience()), bad.want)
 		})
 	}
 	t.Run("no Hello", func(t *testing.T) {
 		s := newRawJob(t, c.For(t), node, harness.FlusherConfig{}).open()
 		s.send(up(&holdfastv1.Heartbeat{Sequence: 1}))
-		expectFailure(t, "no Hello", s.End(harness.Patience()), failure{reason: violation})
+		expectFailure(t, "no Hello", s.End(harness.Patience()), violates("3.1", "the first message of a stream must be Hello"))
 	})
 	t.Run("an attempt of nobody", func(t *testing.T) {
 		j := newRawJob(t, c.For(t), node, harness.FlusherConfig{})

@@ -42,6 +42,7 @@ type Node struct {
 	HeartbeatInterval time.Duration `key:"heartbeat-interval" default:"3 s" min:"1 ms" since:"0.1.0" about:"How often operator processes send a heartbeat."`
 	SessionTimeout    time.Duration `key:"session-timeout" default:"15 s" min:"1 ms" since:"0.1.0" about:"How long an operator process or a host may be silent before its subtasks are given away; at least twice heartbeat-interval."`
 	ReconnectGrace    time.Duration `key:"reconnect-grace" default:"1 s" min:"1 ms" since:"0.1.0" about:"How long the process of a broken stream may take to come back before its subtask is given away."`
+	MaxStreams        uint32        `key:"max-streams" default:"4096" min:"1" since:"0.1.0" about:"Streams of clients that the node has open at a time: one for each slot of an operator process, one for each job that is watched. More are refused, and go to another node."`
 
 	MaxClusterVersion uint64 `key:"max-cluster-version" derived:"the highest that the build supports" min:"1" since:"0.1.0" about:"The highest cluster version that the node says it supports. Set to the cluster's version it keeps the way back to the release before open, see docs/upgrades.md."`
 

@@ -42,6 +42,8 @@ type Config struct {
 	ReconnectGrace time.Duration
 	// StatusInterval is how often a host tells the leader of its streams.
 	StatusInterval time.Duration
+	// MaxStreams bounds the streams that clients have open on the node at a time.
+	MaxStreams uint32
 
 	// MaxClusterVersion holds the cluster version down, so that a downgrade stays
 	// possible; 0: the highest that the build supports.
@@ -75,6 +77,7 @@ func FromSettings(n config.Node) Config {
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
 		MaxClusterVersion: n.MaxClusterVersion,
+		MaxStreams:        n.MaxStreams,
 		Raft:              rc, Logger: slog.Default(),
 	}
 }
@@ -85,8 +88,8 @@ func (c Config) settings() config.Node {
 		DataDir: c.DataDir, Name: c.Name, Listen: c.Listen, Advertise: c.Advertise,
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
 		InitialCluster: c.InitialCluster, InsecureListen: c.InsecureListen,
-		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace,
 		MaxClusterVersion: c.MaxClusterVersion,
+		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
 		Raft: config.Raft{
 			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,
 		},

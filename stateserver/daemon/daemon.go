@@ -69,7 +69,7 @@ func start(ctx context.Context, cfg Config, lis net.Listener) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, store: store, client: lis.Addr()}
 	d.server = stateserver.New(store, stateserver.Config{
 		ClientAddress: d.ClientAddress(), HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
-		ReconnectGrace: cfg.ReconnectGrace, StatusInterval: cfg.StatusInterval, Logger: cfg.Logger,
+		ReconnectGrace: cfg.ReconnectGrace, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
 	})
 	d.server.Serve(lis)
 	if err := d.writeNodeFile(); err != nil {

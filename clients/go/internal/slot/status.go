@@ -69,6 +69,12 @@ func streamError(ctx context.Context, err error) error {
 		holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE:
 		return NewFatal(err)
 	}
+	if reason, _ := ReasonOf(err); reason == holdfastv1.ErrorReason_ERROR_REASON_UNSPECIFIED && status.Code(err) == codes.ResourceExhausted {
+		// The transport refused a message by its size alone; it would again.
+		f := NewFatal(err)
+		f.Reason = holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE
+		return f
+	}
 	if status.Code(err) == codes.Unimplemented {
 		return fmt.Errorf("not a Holdfast node: %w", err)
 	}

@@ -53,10 +53,20 @@ func TestRule3_2_FatalStatusEndsTheSlot(t *testing.T) {
 	}
 }
 
+func TestRule3_2_TransportThatRefusesTheSizeEndsTheSlot(t *testing.T) {
+	r := newRig(t, nil)
+	r.host.Accept().End(status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 8)"))
+	r.wait()
+	var fatal *FatalError
+	if !errors.As(r.err, &fatal) || ReasonName(fatal.Reason) != "VALUE_TOO_LARGE" {
+		t.Fatalf("Run returned %v", r.err)
+	}
+}
+
 func TestRule3_2_OtherStatusIsTriedAgain(t *testing.T) {
 	r := newRig(t, nil)
 	r.host.Accept().End(status.Error(codes.Unavailable, "no leader"))
-	r.host.Accept().End(faketest.Status(codes.Unavailable, "OVERLOADED"))
+	r.host.Accept().End(faketest.Status(codes.ResourceExhausted, "OVERLOADED"))
 	r.host.Accept().End(nil)
 	r.host.AcceptWelcome().End(nil)
 	r.host.AcceptWelcome()
