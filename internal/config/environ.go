@@ -16,6 +16,7 @@ const FileVariable = variablePrefix + "CONFIG"
 var reserved = []struct{ Name, About string }{
 	{FileVariable, "The configuration file, of a node as of a program."},
 	{"HOLDFAST_ADDRESS", "Client addresses of nodes, by commas, for programs and `holdfast`."},
+	{"HOLDFAST_CONTEXT", "Name of a context that `holdfast context add` keeps, for `holdfast`."},
 	{"HOLDFAST_SUBMISSION_ID", "One act of submitting; `holdfast run` sets it."},
 	{"HOLDFAST_PROCESS_ID", "The operator process; `holdfast run` sets it."},
 	{"HOLDFAST_PARALLELISM", "Subtasks of every operator of a program."},

@@ -25,7 +25,9 @@ type app struct {
 	stdout, stderr io.Writer
 
 	addressList string
+	contextName string
 	output      string
+	noColor     bool
 	patience    time.Duration
 
 	format render.Format
@@ -39,13 +41,17 @@ type app struct {
 
 // Main runs the command line and returns its exit code.
 func Main(args []string, stdout, stderr io.Writer) exit.Code {
-	a := &app{stdout: stdout, stderr: stderr, style: render.StyleFor(stdout)}
+	a := &app{stdout: stdout, stderr: stderr}
+	return a.main(a.root(), args)
+}
+
+func (a *app) main(root *cobra.Command, args []string) (code exit.Code) {
+	defer func() { recovered(a.stderr, recover(), &code) }()
 	ctx, stop := a.signals()
 	defer stop()
-	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exit.OK
@@ -115,6 +121,9 @@ func (a *app) do(f action) func(*cobra.Command, []string) error {
 			return err
 		}
 		a.format, a.started = format, true
+		if !a.noColor {
+			a.style = render.StyleFor(a.stdout)
+		}
 		return f(cmd.Context(), args)
 	}
 }
@@ -127,31 +136,21 @@ func (a *app) print(v any, table func(w io.Writer) error) error {
 	return table(a.stdout)
 }
 
+// table prints a table, in colours where there are any.
+func (a *app) table(w io.Writer, t render.Table) error {
+	t.Style = a.style
+	return t.Write(w)
+}
+
 // note tells something on stderr that is not part of the result.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "holdfast: "+format+"\n", args...)
 }
 
-// addresses are those of --address, else of HOLDFAST_ADDRESS, else the default.
-func (a *app) addresses() ([]string, error) {
-	list := a.addressList
-	if list == "" {
-		list = os.Getenv("HOLDFAST_ADDRESS")
-	}
-	if list == "" {
-		list = connect.DefaultAddress
-	}
-	return connect.Split(list)
-}
-
 // withCluster runs f with calls to the cluster that the flags name, telling
 // the progress while it takes long.
 func (a *app) withCluster(what string, f func(*connect.Cluster) error) error {
-	addresses, err := a.addresses()
-	if err != nil {
-		return err
-	}
-	c, err := connect.Open(addresses, a.patience)
+	c, _, err := a.open()
 	if err != nil {
 		return err
 	}
@@ -178,6 +177,16 @@ func atLeast(names ...string) cobra.PositionalArgs {
 			return nil
 		}
 		return usage(cmd, names)
+	}
+}
+
+// between asks for the first least of named arguments and takes all of them.
+func between(least int, names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= len(names) {
+			return nil
+		}
+		return usage(cmd, names[:least])
 	}
 }
 

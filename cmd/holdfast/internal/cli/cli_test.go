@@ -8,13 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 func TestMain_ExitCodesAndSentences(t *testing.T) {
+	hermetic(t)
 	f := startFake(t)
 	dir := t.TempDir()
 	for _, c := range []struct {
@@ -29,6 +28,12 @@ func TestMain_ExitCodesAndSentences(t *testing.T) {
 		{"describe leaderless", exit.Unavailable, "holdfast: NO_LEADER: no leader is known"},
 		{"describe broken", exit.Failure, "holdfast: boom"},
 		{"describe", exit.Usage, "`holdfast describe` needs JOB"},
+		{"checkpoints", exit.Usage, "`holdfast checkpoints` needs JOB"},
+		{"checkpoints counts 0", exit.Usage, "the checkpoint id \"0\" is no number from 1"},
+		{"checkpoints counts 99", exit.NotFound, "CHECKPOINT_NOT_FOUND: checkpoint 99 is not remembered"},
+		{"completion", exit.Usage, "`holdfast completion` needs SHELL"},
+		{"completion csh", exit.Usage, "bash, zsh and fish, not for \"csh\""},
+		{"context use nowhere", exit.NotFound, "there is no context \"nowhere\""},
 		{"describe a b", exit.Usage, "needs JOB"},
 		{"cancel suspended", exit.Refused, "JOB_STATE: the job is SUSPENDED"},
 		{"resume counts", exit.Refused, "OFFSET_OUT_OF_RANGE: offsets 3 to 9 are gone; `holdfast resume --accept-gap`"},
@@ -74,7 +79,7 @@ func TestMain_NobodyThere(t *testing.T) {
 	gone := &fakeNode{address: l.Addr().String()}
 	l.Close()
 	code, _, stderr := invoke(gone, "list")
-	if code != exit.Unavailable || !strings.Contains(stderr, "UNREACHABLE: no node answers at "+gone.address) {
+	if code != exit.Unavailable || !strings.Contains(stderr, "UNREACHABLE: no node answers at "+gone.address+" (from --address); is a node running?") {
 		t.Fatalf("%d, %q", code, stderr)
 	}
 	if code, _, stderr = invoke(&fakeNode{address: "no-port"}, "list"); code != exit.Usage || !strings.Contains(stderr, "has no port") {
@@ -91,6 +96,7 @@ func TestMain_DeadAddressIsPassedOver(t *testing.T) {
 }
 
 func TestMain_AddressFromTheEnvironment(t *testing.T) {
+	hermetic(t)
 	f := startFake(t)
 	t.Setenv("HOLDFAST_ADDRESS", f.address)
 	var stdout, stderr strings.Builder
@@ -108,13 +114,23 @@ func TestTables_Golden(t *testing.T) {
 	}{
 		{"list", []string{"NAME    STATUS   SUBTASKS  CHECKPOINT  RESTARTS  CREATED", "counts  RUNNING  1/1       7           2         " + created}},
 		{"describe counts", []string{
-			"job          counts\n", "checkpoints  every 1000 ms, EXACTLY_ONCE: newest 7; 9 triggered, 7 completed, 2 aborted\n",
+			"job          counts\n", "checkpoints  every 1000 ms, EXACTLY_ONCE: newest 7; 9 triggered, 7 completed, 2 failed\n",
 			"subtasks     1 of 1 running, 1 slots stand by, 2 restarts\n",
 			"source    Kafka  1            kafka input-topic  -\n", "mapper    Count  1            -                  counters (int64)\n",
 			"source/0  RUNNING  12       14     3                aa    ii\n", "source/0  counters  24       2.0 KiB  5.0 MiB\n",
-			"source/0  input-topic/1  42\n", "OPERATOR_LOST: the process is gone\n",
+			"source/0  input-topic/1  42\n", " LOST   source/0  n1    p1       9        OPERATOR_LOST: the process is gone\n",
+			" USER   source/0  bb    p2       12       USER_CODE: panic: division by zero ...\n", "--exceptions shows the stacks\n",
 		}},
-		{"checkpoints counts", []string{"8   COMPLETED  MANUAL", "34 ms     120 B  yes\n", "100 ms    0 B              OPERATOR_LOST: the process is gone\n"}},
+		{"describe counts --exceptions", []string{
+			" USER  source/0  node bb  process p2  attempt 12\n  USER_CODE: panic: division by zero\n  second line\n  record: x\n    main.divide\n",
+			"LOST  source/0  node n1",
+		}},
+		{"checkpoints counts", []string{"8   COMPLETED  MANUAL", "2/2   34 ms       120 B  30 B     yes\n", "1/2   100 ms      0 B    0 B                OPERATOR_LOST: the process is gone\n",
+			"\n8 triggered, 0 in progress, 6 completed, 2 failed, 1 restored\n",
+			"OVER 6 COMPLETED  MINIMUM  AVERAGE  MAXIMUM\nend to end        30 ms    40 ms    50 ms\nstate             100 B    2.0 KiB  4.0 KiB\n"}},
+		{"checkpoints counts 8", []string{"end to end   34 ms\n", "source/0  1970", "  34 ms       2.50 ms      0.12 ms  31 ms  100 B  30 B\n", "10 ms       -            -        -      20 B   0 B\n",
+			"end to end         10 ms    22 ms    34 ms\n", "sync               0.12 ms  0.12 ms  0.12 ms\n"}},
+		{"checkpoints counts 7", []string{"reason       OPERATOR_LOST: the process is gone\n", "acks         1 of 2\n", "source/1  not yet"}},
 		{"state get counts kelp absent", []string{"KEY     VALUE\nkelp    3\nabsent  (absent)\n"}},
 		{"state list counts", []string{"KEY                   VALUE\nkelp                  3\nhex:0100000000000000  -2\n"}},
 		{"state list counts --keys-only", []string{"KEY\nkelp\nhex:0100000000000000\n"}},
@@ -140,6 +156,9 @@ func TestJSON_EveryCommandPrintsOneValue(t *testing.T) {
 		"describe counts":                           `.subtask_list.0.fencing_token 14`,
 		"checkpoint counts":                         `.duration_ms 34`,
 		"checkpoints counts":                        `.checkpoints.0.state_bytes 120`,
+		"checkpoints counts 8":                      `.subtask_list.0.sync_ms 0.12`,
+		"checkpoints counts 7":                      `.missing.0.index 1`,
+		"describe counts --exceptions":              `.exceptions.0.stack "main.divide\n\tdivide.go:7"`,
 		"state get counts kelp":                     `.entries.0.value 3`,
 		"state list counts":                         `.entries.1.key_hex "0100000000000000"`,
 		"state list counts --keys-only":             `.next_page_token "-_8"`,
@@ -313,37 +332,5 @@ func TestRun_ProgramThatNeverSubmitsIsGivenUp(t *testing.T) {
 	code, stdout, stderr := invoke(f, "run", "--restart-delay", "1ms", "--log-dir", t.TempDir(), "--", os.Args[0])
 	if code != exit.Failure || !strings.Contains(stderr, "ends as soon as it starts") || strings.Count(stdout, " started as pid ") != hopeless {
 		t.Fatalf("%d, %s%s", code, stdout, stderr)
-	}
-}
-
-func TestHelp_EveryCommandHasAnExampleAndAGroup(t *testing.T) {
-	a := &app{}
-	var walk func(*cobra.Command)
-	walk = func(c *cobra.Command) {
-		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
-			return
-		}
-		if c.Example == "" || c.Short == "" {
-			t.Errorf("%s has no example or no summary", c.CommandPath())
-		}
-		if c.HasParent() && !c.Parent().HasParent() && c.GroupID == "" {
-			t.Errorf("%s is in no group", c.CommandPath())
-		}
-		for _, sub := range c.Commands() {
-			walk(sub)
-		}
-	}
-	walk(a.root())
-}
-
-func TestHelp_NamesTheExitCodes(t *testing.T) {
-	var stdout, stderr strings.Builder
-	if code := Main([]string{"--help"}, &stdout, &stderr); code != exit.OK {
-		t.Fatal(code)
-	}
-	for _, want := range []string{"Exit codes:", "130  interrupted", "Cluster:", "Jobs:", "State:"} {
-		if !strings.Contains(stdout.String(), want) {
-			t.Errorf("no %q in the help", want)
-		}
 	}
 }

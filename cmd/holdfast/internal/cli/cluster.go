@@ -145,7 +145,7 @@ func (a *app) printStarted(c *nodes.Cluster, started []nodes.Node, names ...stri
 			}
 			t.Add(n.Name, dash(n.Pid), n.ClientAddress, state, n.Log)
 		}
-		if err := t.Write(w); err != nil {
+		if err := a.table(w, t); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(w, "\nexport HOLDFAST_ADDRESS=%s\n", v.Address)
@@ -219,6 +219,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		}),
 	}
 	dirFlag(kill, &killDir)
+	kill.ValidArgsFunction = completeLocalNodes(&killDir)
 	start := &cobra.Command{
 		Use: "start NODE --dir DIR", Short: "Start a node that does not run", Args: exactly("NODE"),
 		Example: "  holdfast node start n2 --dir ./hf",
@@ -234,6 +235,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		}),
 	}
 	dirFlag(start, &startDir)
+	start.ValidArgsFunction = completeLocalNodes(&startDir)
 	cmd.AddCommand(kill, start)
 	return cmd
 }

@@ -140,7 +140,7 @@ func (a *app) showConfig(from config.Sources) error {
 		for _, s := range r.Settings() {
 			t.Add(s.Key.Name, s.Shown(), s.Source)
 		}
-		return t.Write(w)
+		return a.table(w, t)
 	})
 }
 

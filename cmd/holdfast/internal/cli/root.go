@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +41,9 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 		return exit.Errorf(exit.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addressList, "address", "", "client addresses of nodes, comma separated; each is tried (default $HOLDFAST_ADDRESS, else 127.0.0.1:7070)")
+	flags.StringVar(&a.addressList, "address", "", "client addresses of nodes, comma separated; each is tried (default $HOLDFAST_ADDRESS, else those of the context, else 127.0.0.1:7070)")
+	a.contextFlag(root)
+	flags.BoolVar(&a.noColor, "no-color", false, "no colours on a terminal; as NO_COLOR")
 	flags.StringVarP(&a.output, "output", "o", string(render.FormatTable), "format of results: table or json")
 	flags.DurationVar(&a.patience, "timeout", defaultPatience, "how long a call is tried again while there is no leader or no node")
 	root.AddGroup(
@@ -53,22 +54,15 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 		&cobra.Group{ID: groupOther, Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID(groupOther)
-	root.SetCompletionCommandGroupID(groupOther)
+	completeFlag(root, "output", fixedWords(string(render.FormatTable), string(render.FormatJSON)))
+	completeFlag(root, "context", completeContexts)
+	completeFlag(root, "address", fixedWords())
 	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand())
 	root.AddCommand(a.runCommand())
 	root.AddCommand(a.jobCommands()...)
-	root.AddCommand(a.stateCommand(), a.configCommand(), a.versionCommand())
-	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes() + "{{end}}")
+	root.AddCommand(a.stateCommand(), a.configCommand(), a.contextCommand(), a.completionCommand(), a.versionCommand())
+	addHelp(root)
 	return root
-}
-
-func exitCodes() string {
-	var b strings.Builder
-	b.WriteString("\nExit codes:\n")
-	for _, m := range exit.Meanings() {
-		fmt.Fprintf(&b, "  %-4d %s\n", m.Code, m.Text)
-	}
-	return b.String()
 }
 
 // parent is a command that only holds others. cobra would print its help and

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
 )
@@ -59,6 +58,7 @@ up. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
 	flags.DurationVar(&f.minDelay, "restart-delay", runMinDelay, "pause before a restart; it doubles with each failure that follows soon")
 	flags.DurationVar(&f.maxDelay, "restart-max-delay", runMaxDelay, "bound of that pause")
 	flags.IntVar(&f.giveUp, "restart-attempts", 0, "ends in a row of a process, each within 10 s of its start, that end the run; 0: no bound")
+	completeFlag(cmd, "restart", fixedWords("on-failure", "never"))
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error { return a.run(ctx, f, args) })
 	return cmd
 }
@@ -85,11 +85,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Usage, "%w", err)
 	}
-	addresses, err := a.addresses()
-	if err != nil {
-		return err
-	}
-	c, err := connect.Open(addresses, a.patience)
+	c, t, err := a.open()
 	if err != nil {
 		return err
 	}
@@ -103,7 +99,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 		return err
 	}
 	r.supervisor = supervise.New(supervise.Config{
-		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: addresses,
+		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: t.addresses,
 		Parallelism: f.parallelism, JobName: f.job, Logs: logs,
 		Restart: f.restart == "on-failure", MinDelay: f.minDelay, MaxDelay: f.maxDelay, GiveUp: f.giveUp,
 		Grace: runGrace, Report: r.report, Event: r.event, Over: r.over,

@@ -8,12 +8,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -41,6 +43,12 @@ type fakeNode struct {
 	scans      []*holdfastv1.ScanRequest
 	gets       []*holdfastv1.GetRequest
 	exits      []string
+	// watched are sent by Watch, one after the other; then the stream ends.
+	watched chan *holdfastv1.JobDescription
+	// down makes List answer that there is no leader.
+	down atomic.Bool
+	// hang lets List wait for its caller to give up.
+	hang bool
 }
 
 // startFake serves a fakeNode on a free port for the time of the test.
@@ -50,7 +58,7 @@ func startFake(t *testing.T) *fakeNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeNode{address: l.Addr().String()}
+	f := &fakeNode{address: l.Addr().String(), watched: make(chan *holdfastv1.JobDescription)}
 	s := grpc.NewServer()
 	holdfastv1.RegisterJobServiceServer(s, f)
 	holdfastv1.RegisterStateServiceServer(s, f)
@@ -116,15 +124,28 @@ func description(job string) *holdfastv1.JobDescription {
 			States:    []*holdfastv1.StateSize{{Name: "counters", Bytes: 2048, Entries: 24, LimitBytes: 5 << 20}},
 		}},
 		Exceptions: []*holdfastv1.ExceptionRecord{{
-			TimeMs: 1489735311249, OperatorUid: "source", Attempt: 9,
-			Error: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+			TimeMs: 1489735311249, OperatorUid: "source", Attempt: 9, NodeId: "aa", NodeName: "n1", ProcessId: "p1",
+			ExceptionClass: holdfastv1.ExceptionClass_EXCEPTION_CLASS_LOST,
+			Error:          &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+		}, {
+			TimeMs: 1489735312249, OperatorUid: "source", Attempt: 12, NodeId: "bb", ProcessId: "p2",
+			ExceptionClass: holdfastv1.ExceptionClass_EXCEPTION_CLASS_USER,
+			Error: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, Message: "panic: division by zero\nsecond line",
+				Metadata: map[string]string{"stack": "main.divide\n\tdivide.go:7", "record": "x"}},
 		}},
 		CheckpointCounts: &holdfastv1.CheckpointCounts{Triggered: 9, Completed: 7, Aborted: 2},
 		StandbySlots:     1,
 	}
 }
 
-func (f *fakeNode) List(context.Context, *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+func (f *fakeNode) List(ctx context.Context, _ *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+	if f.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if f.down.Load() {
+		return nil, refusal(codes.Unavailable, holdfastv1.ErrorReason_ERROR_REASON_NO_LEADER, "no leader is known")
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return &holdfastv1.ListResponse{Jobs: append([]*holdfastv1.JobSummary{summary()}, f.extra...)}, nil
@@ -194,7 +215,50 @@ func (f *fakeNode) GetOperation(context.Context, *holdfastv1.GetOperationRequest
 func checkpoint(id uint64) *holdfastv1.Checkpoint {
 	return &holdfastv1.Checkpoint{
 		Id: id, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED, Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
-		TriggeredMs: 1000, EndedMs: 1034, Retained: true, Acks: []*holdfastv1.SubtaskAck{{StateBytes: 100}, {StateBytes: 20}},
+		TriggeredMs: 1000, EndedMs: 1034, Retained: true, Subtasks: 2, Acks: []*holdfastv1.SubtaskAck{
+			{OperatorUid: "source", StateBytes: 100, FlushedBytes: 30, AckedMs: 1034, Times: &holdfastv1.SubtaskCheckpointTimes{
+				StartDelayUs: 2500, SyncUs: proto.Uint64(120), AsyncUs: proto.Uint64(31_000)}},
+			{OperatorUid: "source", SubtaskIndex: 1, StateBytes: 20, AckedMs: 1010},
+		},
+	}
+}
+
+func aborted() *holdfastv1.Checkpoint {
+	return &holdfastv1.Checkpoint{
+		Id: 7, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED, TriggeredMs: 500, EndedMs: 600, Subtasks: 2,
+		Acks:   []*holdfastv1.SubtaskAck{{OperatorUid: "source", AckedMs: 510}},
+		Reason: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
+	}
+}
+
+func (f *fakeNode) DescribeCheckpoint(_ context.Context, r *holdfastv1.DescribeCheckpointRequest) (*holdfastv1.DescribeCheckpointResponse, error) {
+	switch {
+	case known(r.GetJob()) != nil:
+		return nil, known(r.GetJob())
+	case r.GetCheckpointId() == 8:
+		return &holdfastv1.DescribeCheckpointResponse{Checkpoint: checkpoint(8)}, nil
+	case r.GetCheckpointId() == 7:
+		return &holdfastv1.DescribeCheckpointResponse{Checkpoint: aborted(), Missing: []*holdfastv1.SubtaskName{{OperatorUid: "source", SubtaskIndex: 1}}}, nil
+	}
+	return nil, refusal(codes.NotFound, holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND, "checkpoint 99 is not remembered")
+}
+
+func (f *fakeNode) Watch(r *holdfastv1.WatchRequest, stream grpc.ServerStreamingServer[holdfastv1.WatchResponse]) error {
+	if err := known(r.GetJob()); err != nil {
+		return err
+	}
+	for {
+		select {
+		case d, ok := <-f.watched:
+			if !ok {
+				return nil
+			}
+			if err := stream.Send(&holdfastv1.WatchResponse{Job: d}); err != nil {
+				return err
+			}
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
 	}
 }
 
@@ -202,11 +266,15 @@ func (f *fakeNode) ListCheckpoints(_ context.Context, r *holdfastv1.ListCheckpoi
 	if err := known(r.GetJob()); err != nil {
 		return nil, err
 	}
-	aborted := &holdfastv1.Checkpoint{
-		Id: 7, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED, TriggeredMs: 500, EndedMs: 600,
-		Reason: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
-	}
-	return &holdfastv1.ListCheckpointsResponse{Checkpoints: []*holdfastv1.Checkpoint{checkpoint(8), aborted}, Counts: &holdfastv1.CheckpointCounts{Triggered: 8}}, nil
+	return &holdfastv1.ListCheckpointsResponse{
+		Checkpoints: []*holdfastv1.Checkpoint{checkpoint(8), aborted()},
+		Counts:      &holdfastv1.CheckpointCounts{Triggered: 8, Completed: 6, Aborted: 2, Restored: 1},
+		Summary: &holdfastv1.CheckpointSummary{
+			EndToEndMs:   &holdfastv1.StatsSummary{Count: 6, Min: 30, Max: 50, Sum: 240},
+			StateBytes:   &holdfastv1.StatsSummary{Count: 6, Min: 100, Max: 4096, Sum: 6 * 2048},
+			FlushedBytes: &holdfastv1.StatsSummary{Count: 6, Max: 60, Sum: 60},
+		},
+	}, nil
 }
 
 func (f *fakeNode) ReportProcessExit(_ context.Context, r *holdfastv1.ReportProcessExitRequest) (*holdfastv1.ReportProcessExitResponse, error) {
@@ -272,6 +340,14 @@ func (f fakeCluster) VerifyReplicas(context.Context, *holdfastv1.VerifyReplicasR
 	}}, nil
 }
 
+// hermetic keeps the person's contexts and variables out of a test.
+func hermetic(t *testing.T) {
+	t.Helper()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv(addressVariable, "")
+	t.Setenv(contextVariable, "")
+}
+
 // invoke runs a command line against a fake node.
 func invoke(f *fakeNode, args ...string) (exit.Code, string, string) {
 	var stdout, stderr bytes.Buffer
@@ -289,6 +365,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "done":
 		os.Exit(0)
+	case "main":
+		// The command line itself, for tests that need it on a terminal.
+		os.Exit(int(Main(os.Args[1:], os.Stdout, os.Stderr)))
 	case "fail":
 		fmt.Fprintln(os.Stderr, "cannot read the topic")
 		os.Exit(4)

@@ -28,7 +28,16 @@ func (f *stateFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.uid, "uid", "", "uid of the operator; not needed if the job has only one state")
 	cmd.Flags().StringVar(&f.state, "state", "", "name of the state; not needed if the job has only one state")
 	cmd.Flags().StringVar(&f.keyType, "key-type", values.String, "type of the keys: string, int64, float64, bool, json, or bytes as hexadecimal digits")
+	completeFlag(cmd, "key-type", fixedWords(values.String, "int64", "float64", "bool", "json", "bytes"))
 	cmd.Flags().Uint64Var(&f.checkpoint, "checkpoint", 0, "read a completed checkpoint; 0 reads the live state as far as it is flushed")
+}
+
+// complete lets the flags be completed from the job on the line.
+func (f *stateFlags) complete(a *app, cmd *cobra.Command) {
+	cmd.ValidArgsFunction = a.completeJobs(goingOn, nil)
+	completeFlag(cmd, "uid", a.completeStates(stateUID))
+	completeFlag(cmd, "state", a.completeStates(stateName))
+	completeFlag(cmd, "checkpoint", a.completeCheckpoints(true))
 }
 
 func (f *stateFlags) check() error {
@@ -92,6 +101,7 @@ func (a *app) stateGetCommand() *cobra.Command {
 			"  holdfast state get CheckpointExample --uid stateful-mapper --state CheckpointExample --key-type int64 1",
 	}
 	f.register(cmd)
+	f.complete(a, cmd)
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
 		keys, err := encodeKeys(f.keyType, args[1:])
 		if err != nil {
@@ -144,7 +154,7 @@ func (a *app) printGot(keyType string, answer *holdfastv1.GetResponse) error {
 		}
 	}
 	err = a.print(map[string]any{"type": answer.GetType(), "entries": entries}, func(w io.Writer) error {
-		return writeEntries(w, entries, false)
+		return a.writeEntries(w, entries, false)
 	})
 	if err == nil && missing > 0 {
 		return exit.Errorf(exit.NotFound, "%d of %d keys have no value", missing, len(entries))
@@ -162,6 +172,7 @@ func (a *app) stateListCommand() *cobra.Command {
 		Example: "  holdfast state list CheckpointExample --limit 20\n  holdfast state list CheckpointExample --keys-only -o json",
 	}
 	f.register(cmd)
+	f.complete(a, cmd)
 	cmd.Flags().Uint32Var(&limit, "limit", 1000, "entries of a page, 1 to 10000")
 	cmd.Flags().StringVar(&token, "page-token", "", "from the page before")
 	cmd.Flags().BoolVar(&keysOnly, "keys-only", false, "leave the values out")
@@ -213,7 +224,7 @@ func (a *app) printScan(keyType string, keysOnly bool, answer *holdfastv1.ScanRe
 	if next != "" {
 		v["next_page_token"] = next
 	}
-	err = a.print(v, func(w io.Writer) error { return writeEntries(w, entries, keysOnly) })
+	err = a.print(v, func(w io.Writer) error { return a.writeEntries(w, entries, keysOnly) })
 	if err == nil && next != "" && a.format == render.FormatTable {
 		a.note("there are more; --page-token %s shows the next page", next)
 	}
@@ -260,7 +271,7 @@ func (e entryView) keyText() string {
 	return values.Text(e.Key)
 }
 
-func writeEntries(w io.Writer, entries []entryView, keysOnly bool) error {
+func (a *app) writeEntries(w io.Writer, entries []entryView, keysOnly bool) error {
 	t := render.Table{Header: []string{"KEY", "VALUE"}}
 	if keysOnly {
 		t.Header = t.Header[:1]
@@ -275,5 +286,5 @@ func writeEntries(w io.Writer, entries []entryView, keysOnly bool) error {
 			t.Add(e.keyText(), values.Text(e.Value))
 		}
 	}
-	return t.Write(w)
+	return a.table(w, t)
 }

@@ -20,6 +20,7 @@ import (
 
 func (a *app) clusterStatusCommand() *cobra.Command {
 	var dir string
+	var watch bool
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show the nodes, the leader, the term and the indexes", Args: exactly(),
 		Long: `With --dir: the processes of a local cluster and what each of them sees.
@@ -27,15 +28,21 @@ Without: what the nodes at --address and the members they know of see.`,
 		Example: "  holdfast cluster status --dir ./hf\n  holdfast cluster status --address 127.0.0.1:7070",
 	}
 	dirFlag(cmd, &dir)
+	watchFlag(cmd, &watch)
 	cmd.RunE = a.do(func(ctx context.Context, _ []string) error {
 		if dir == "" {
-			return a.statusByAddress(ctx)
+			c, _, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return a.showOrWatch(ctx, watch, nil, a.withProgress("asking the nodes", c, a.statusByAddress))
 		}
 		c, err := nodes.Open(dir)
 		if err != nil {
 			return err
 		}
-		return a.printStatus(localStatus(ctx, c))
+		return a.showOrWatch(ctx, watch, nil, func(ctx context.Context) (seen, error) { return a.seenStatus(localStatus(ctx, c)), nil })
 	})
 	return cmd
 }
@@ -91,35 +98,27 @@ func localStatus(ctx context.Context, c *nodes.Cluster) statusView {
 
 // statusByAddress asks the addresses for the members and each member for its
 // own view. It needs no leader.
-func (a *app) statusByAddress(ctx context.Context) error {
-	var v statusView
-	err := a.withCluster("asking the nodes", func(c *connect.Cluster) error {
-		var answer *holdfastv1.ClusterServiceDescribeResponse
-		err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-			answer, err = connect.View(ctx, conn)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		var members []memberView
-		for _, m := range answer.GetMembers() {
-			members = append(members, memberView{
-				Name: m.GetName(), NodeID: m.GetNodeId(), ClientAddress: m.GetClientAddress(),
-				State: stateUnreachable, Version: m.GetVersion(),
-			})
-		}
-		if len(members) == 0 {
-			// A node that was not taken into a cluster yet knows only itself.
-			members = []memberView{{Name: "-", NodeID: answer.GetNodeId(), ClientAddress: c.Addresses()[0], State: stateUnreachable}}
-		}
-		v = lookAt(ctx, members)
-		return nil
+func (a *app) statusByAddress(ctx context.Context, c *connect.Cluster) (seen, error) {
+	var answer *holdfastv1.ClusterServiceDescribeResponse
+	err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+		answer, err = connect.View(ctx, conn)
+		return err
 	})
 	if err != nil {
-		return err
+		return seen{}, err
 	}
-	return a.printStatus(v)
+	var members []memberView
+	for _, m := range answer.GetMembers() {
+		members = append(members, memberView{
+			Name: m.GetName(), NodeID: m.GetNodeId(), ClientAddress: m.GetClientAddress(),
+			State: stateUnreachable, Version: m.GetVersion(),
+		})
+	}
+	if len(members) == 0 {
+		// A node that was not taken into a cluster yet knows only itself.
+		members = []memberView{{Name: "-", NodeID: answer.GetNodeId(), ClientAddress: c.Addresses()[0], State: stateUnreachable}}
+	}
+	return a.seenStatus(lookAt(ctx, members)), nil
 }
 
 // lookAt fills in what each node that is not stopped says of itself.
@@ -207,8 +206,8 @@ func nameOf(d *holdfastv1.ClusterServiceDescribeResponse, id string) string {
 	return id
 }
 
-func (a *app) printStatus(v statusView) error {
-	return a.print(v, func(w io.Writer) error {
+func (a *app) seenStatus(v statusView) seen {
+	return seen{view: v, table: func(w io.Writer) error {
 		t := render.Table{Header: []string{"NODE", "STATE", "TERM", "APPLIED", "LAST LOG", "SNAPSHOT", "VERSION", "CLIENT ADDRESS", "PID"}}
 		for _, m := range v.Members {
 			if m.Term == 0 {
@@ -217,7 +216,7 @@ func (a *app) printStatus(v statusView) error {
 			}
 			t.Add(m.Name, m.State, m.Term, m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex, m.versions(), m.ClientAddress, dash(m.Pid))
 		}
-		if err := t.Write(w); err != nil {
+		if err := a.table(w, t); err != nil {
 			return err
 		}
 		if v.Leader == "" {
@@ -232,7 +231,7 @@ func (a *app) printStatus(v statusView) error {
 		}
 		_, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s at version %d\n", v.Leader, gone, v.ClusterID, v.ClusterVersion)
 		return err
-	})
+	}}
 }
 
 func (a *app) clusterVerifyCommand() *cobra.Command {
@@ -286,7 +285,7 @@ func (a *app) printVerify(answer *holdfastv1.VerifyReplicasResponse) error {
 		t.Add(r.GetName(), hash, r.GetRestoredSnapshotIndex(), r.GetError())
 	}
 	err := a.print(v, func(w io.Writer) error {
-		if err := t.Write(w); err != nil {
+		if err := a.table(w, t); err != nil {
 			return err
 		}
 		verdict := "they are equal"

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
@@ -54,7 +56,21 @@ func viewError(e *holdfastv1.Error) *errorView {
 	}
 }
 
-func (e *errorView) String() string { return e.Reason + ": " + e.Message }
+func (e *errorView) String() string {
+	if e == nil {
+		return "-"
+	}
+	return e.Reason + ": " + e.Message
+}
+
+// line is String without what would break a table: a message may have several lines.
+func (e *errorView) line() string {
+	first, rest, more := strings.Cut(strings.TrimSpace(e.String()), "\n")
+	if more && strings.TrimSpace(rest) != "" {
+		first += " ..."
+	}
+	return first
+}
 
 type positionView struct {
 	Topic      string `json:"topic"`
@@ -108,15 +124,6 @@ func viewSubtask(s *holdfastv1.SubtaskDescription) subtaskView {
 	return v
 }
 
-type exceptionView struct {
-	TimeMs       int64      `json:"time_ms"`
-	OperatorUID  string     `json:"operator_uid"`
-	SubtaskIndex uint32     `json:"subtask_index"`
-	Attempt      uint64     `json:"attempt"`
-	NodeID       string     `json:"node_id"`
-	Error        *errorView `json:"error"`
-}
-
 type operatorView struct {
 	UID         string            `json:"uid"`
 	Name        string            `json:"name"`
@@ -127,13 +134,15 @@ type operatorView struct {
 }
 
 type countsView struct {
-	Triggered uint64 `json:"triggered"`
-	Completed uint64 `json:"completed"`
-	Aborted   uint64 `json:"aborted"`
+	Triggered  uint64 `json:"triggered"`
+	InProgress uint64 `json:"in_progress"`
+	Completed  uint64 `json:"completed"`
+	Aborted    uint64 `json:"aborted"`
+	Restored   uint64 `json:"restored"`
 }
 
 func viewCounts(c *holdfastv1.CheckpointCounts) countsView {
-	return countsView{c.GetTriggered(), c.GetCompleted(), c.GetAborted()}
+	return countsView{c.GetTriggered(), c.GetInProgress(), c.GetCompleted(), c.GetAborted(), c.GetRestored()}
 }
 
 type descriptionView struct {
@@ -143,6 +152,7 @@ type descriptionView struct {
 	Reason               *errorView      `json:"reason,omitempty"`
 	Operators            []operatorView  `json:"operators"`
 	SubtaskList          []subtaskView   `json:"subtask_list"`
+	RestartStrategy      string          `json:"restart_strategy,omitempty"`
 	Exceptions           []exceptionView `json:"exceptions,omitempty"`
 	CheckpointCounts     countsView      `json:"checkpoint_counts"`
 	StandbySlots         uint32          `json:"standby_slots"`
@@ -173,44 +183,43 @@ func viewDescription(d *holdfastv1.JobDescription) descriptionView {
 	for _, s := range d.GetSubtasks() {
 		v.SubtaskList = append(v.SubtaskList, viewSubtask(s))
 	}
-	for _, e := range d.GetExceptions() {
-		v.Exceptions = append(v.Exceptions, exceptionView{
-			e.GetTimeMs(), e.GetOperatorUid(), e.GetSubtaskIndex(), e.GetAttempt(), e.GetNodeId(), viewError(e.GetError()),
-		})
-	}
+	v.Exceptions = viewExceptions(d.GetExceptions())
+	v.RestartStrategy = strategyText(d.GetSpec().GetRestartStrategy())
 	return v
 }
 
-func (a *app) printDescription(d *holdfastv1.JobDescription) error {
-	v := viewDescription(d)
-	return a.print(v, func(w io.Writer) error { return writeDescription(w, v) })
-}
-
-func writeDescription(w io.Writer, v descriptionView) error {
-	fmt.Fprintf(w, "job          %s\nid           %s\nstatus       %s\ncreated      %s\n", v.Name, v.JobID, v.Status, render.Time(v.CreatedMs))
+func (a *app) writeDescription(w io.Writer, v descriptionView) error {
+	fmt.Fprintf(w, "job          %s\nid           %s\nstatus       %s\ncreated      %s\n", v.Name, v.JobID, a.style.Word(v.Status), render.Time(v.CreatedMs))
 	if v.EndedMs != 0 {
 		fmt.Fprintf(w, "ended        %s\n", render.Time(v.EndedMs))
 	}
 	if v.Reason != nil {
-		fmt.Fprintf(w, "reason       %s\n", v.Reason)
+		fmt.Fprintf(w, "reason       %s\n", v.Reason.line())
 	}
 	if v.CheckpointIntervalMs == 0 {
 		fmt.Fprintln(w, "checkpoints  disabled")
 	} else {
-		fmt.Fprintf(w, "checkpoints  every %d ms, %s: newest %d; %d triggered, %d completed, %d aborted\n", v.CheckpointIntervalMs,
+		fmt.Fprintf(w, "checkpoints  every %d ms, %s: newest %d; %d triggered, %d completed, %d failed\n", v.CheckpointIntervalMs,
 			v.CheckpointMode, v.LatestCompletedCheckpoint, v.CheckpointCounts.Triggered, v.CheckpointCounts.Completed, v.CheckpointCounts.Aborted)
 	}
 	fmt.Fprintf(w, "subtasks     %d of %d running, %d slots stand by, %d restarts\n", v.SubtasksRunning, v.Subtasks, v.StandbySlots, v.Restarts)
+	if v.RestartStrategy != "" {
+		fmt.Fprintf(w, "restart      %s\n", v.RestartStrategy)
+	}
 	for _, t := range descriptionTables(v) {
 		if len(t.Rows) == 0 {
 			continue
 		}
 		fmt.Fprintln(w)
-		if err := t.Write(w); err != nil {
+		if err := a.table(w, t); err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(v.Exceptions) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return a.writeExceptions(w, v.Exceptions)
 }
 
 func descriptionTables(v descriptionView) []render.Table {
@@ -235,11 +244,7 @@ func descriptionTables(v descriptionView) []render.Table {
 			positions.Add(name, fmt.Sprintf("%s/%d", p.Topic, p.Partition), p.NextOffset)
 		}
 	}
-	exceptions := render.Table{Header: []string{"EXCEPTION AT", "SUBTASK", "ATTEMPT", "WHAT"}}
-	for _, e := range v.Exceptions {
-		exceptions.Add(render.Time(e.TimeMs), fmt.Sprintf("%s/%d", e.OperatorUID, e.SubtaskIndex), e.Attempt, e.Error)
-	}
-	return []render.Table{operators, subtasks, sizes, positions, exceptions}
+	return []render.Table{operators, subtasks, sizes, positions}
 }
 
 func stateList(states map[string]string) string {
@@ -258,4 +263,30 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// strategyText is a restart strategy in the words of the configuration.
+func strategyText(r *holdfastv1.RestartStrategy) string {
+	ms := func(n uint64) string { return (time.Duration(n) * time.Millisecond).String() }
+	switch s := r.GetStrategy().(type) {
+	case *holdfastv1.RestartStrategy_None:
+		return "none"
+	case *holdfastv1.RestartStrategy_FixedDelay:
+		if s.FixedDelay.GetAttempts() == math.MaxUint32 {
+			return "fixed-delay: without bound, each after " + ms(s.FixedDelay.GetDelayMs())
+		}
+		return fmt.Sprintf("fixed-delay: %d attempts, each after %s", s.FixedDelay.GetAttempts(), ms(s.FixedDelay.GetDelayMs()))
+	case *holdfastv1.RestartStrategy_FailureRate:
+		f := s.FailureRate
+		return fmt.Sprintf("failure-rate: %d failures in %s, each after %s", f.GetMaxFailuresPerInterval(), ms(f.GetFailureRateIntervalMs()), ms(f.GetDelayMs()))
+	case *holdfastv1.RestartStrategy_ExponentialDelay:
+		e := s.ExponentialDelay
+		text := fmt.Sprintf("exponential-delay: from %s to %s, times %g, jitter %g, set back after %s", ms(e.GetInitialBackoffMs()), ms(e.GetMaxBackoffMs()),
+			e.GetBackoffMultiplier(), e.GetJitterFactor(), ms(e.GetResetBackoffThresholdMs()))
+		if n := e.GetAttemptsBeforeResetBackoff(); n > 0 {
+			text += fmt.Sprintf(", %d attempts until then", n)
+		}
+		return text
+	}
+	return ""
 }

@@ -38,6 +38,8 @@ type Cluster struct {
 	addresses []string
 	conns     []*grpc.ClientConn
 	patience  time.Duration
+	// Origin is where the addresses came from, for errors; it may be empty.
+	Origin string
 }
 
 // Split reads a comma separated list of addresses.
@@ -137,6 +139,30 @@ func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error 
 	}
 }
 
+// Stream runs call, which reads a stream, on one node after the other. call tells
+// whether it has read something; while no node gives anything for the patience, the
+// last error is returned. It ends without error when call does.
+func (c *Cluster) Stream(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) (read bool, err error)) error {
+	give := time.Now().Add(c.patience)
+	for i := 0; ; i++ {
+		read, err := call(ctx, c.conns[i%len(c.conns)])
+		if err == nil || !again(ctx, err) {
+			return exit.FromRPC(err)
+		}
+		if read {
+			give = time.Now().Add(c.patience)
+		}
+		if !time.Now().Add(roundPause).Before(give) {
+			return c.explain(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(roundPause):
+		}
+	}
+}
+
 func try(ctx context.Context, conn grpc.ClientConnInterface, limit time.Duration, call Call) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -169,6 +195,9 @@ func (c *Cluster) explain(ctx context.Context, last error) error {
 		return exit.FromRPC(last)
 	}
 	where := strings.Join(c.addresses, ", ")
+	if c.Origin != "" {
+		where += " (" + c.Origin + ")"
+	}
 	for _, conn := range c.conns {
 		view, err := View(ctx, conn)
 		if err == nil && view.GetLeaderId() == "" {

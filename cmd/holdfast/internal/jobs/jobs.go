@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -43,6 +44,30 @@ func Describe(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.
 		return s.Describe(ctx, &holdfastv1.DescribeRequest{Job: job})
 	})
 	return answer.GetJob(), err
+}
+
+// Watch calls f with the job's description, at once and at each change, until the
+// job has ended.
+func Watch(ctx context.Context, c *connect.Cluster, job string, f func(*holdfastv1.JobDescription)) error {
+	return c.Stream(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (read bool, err error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := holdfastv1.NewJobServiceClient(conn).Watch(ctx, &holdfastv1.WatchRequest{Job: job})
+		if err != nil {
+			return false, err
+		}
+		for {
+			m, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return read, nil
+			}
+			if err != nil {
+				return read, err
+			}
+			read = true
+			f(m.GetJob())
+		}
+	})
 }
 
 // ReportExit tells that an operator process is gone.

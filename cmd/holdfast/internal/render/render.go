@@ -36,6 +36,8 @@ func ParseFormat(s string) (Format, error) {
 type Table struct {
 	Header []string
 	Rows   [][]string
+	// Style colours the header and the words that stand for a condition.
+	Style Style
 }
 
 // Add appends a row of cells, each printed with %v.
@@ -60,18 +62,22 @@ func (t *Table) Write(w io.Writer) error {
 			}
 		}
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, joinCells(line, widths)); err != nil {
+	for i, line := range lines {
+		paint := t.Style.Word
+		if i == 0 {
+			paint = t.Style.Bold
+		}
+		if _, err := fmt.Fprintln(w, joinCells(line, widths, paint)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func joinCells(line []string, widths []int) string {
+func joinCells(line []string, widths []int, paint func(string) string) string {
 	var b strings.Builder
 	for i, cell := range line {
-		b.WriteString(cell)
+		b.WriteString(paint(cell))
 		if i < len(line)-1 && i < len(widths) {
 			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}

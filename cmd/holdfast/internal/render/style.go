@@ -36,3 +36,20 @@ func (s Style) Green(text string) string { return s.wrap("32", text) }
 
 // Yellow is for what a person should look at.
 func (s Style) Yellow(text string) string { return s.wrap("33", text) }
+
+// words are the conditions that tables and sentences name.
+var words = map[string]func(Style, string) string{
+	"RUNNING": Style.Green, "FINISHED": Style.Green, "COMPLETED": Style.Green, "leader": Style.Green, "follower": Style.Green,
+	"CREATED": Style.Yellow, "RESTARTING": Style.Yellow, "SUSPENDED": Style.Yellow, "PENDING": Style.Yellow, "WAITING": Style.Yellow,
+	"LOST": Style.Yellow, "stopped": Style.Yellow,
+	"FAILED": Style.Red, "ABORTED": Style.Red, "CANCELED": Style.Red, "USER": Style.Red, "EXTERNAL": Style.Red, "INTERNAL": Style.Red,
+	"unreachable": Style.Red, "no leader": Style.Red,
+}
+
+// Word colours a text that is a known condition, and no other.
+func (s Style) Word(text string) string {
+	if paint := words[text]; paint != nil {
+		return paint(s, text)
+	}
+	return text
+}
