@@ -59,6 +59,7 @@ func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs i
 	p := ref.job.Pending
 	for _, a := range p.Acks {
 		if a.SubtaskId == ref.st.Id {
+			m.metrics.countUnchanged("ready", reasonSecondAck)
 			return
 		}
 	}
@@ -83,6 +84,7 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED
 	p.EndedMs = timeMs
 	p.Retained = true
+	m.metrics.duration.Observe(float64(timeMs-p.TriggeredMs) / 1000)
 	j.LatestCompleted = p.Id
 	j.Counts.Completed++
 	j.AcceptedGaps, j.FailedInARow = nil, 0

@@ -96,11 +96,13 @@ type Machine struct {
 	// touched names the jobs that a command other than Flush changed since the
 	// last TakeTouched. Soft: it wakes readers up and is never part of the state.
 	touched map[string]struct{}
+	// metrics are written and never read here.
+	metrics *Metrics
 }
 
 // NewMachine returns an empty machine over keyed.
 func NewMachine(keyed KeyedState) *Machine {
-	m := &Machine{keyed: keyed, nextSubtaskID: 1}
+	m := &Machine{keyed: keyed, nextSubtaskID: 1, metrics: NewMetrics()}
 	m.reindex()
 	return m
 }
@@ -112,6 +114,14 @@ func NewMachine(keyed KeyedState) *Machine {
 // A command of a version that was not committed is refused: the leader that
 // proposed it made a mistake, which must not change what the state is.
 func (m *Machine) Apply(index uint64, cmd *internalv1.Command) (*internalv1.CommandResult, error) {
+	r, err := m.apply(index, cmd)
+	if err == nil {
+		m.metrics.countApplied(cmd, r)
+	}
+	return r, err
+}
+
+func (m *Machine) apply(index uint64, cmd *internalv1.Command) (*internalv1.CommandResult, error) {
 	if v := requiredVersion(cmd); !gateOpen(v, m.ClusterVersion()) {
 		return refusal(Admit(cmd, m.ClusterVersion())), nil
 	}

@@ -9,7 +9,7 @@ import (
 
 // takeSeq judges a frame by token and seq (invariants 1 and 6). A result that
 // is not nil is the answer; nil says that the frame is the next one.
-func (m *Machine) takeSeq(ref subtaskRef, token, seq uint64) *internalv1.CommandResult {
+func (m *Machine) takeSeq(ref subtaskRef, command string, token, seq uint64) *internalv1.CommandResult {
 	st := ref.st
 	switch {
 	case st == nil:
@@ -17,6 +17,7 @@ func (m *Machine) takeSeq(ref subtaskRef, token, seq uint64) *internalv1.Command
 	case token != st.FencingToken:
 		return m.answer(st, fenced(st))
 	case seq <= st.LastSeq:
+		m.metrics.countUnchanged(command, reasonDuplicate)
 		return m.answer(st, nil)
 	case st.Refusal != nil:
 		return m.answer(st, Failure(holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED,
@@ -36,7 +37,7 @@ func (m *Machine) answer(st subtaskState, e *holdfastv1.Error) *internalv1.Comma
 
 func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
-	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+	if r := m.takeSeq(ref, "flush", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
 	if e := m.keyed.Apply(c.SubtaskId, c.Sections); e != nil {
@@ -53,12 +54,14 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 // that a Ready for a decided one leaves no gap, and acks a pending one once.
 func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
-	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+	if r := m.takeSeq(ref, "ready", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
 	ref.st.LastSeq = c.Seq
 	if p := ref.job.Pending; p != nil && p.Id == c.CheckpointId {
 		m.ack(ref, c.Positions, c.TimeMs, c.Times)
+	} else {
+		m.metrics.countUnchanged("ready", reasonDecided)
 	}
 	return m.answer(ref.st, nil)
 }
@@ -67,7 +70,7 @@ func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 // pending checkpoint and in all later ones.
 func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
-	if r := m.takeSeq(ref, c.FencingToken, c.Seq); r != nil {
+	if r := m.takeSeq(ref, "finish", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
 	st := ref.st
@@ -266,6 +269,7 @@ func (m *Machine) setSession(st subtaskState, session string) {
 // remember adds to the exception history of a job. It comes before fence, which
 // forgets who had the attempt.
 func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, class holdfastv1.ExceptionClass, timeMs int64) {
+	m.metrics.failures.WithLabelValues(reasonName(e.GetReason())).Inc()
 	name := ""
 	for _, n := range m.nodes {
 		if n.NodeId == ref.st.NodeId {
