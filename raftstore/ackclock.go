@@ -41,6 +41,14 @@ func (c *ackClock) record(id raft.ServerID, term uint64, sent time.Time) {
 	c.changed = make(chan struct{})
 }
 
+// last returns when the newest message that the peer accepted was sent.
+func (c *ackClock) last(id raft.ServerID) (sent time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.acks[id]
+	return a.sent, ok
+}
+
 // majoritySince reports whether a majority of the voters, counting self,
 // accepted a message of the term that was sent at or after t. changed is closed
 // at the next ack.

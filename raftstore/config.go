@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 )
@@ -90,6 +91,9 @@ type Config struct {
 	// with its name, inside the watched time: one that blocks is a hung disk.
 	StoreHook func(op string)
 
+	// Metrics is the registry of the node's metrics, one a node. Default: they
+	// are counted and shown to nobody.
+	Metrics prometheus.Registerer
 	// Logger receives everything this node logs. Default: discard.
 	Logger *slog.Logger
 	// Exit is what a node does that must not go on: a hung disk, a failed

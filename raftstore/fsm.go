@@ -24,6 +24,7 @@ type fsm struct {
 	mu      sync.RWMutex
 	machine *coordinator.Machine
 	keyed   *keyedState
+	metrics *coordinator.Metrics
 	// commands counts what was applied since the node started. Not state.
 	commands uint64
 	// restored is the index of the last command in the snapshot that this node
@@ -38,7 +39,8 @@ type fsm struct {
 
 func newFSM() *fsm {
 	k := &keyedState{store: keyed.New()}
-	f := &fsm{keyed: k, machine: coordinator.NewMachine(k)}
+	f := &fsm{keyed: k, machine: coordinator.NewMachine(k), metrics: coordinator.NewMetrics()}
+	f.machine.SetMetrics(f.metrics)
 	f.version.Store(f.machine.ClusterVersion())
 	return f
 }

@@ -86,6 +86,7 @@ func (f *fsm) Restore(r io.Reader) error {
 
 func (f *fsm) swap(index uint64, m *coordinator.Machine, k *keyedState) {
 	f.mu.Lock()
+	m.SetMetrics(f.metrics)
 	f.machine, f.keyed = m, k
 	f.lastIndex, f.restored = index, index
 	f.version.Store(m.ClusterVersion())

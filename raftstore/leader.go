@@ -64,12 +64,15 @@ func (b *broadcast) notify() {
 	}
 }
 
-// observe passes Raft's observations on. It uses the filter as a callback, which
+// observe passes Raft's observations on, and each leader to sawLeader. It uses the filter as a callback, which
 // Raft calls for every observation: its channels may drop one.
-func (b *broadcast) observe(r *raft.Raft) {
+func (b *broadcast) observe(r *raft.Raft, sawLeader func(raft.ServerID)) {
 	r.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
-		switch o.Data.(type) {
-		case raft.LeaderObservation, raft.RaftState:
+		switch seen := o.Data.(type) {
+		case raft.LeaderObservation:
+			sawLeader(seen.LeaderID)
+			b.notify()
+		case raft.RaftState:
 			b.notify()
 		}
 		return false

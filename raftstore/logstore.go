@@ -25,7 +25,9 @@ type logStore struct {
 	disk diskStore
 	dog  *watchdog
 	hook func(op string)
-	fail func(reason string)
+	// metrics may be nil.
+	metrics *metrics
+	fail    func(reason string)
 }
 
 var (
@@ -96,12 +98,24 @@ func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(log *raft.Log) error {
-	return s.write("StoreLog", func() error { return s.disk.StoreLog(log) })
+	start := time.Now()
+	err := s.write("StoreLog", func() error { return s.disk.StoreLog(log) })
+	s.wrote(start, log)
+	return err
 }
 
 // StoreLogs implements raft.LogStore.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
-	return s.write("StoreLogs", func() error { return s.disk.StoreLogs(logs) })
+	start := time.Now()
+	err := s.write("StoreLogs", func() error { return s.disk.StoreLogs(logs) })
+	s.wrote(start, logs...)
+	return err
+}
+
+func (s *logStore) wrote(start time.Time, logs ...*raft.Log) {
+	if s.metrics != nil {
+		s.metrics.wrote(start, logs...)
+	}
 }
 
 // deleteChunk is how many entries one transaction deletes. It holds up the

@@ -29,6 +29,7 @@ type Node struct {
 	raft      *raft.Raft
 	proposals *proposer
 	changes   broadcast
+	metrics   *metrics
 
 	barrierTerm atomic.Uint64 // term in which a barrier was applied
 	exitOnce    sync.Once
@@ -58,12 +59,15 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, logger: cfg.Logger.With("component", "raftstore"), stopped: make(chan struct{})}
-	n.shell = &shell{sm: sm, clusterID: func() string { return n.ClusterID() }, logger: n.logger, exit: n.exit,
+	n := &Node{cfg: cfg, logger: cfg.Logger.With("component", "raftstore"), metrics: newMetrics(), stopped: make(chan struct{})}
+	n.shell = &shell{sm: sm, metrics: n.metrics, clusterID: func() string { return n.ClusterID() }, logger: n.logger, exit: n.exit,
 		saveVersion: func(v uint32) error { return n.self.noteClusterVersion(v) }}
 	if err := n.open(ctx); err != nil {
 		_ = n.release()
 		return nil, err
+	}
+	if err := register(cfg.Metrics, append(n.metrics.all, nodeCollector{n})...); err != nil {
+		return nil, errors.Join(fmt.Errorf("raftstore: register metrics: %w", err), n.Close())
 	}
 	n.warnOfAddress()
 	n.logger.Info("node is up", "node", n.ID(), "name", n.Name(), "cluster", n.ClusterID(), "peers", n.Address())
@@ -89,6 +93,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.store, err = openLogStore(n.dir.file(storeFile), n.cfg, n.exit); err != nil {
 		return err
 	}
+	n.store.metrics = n.metrics
 	if err := n.store.checkStamp(n.self); err != nil {
 		return err
 	}
@@ -121,9 +126,9 @@ func (n *Node) startRaft() error {
 		return err
 	}
 	n.shell.running.Store(true)
-	n.changes.observe(n.raft)
+	n.changes.observe(n.raft, n.metrics.sawLeader)
 	go n.watchLeader()
-	n.proposals = newProposer(n.cfg, func(data []byte) raft.ApplyFuture { return n.raft.Apply(data, 0) })
+	n.proposals = newProposer(n.cfg, n.metrics, func(data []byte) raft.ApplyFuture { return n.raft.Apply(data, 0) })
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -83,6 +84,7 @@ type proposer struct {
 	apply    func(data []byte) raft.ApplyFuture
 	maxCount int
 	maxBytes int64
+	metrics  *metrics
 	wake     chan struct{}
 	handed   chan handedOver
 	stop     chan struct{}
@@ -96,13 +98,14 @@ type proposer struct {
 }
 
 type handedOver struct {
-	p *proposal
-	f raft.ApplyFuture
+	p  *proposal
+	f  raft.ApplyFuture
+	at time.Time
 }
 
-func newProposer(cfg Config, apply func([]byte) raft.ApplyFuture) *proposer {
+func newProposer(cfg Config, m *metrics, apply func([]byte) raft.ApplyFuture) *proposer {
 	q := &proposer{
-		apply: apply, maxCount: cfg.MaxPending, maxBytes: cfg.MaxPendingBytes,
+		apply: apply, maxCount: cfg.MaxPending, maxBytes: cfg.MaxPendingBytes, metrics: m,
 		wake: make(chan struct{}, 1), handed: make(chan handedOver, cfg.MaxPending),
 		stop: make(chan struct{}), open: map[*proposal]struct{}{}, drained: make(chan struct{}),
 	}
@@ -114,6 +117,7 @@ func newProposer(cfg Config, apply func([]byte) raft.ApplyFuture) *proposer {
 // submit queues p. It never blocks.
 func (q *proposer) submit(p *proposal) {
 	if err := q.enqueue(p); err != nil {
+		q.metrics.settled(err)
 		p.settle(nil, 0, err)
 		return
 	}
@@ -148,6 +152,7 @@ func (q *proposer) finish(p *proposal, result any, index uint64, err error) {
 	if _, ok := q.open[p]; !ok {
 		return
 	}
+	q.metrics.settled(err)
 	delete(q.open, p)
 	q.bytes -= int64(len(p.data))
 	q.noteDrained()
@@ -183,7 +188,8 @@ func (q *proposer) handOver() {
 				continue
 			}
 			// The channel has room for all that may be open.
-			q.handed <- handedOver{p: p, f: q.apply(p.data)}
+			at := time.Now()
+			q.handed <- handedOver{p: p, f: q.apply(p.data), at: at}
 		}
 	}
 }
@@ -202,6 +208,8 @@ func (q *proposer) collect() {
 			result, err := h.f.Response(), error(nil)
 			if _, halted := result.(haltedResult); halted {
 				result, err = nil, ErrHalted
+			} else {
+				q.metrics.committed(h.at)
 			}
 			q.finish(h.p, result, h.f.Index(), err)
 		}
@@ -231,6 +239,7 @@ func (q *proposer) abandon() {
 		p.settle(nil, 0, withClass(NotApplied, ErrShutdown))
 	}
 	for p := range q.open {
+		q.metrics.settled(withClass(Unknown, ErrShutdown))
 		p.settle(nil, 0, withClass(Unknown, ErrShutdown))
 	}
 	clear(q.open)
@@ -277,14 +286,16 @@ func applyError(err error) error {
 // Propose reports errors by the future: see [Future.Wait].
 func (n *Node) Propose(ctx context.Context, cmdType uint32, payload []byte) Future {
 	data, err := encodeEnvelope(cmdType, payload)
+	switch {
+	case err != nil:
+	case n.shell.halted.Load():
+		err = withClass(NotApplied, ErrHalted)
+	case !n.IsLeader():
+		err = ErrNotLeader
+	}
 	if err != nil {
+		n.metrics.settled(err)
 		return failedProposal(err)
-	}
-	if n.shell.halted.Load() {
-		return failedProposal(withClass(NotApplied, ErrHalted))
-	}
-	if !n.IsLeader() {
-		return failedProposal(ErrNotLeader)
 	}
 	p := newProposal(ctx, data)
 	n.proposals.submit(p)

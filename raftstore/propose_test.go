@@ -147,7 +147,7 @@ func (f stuckFuture) Index() uint64 { return 0 }
 func TestProposer_QueuedIsNotAppliedWhenItsContextEnds(t *testing.T) {
 	cfg := DefaultConfig()
 	entered, release := make(chan struct{}), make(chan struct{})
-	q := newProposer(cfg, func([]byte) raft.ApplyFuture {
+	q := newProposer(cfg, newMetrics(), func([]byte) raft.ApplyFuture {
 		entered <- struct{}{}
 		<-release
 		return stuckFuture{never: release}
@@ -172,7 +172,7 @@ func TestProposer_AbandonIsUnknown(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
 	entered := make(chan struct{})
-	q := newProposer(DefaultConfig(), func([]byte) raft.ApplyFuture { close(entered); return stuckFuture{never: never} })
+	q := newProposer(DefaultConfig(), newMetrics(), func([]byte) raft.ApplyFuture { close(entered); return stuckFuture{never: never} })
 	p := newProposal(t.Context(), []byte("x"))
 	q.submit(p)
 	<-entered

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -25,6 +26,7 @@ type shell struct {
 	logger    *slog.Logger
 	exit      func(reason string)
 	applied   appliedIndex
+	metrics   *metrics
 	halted    atomic.Bool
 	// saveVersion puts the cluster version on disk; version is what it was called
 	// with last. unsupported is why a snapshot of another version was refused.
@@ -148,7 +150,7 @@ func (s *shell) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, fmt.Errorf("raftstore: capture state: %w", err)
 	}
 	index, term := s.applied.get()
-	return &shellSnapshot{view: view, header: snapshotHeader{ClusterID: s.clusterID(), Index: index, Term: term}}, nil
+	return &shellSnapshot{view: view, metrics: s.metrics, header: snapshotHeader{ClusterID: s.clusterID(), Index: index, Term: term}}, nil
 }
 
 // Restore implements raft.FSM.
@@ -199,6 +201,7 @@ func (s *shell) countInstall(index uint64) {
 	if !s.running.Load() {
 		return
 	}
+	s.metrics.snapshotInstalls.Inc()
 	if s.installs.index != index {
 		s.installs.index, s.installs.count = index, 0
 	}
@@ -211,12 +214,14 @@ func (s *shell) countInstall(index uint64) {
 
 // shellSnapshot is a view on its way into a file.
 type shellSnapshot struct {
-	view   View
-	header snapshotHeader
+	view    View
+	header  snapshotHeader
+	metrics *metrics
 }
 
 // Persist implements raft.FSMSnapshot. Raft closes or cancels the sink.
 func (s *shellSnapshot) Persist(sink raft.SnapshotSink) error {
+	start := time.Now()
 	w, err := newSnapshotWriter(sink, s.header)
 	if err == nil {
 		err = s.view.Write(w)
@@ -224,6 +229,7 @@ func (s *shellSnapshot) Persist(sink raft.SnapshotSink) error {
 	if err == nil {
 		err = w.finish()
 	}
+	s.metrics.snapshot(start, w, err)
 	if err != nil {
 		return fmt.Errorf("raftstore: write snapshot of index %d: %w", s.header.Index, err)
 	}

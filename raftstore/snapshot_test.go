@@ -195,7 +195,7 @@ func TestSnapshot_DamagedIsRefusedAtStart(t *testing.T) {
 }
 
 func newTestShell(sm StateMachine, exit func(string)) *shell {
-	return &shell{sm: sm, clusterID: func() string { return someHeader.ClusterID }, logger: testLogger(), exit: exit}
+	return &shell{sm: sm, metrics: newMetrics(), clusterID: func() string { return someHeader.ClusterID }, logger: testLogger(), exit: exit}
 }
 
 // stream is what a machine with these items writes.

@@ -20,6 +20,9 @@ type Store struct {
 // OpenStore opens a node over the coordinator and the keyed state.
 func OpenStore(ctx context.Context, cfg Config) (*Store, error) {
 	f := newFSM()
+	if err := register(cfg.Metrics, append(f.metrics.Collectors(), stateCollector{f})...); err != nil {
+		return nil, fmt.Errorf("raftstore: register metrics: %w", err)
+	}
 	n, err := Open(ctx, cfg, f)
 	if err != nil {
 		return nil, err
