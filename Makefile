@@ -95,8 +95,9 @@ proto-breaking: $(TOOLS)/buf ## compatible with the last release, or with main (
 	scripts/proto.sh breaking
 
 .PHONY: docs
-docs: ## write the reference page of the configuration anew
+docs: ## write the reference pages of the configuration and of the metrics anew
 	go generate ./internal/config
+	go test ./stateserver/daemon -run Metrics_PageIsTheRegistry -count=1 -update
 
 .PHONY: fmt
 fmt: fix-fmt ## the same as fix-fmt

@@ -134,6 +134,8 @@ var (
 		"Keys and values in the newest completed checkpoint of a job.", []string{"job"}, nil)
 	restartsDesc = prometheus.NewDesc("holdfast_coordinator_restarts_total",
 		"Assignments of subtasks of a job after their first one.", []string{"job"}, nil)
+	versionDesc = prometheus.NewDesc("holdfast_coordinator_cluster_version",
+		"The committed cluster version: which commands the log may hold.", nil, nil)
 	recordsDesc = prometheus.NewDesc("holdfast_coordinator_records",
 		"Records of the coordinator's state, ended jobs and kept results of requests too, by kind. They are bounded.", []string{"kind"}, nil)
 	recordBytesDesc = prometheus.NewDesc("holdfast_coordinator_records_bytes",
@@ -144,7 +146,7 @@ var (
 func DescribeState(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		jobsDesc, subtasksDesc, triggeredDesc, completedDesc, abortedDesc, failedInARowDesc, newestDesc, newestBytesDesc,
-		restartsDesc, recordsDesc, recordBytesDesc,
+		restartsDesc, recordsDesc, recordBytesDesc, versionDesc,
 	} {
 		ch <- d
 	}
@@ -176,6 +178,7 @@ func (m *Machine) StateMetrics() []prometheus.Metric {
 	gauge(recordsDesc, float64(len(m.nodes)), "node")
 	gauge(recordsDesc, float64(len(m.requests)), "request")
 	gauge(recordBytesDesc, float64(m.recordBytes()))
+	gauge(versionDesc, float64(m.ClusterVersion()))
 	return out
 }
 

@@ -32,6 +32,7 @@ func (c *clusterService) Describe(context.Context, *holdfastv1.ClusterServiceDes
 		AppliedIndex: st.AppliedIndex, LastLogIndex: st.LastIndex, SnapshotIndex: st.SnapshotIndex,
 		Limits: limits(), ServerVersion: version.Version, CommandsApplied: c.s.store.CommandsApplied(),
 		ClusterVersion: c.s.store.ClusterVersion(),
+		MetricsAddress: c.s.cfg.MetricsAddress,
 	}
 	c.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { m.DescribeNext(out) })
 	for _, m := range c.s.store.Members() {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
@@ -32,6 +33,8 @@ type proposal struct {
 	command []byte
 	done    func(answer)
 	stop    func() bool // ends the watch on its context
+	// sent tells whether it was sent at all.
+	sent bool
 	// sentOn is the link it was last sent on; nil: it must be sent.
 	sentOn link
 }
@@ -56,6 +59,8 @@ type forwarder struct {
 	leader func() string
 	// changes wakes up at changes of the leader.
 	changes <-chan struct{}
+	// resent counts proposals that are sent again; nil: nobody asks.
+	resent prometheus.Counter
 
 	mu     sync.Mutex
 	next   uint64
@@ -102,6 +107,13 @@ func (f *forwarder) do(ctx context.Context, c *internalv1.Command) (*internalv1.
 		return nil, 0, a.err
 	}
 	return a.result, a.index, a.result.GetError()
+}
+
+// size is the number of proposals without an answer.
+func (f *forwarder) size() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.order.Len()
 }
 
 func (f *forwarder) wake() {
@@ -209,7 +221,10 @@ func (f *forwarder) sendOpen(l link) error {
 	var batch []*proposal
 	for e := f.order.Front(); e != nil; e = e.Next() {
 		if p := e.Value.(*proposal); p.sentOn != l {
-			p.sentOn = l
+			if p.sent && f.resent != nil {
+				f.resent.Inc()
+			}
+			p.sentOn, p.sent = l, true
 			batch = append(batch, p)
 		}
 	}

@@ -47,6 +47,14 @@ func (l *leadership) observe(r *internalv1.ReportStreamsRequest) bool {
 	return true
 }
 
+// leads tells whether the driver runs: everything that earlier leaders committed
+// is applied.
+func (l *leadership) leads() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.driver != nil
+}
+
 // standbySlots counts the slots that wait for a job; 0 if this node does not
 // lead.
 func (l *leadership) standbySlots(m *coordinator.Machine, job string) int {

@@ -177,7 +177,7 @@ func (p *peerService) ReportStreams(_ context.Context, r *internalv1.ReportStrea
 	if !p.s.lead.observe(r) {
 		return nil, toStatus(noLeader())
 	}
-	return &internalv1.ReportStreamsResponse{}, nil
+	return &internalv1.ReportStreamsResponse{AppliedIndex: p.s.store.AppliedIndex()}, nil
 }
 
 // StateHash implements internalv1.PeerService.

@@ -72,6 +72,7 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	case <-sent:
 	case <-time.After(lastWord): // returning ends the send to a client that does not read
 	}
+	o.s.metrics.streamEnded(context.Cause(x.ctx), o.s.ctx.Err() != nil)
 	return x.cause()
 }
 

@@ -2,12 +2,14 @@ package stateserver
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -36,7 +38,12 @@ type Config struct {
 	// MaxStreams bounds the streams that clients have open on this node at a
 	// time.
 	MaxStreams uint32
-	Logger     *slog.Logger
+	// MetricsAddress is told to who asks for it; empty: there is none.
+	MetricsAddress string
+	// Metrics is the registry of the node's metrics. nil: they are counted and
+	// shown to nobody.
+	Metrics prometheus.Registerer
+	Logger  *slog.Logger
 }
 
 // Server is the edge of one node.
@@ -48,6 +55,9 @@ type Server struct {
 	peers *peers
 	lead  *leadership
 	hosts *sessions
+
+	metrics  *metrics
+	progress progress
 
 	public, internal *grpc.Server
 	health           *health.Server
@@ -75,13 +85,15 @@ func cutOffError() *holdfastv1.Error {
 	return e
 }
 
-// New builds the edge over a store. Serve starts it.
-func New(store *raftstore.Store, cfg Config) *Server {
+// New builds the edge over a store. Serve starts it. The error is of the registry
+// of the metrics.
+func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel, health: health.NewServer(), hosts: newSessions()}
+	s := &Server{cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel, health: health.NewServer(), hosts: newSessions(), metrics: newMetrics()}
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
 	s.fwd = newForwarder(s.leaderID, changes, s.openLink)
+	s.fwd.resent = s.metrics.resent
 	s.lead = newLeadership(store, coordinator.DriverConfig{
 		SessionTimeout: cfg.SessionTimeout, ReconnectGrace: cfg.ReconnectGrace, NodeSilence: 4 * cfg.StatusInterval,
 	}, cfg.Logger)
@@ -93,7 +105,11 @@ func New(store *raftstore.Store, cfg Config) *Server {
 	healthv1.RegisterHealthServer(s.public, s.health)
 	reflection.Register(s.public)
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
-	return s
+	if err := s.registerMetrics(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return s, nil
 }
 
 // newGRPC makes a server with the services that both ports have. The public
@@ -101,7 +117,7 @@ func New(store *raftstore.Store, cfg Config) *Server {
 func (s *Server) newGRPC(public bool) *grpc.Server {
 	opts := []grpc.ServerOption{grpc.MaxSendMsgSize(maxMessageBytes)}
 	if public {
-		opts = append(opts, s.guard()...)
+		opts = append(opts, append(s.guard(), grpc.StatsHandler(newStatsHandler(s.metrics)))...)
 	} else {
 		opts = append(opts, grpc.MaxRecvMsgSize(maxMessageBytes))
 	}
@@ -110,6 +126,19 @@ func (s *Server) newGRPC(public bool) *grpc.Server {
 	holdfastv1.RegisterJobServiceServer(g, &jobService{s: s})
 	holdfastv1.RegisterStateServiceServer(g, &stateService{s: s})
 	return g
+}
+
+// registerMetrics shows the metrics, if there is a registry for them.
+func (s *Server) registerMetrics() error {
+	if s.cfg.Metrics == nil {
+		return nil
+	}
+	for _, c := range append(s.metrics.all, serverCollector{s}) {
+		if err := s.cfg.Metrics.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // Serve answers clients on lis and other nodes on the peer port until Close.
@@ -267,7 +296,10 @@ func (s *Server) reportOnce(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.StatusInterval)
 	defer cancel()
-	if _, err := internalv1.NewPeerServiceClient(conn).ReportStreams(ctx, r); err != nil {
+	answer, err := internalv1.NewPeerServiceClient(conn).ReportStreams(ctx, r)
+	if err == nil {
+		s.progress.told(leader, answer.AppliedIndex)
+	} else {
 		level := slog.LevelWarn
 		if status.Code(err) == codes.Unavailable {
 			level = slog.LevelDebug // between two leaders

@@ -164,6 +164,7 @@ func (x *session) current(token uint64, frame string) bool {
 	}
 	for _, t := range x.tokens {
 		if t == token {
+			x.s.metrics.lateFrame(frame)
 			return false
 		}
 	}
@@ -198,7 +199,13 @@ func (x *session) proposeFrame(h held, seq uint64, size int, c *internalv1.Comma
 		x.fail(fromStore(err))
 		return
 	}
-	x.s.fwd.submit(h.ctx, b, func(a answer) { x.answered(h.token, seq, size, a) })
+	came := time.Now()
+	x.s.fwd.submit(h.ctx, b, func(a answer) {
+		if a.err == nil {
+			x.s.metrics.flushAnswered(came)
+		}
+		x.answered(h.token, seq, size, a)
+	})
 }
 
 // answered tells the client what became of a frame.

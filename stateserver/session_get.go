@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,6 +27,7 @@ type getCall struct {
 	// state here is what its client may rely on.
 	atLeast uint64
 	ctx     context.Context
+	came    time.Time
 }
 
 // onGet queues a Get. The caller holds mu.
@@ -45,7 +47,7 @@ func (x *session) onGet(g *holdfastv1.Get) {
 	}
 	x.getBytes.Add(size)
 	// There is room: only this goroutine sends.
-	x.gets <- &getCall{get: g, size: size, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx}
+	x.gets <- &getCall{get: g, size: size, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx, came: time.Now()}
 }
 
 // answerGets answers Gets in their order.
@@ -96,6 +98,7 @@ func (x *session) answerGet(c *getCall) {
 	}
 	page.Last = true
 	x.pushValues(page)
+	x.s.metrics.getAnswered(c.came)
 }
 
 // turnPage sends a page and begins the next.

@@ -106,6 +106,34 @@ func (h *sessions) notify() {
 	}
 }
 
+func (h *sessions) isDraining() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.draining
+}
+
+// usage is what the streams of this host hold.
+type usage struct{ holding, standby, inFlight, bytes, gets int }
+
+func (h *sessions) usage() (u usage) {
+	h.mu.Lock()
+	all := slices.Collect(maps.Values(h.byID))
+	h.mu.Unlock()
+	for _, s := range all {
+		s.mu.Lock()
+		if s.hold.subtask != 0 {
+			u.holding++
+		} else {
+			u.standby++
+		}
+		u.inFlight += s.hold.inFlight
+		u.bytes += s.hold.bytes
+		u.gets += len(s.gets)
+		s.mu.Unlock()
+	}
+	return u
+}
+
 func (h *sessions) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

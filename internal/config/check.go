@@ -32,6 +32,9 @@ func CheckNode(n Node) []Conflict {
 		out = append(out, Conflict{Key: "data-dir", Message: "it is empty"})
 	}
 	out = append(out, n.addresses()...)
+	if n.Debug.Pprof && n.MetricsListen == "" {
+		out = append(out, Conflict{Key: "debug.pprof", With: "metrics-listen", Message: "/debug/pprof/ is served on the port of metrics-listen, which is not set"})
+	}
 	if n.SessionTimeout < 2*n.HeartbeatInterval {
 		out = append(out, between("session-timeout", n.SessionTimeout, "less than twice", "heartbeat-interval", n.HeartbeatInterval))
 	}
@@ -61,6 +64,7 @@ func (n Node) addresses() []Conflict {
 	}{
 		{"listen", n.Listen, false, false}, {"advertise", n.Advertise, true, true},
 		{"peer-listen", n.PeerListen, false, false}, {"peer-advertise", n.PeerAdvertise, true, true},
+		{"metrics-listen", n.MetricsListen, true, false},
 	} {
 		if a.address == "" && a.empty {
 			continue

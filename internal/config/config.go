@@ -38,6 +38,7 @@ type Node struct {
 	PeerAdvertise  string `key:"peer-advertise" derived:"the address in initial-cluster, else of peer-listen" since:"0.1.0" about:"host:port told to other nodes."`
 	InitialCluster string `key:"initial-cluster" derived:"a cluster of this node alone" since:"0.1.0" about:"The first members, the same list on each: name=host:port,... of their peer addresses. Used once."`
 	InsecureListen bool   `key:"insecure-listen" default:"false" since:"0.1.0" about:"Listen beyond loopback although there is no TLS."`
+	MetricsListen  string `key:"metrics-listen" derived:"no such port" since:"0.1.0" about:"host:port of an HTTP port for /metrics, /healthz and /readyz. Port 0 takes a free one."`
 
 	HeartbeatInterval time.Duration `key:"heartbeat-interval" default:"3 s" min:"1 ms" since:"0.1.0" about:"How often operator processes send a heartbeat."`
 	SessionTimeout    time.Duration `key:"session-timeout" default:"15 s" min:"1 ms" since:"0.1.0" about:"How long an operator process or a host may be silent before its subtasks are given away; at least twice heartbeat-interval."`
@@ -46,8 +47,9 @@ type Node struct {
 
 	MaxClusterVersion uint64 `key:"max-cluster-version" derived:"the highest that the build supports" min:"1" since:"0.1.0" about:"The highest cluster version that the node says it supports. Set to the cluster's version it keeps the way back to the release before open, see docs/upgrades.md."`
 
-	Raft Raft
-	Log  Log
+	Raft  Raft
+	Log   Log
+	Debug Debug
 }
 
 // Raft configures the replicated log of a node. A zero field that is derived
@@ -67,6 +69,12 @@ type Raft struct {
 type Log struct {
 	Level  string `key:"log.level" default:"info" values:"debug,info,warn,error" since:"0.1.0" about:"The least level that is logged."`
 	Format string `key:"log.format" default:"text" values:"text,json" since:"0.1.0" about:"How a line looks."`
+}
+
+// Debug configures what helps to look into a node, and to test and measure it.
+type Debug struct {
+	Pprof   bool `key:"debug.pprof" default:"false" since:"0.1.0" about:"Serve /debug/pprof/ on the port of metrics-listen."`
+	NoFsync bool `key:"debug.no-fsync" default:"false" since:"0.1.0" about:"Never wait for the disk. For tests and benchmarks only: what the machine had not written when it crashed is lost, although it was acknowledged."`
 }
 
 // Job has the defaults of jobs, for what their programs do not set themselves.

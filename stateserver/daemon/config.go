@@ -34,6 +34,11 @@ type Config struct {
 	// InsecureListen allows addresses other than loopback although there is no
 	// TLS.
 	InsecureListen bool
+	// MetricsListen is where /metrics, /healthz and /readyz are served, host:port;
+	// empty: nowhere.
+	MetricsListen string
+	// Pprof serves /debug/pprof/ there too.
+	Pprof bool
 
 	// HeartbeatInterval and SessionTimeout are told to operator processes.
 	HeartbeatInterval, SessionTimeout time.Duration
@@ -69,11 +74,13 @@ func FromSettings(n config.Node) Config {
 	rc.ElectionTimeout, rc.LeaderLease = n.Raft.ElectionTimeout, n.Raft.LeaderLease
 	rc.SnapshotThreshold, rc.SnapshotInterval = n.Raft.SnapshotThreshold, n.Raft.SnapshotInterval
 	rc.TrailingLogs = n.Raft.TrailingLogs
+	rc.NoFsync = n.Debug.NoFsync
 	rc.LogStoreDeadline, rc.PeerTimeout = n.Raft.LogStoreDeadline, n.Raft.PeerTimeout
 	return Config{
 		DataDir: n.DataDir, Name: n.Name, Listen: n.Listen, Advertise: n.Advertise,
 		PeerListen: n.PeerListen, PeerAdvertise: n.PeerAdvertise,
 		InitialCluster: n.InitialCluster, InsecureListen: n.InsecureListen,
+		MetricsListen: n.MetricsListen, Pprof: n.Debug.Pprof,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
 		MaxClusterVersion: n.MaxClusterVersion,
@@ -88,11 +95,13 @@ func (c Config) settings() config.Node {
 		DataDir: c.DataDir, Name: c.Name, Listen: c.Listen, Advertise: c.Advertise,
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
 		InitialCluster: c.InitialCluster, InsecureListen: c.InsecureListen,
+		MetricsListen:     c.MetricsListen,
 		MaxClusterVersion: c.MaxClusterVersion,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
 		Raft: config.Raft{
 			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,
 		},
+		Debug: config.Debug{Pprof: c.Pprof, NoFsync: c.Raft.NoFsync},
 	}
 }
 

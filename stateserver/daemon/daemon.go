@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver"
 )
@@ -24,6 +26,9 @@ type Daemon struct {
 	store  *raftstore.Store
 	server *stateserver.Server
 	client net.Addr
+	// metrics is nil where there is no port for them.
+	metrics  *httpPort
+	registry *prometheus.Registry
 }
 
 // daemonFile tells tools what runs on a data directory. It is not node.json, the
@@ -37,10 +42,12 @@ type nodeFile struct {
 	PID           int    `json:"pid"`
 	ClientAddress string `json:"client_address"`
 	PeerAddress   string `json:"peer_address"`
+	// MetricsAddress is empty where there is none.
+	MetricsAddress string `json:"metrics_address,omitempty"`
 }
 
-// Start brings a node up: the client port is bound first, so that a taken one is
-// told before the log is touched. It returns when the node belongs to a cluster
+// Start brings a node up: its ports are bound first, so that a taken one is told
+// before the log is touched. It returns when the node belongs to a cluster
 // and answers; a leader need not be known yet.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := cfg.validate(); err != nil {
@@ -50,28 +57,42 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for clients: %w", err)
 	}
-	d, err := start(ctx, cfg, lis)
+	registry := newRegistry()
+	metrics, err := listenHTTP(cfg, registry)
 	if err != nil {
+		return nil, errors.Join(err, lis.Close())
+	}
+	d, err := start(ctx, cfg, lis, metrics, registry)
+	if err != nil {
+		metrics.close()
 		return nil, errors.Join(err, lis.Close())
 	}
 	return d, nil
 }
 
-func start(ctx context.Context, cfg Config, lis net.Listener) (*Daemon, error) {
+func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry) (*Daemon, error) {
 	rc := cfg.Raft
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
 	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
 	rc.Versions = cfg.versions()
+	rc.Metrics = registry
 	store, err := raftstore.OpenStore(ctx, rc)
 	if err != nil {
 		return nil, cfg.explain(err)
 	}
-	d := &Daemon{cfg: cfg, store: store, client: lis.Addr()}
-	d.server = stateserver.New(store, stateserver.Config{
+	d := &Daemon{cfg: cfg, store: store, client: lis.Addr(), metrics: metrics, registry: registry}
+	d.server, err = stateserver.New(store, stateserver.Config{
 		ClientAddress: d.ClientAddress(), HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReconnectGrace: cfg.ReconnectGrace, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
+		MetricsAddress: metrics.address(), Metrics: registry,
 	})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	d.server.Serve(lis)
+	if metrics != nil {
+		metrics.edge.Store(d.server)
+	}
 	if err := d.writeNodeFile(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -88,6 +109,9 @@ func (d *Daemon) ClientAddress() string {
 
 // PeerAddress is the address told to other nodes.
 func (d *Daemon) PeerAddress() string { return d.store.Address() }
+
+// MetricsAddress is where metrics and health are served; empty: nowhere.
+func (d *Daemon) MetricsAddress() string { return d.metrics.address() }
 
 // NodeID is the node's identity.
 func (d *Daemon) NodeID() string { return d.store.ID() }
@@ -106,6 +130,7 @@ func (d *Daemon) Close() error {
 		d.server.Drain(ctx)
 	}
 	d.server.Close()
+	d.metrics.close()
 	return d.store.Close()
 }
 
@@ -113,11 +138,13 @@ func (d *Daemon) Close() error {
 func (d *Daemon) Kill() {
 	d.store.Kill()
 	d.server.Close()
+	d.metrics.close()
 }
 
 func (d *Daemon) writeNodeFile() error {
 	b, err := json.Marshal(nodeFile{
 		NodeID: d.NodeID(), Name: d.cfg.Name, PID: os.Getpid(), ClientAddress: d.ClientAddress(), PeerAddress: d.PeerAddress(),
+		MetricsAddress: d.MetricsAddress(),
 	})
 	if err != nil {
 		return err
@@ -140,6 +167,12 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	if a := d.MetricsAddress(); a != "" {
+		cfg.Logger.Info("metrics are at http://" + a + "/metrics")
+	}
+	if cfg.Raft.NoFsync {
+		cfg.Logger.Warn("debug.no-fsync is set: what is acknowledged can be lost when the machine crashes; for tests and benchmarks only")
+	}
 	cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
 	<-ctx.Done()
 	cfg.Logger.Info("draining")

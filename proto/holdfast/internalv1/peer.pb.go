@@ -284,7 +284,10 @@ func (x *OperatorStream) GetProcessId() string {
 }
 
 type ReportStreamsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far the leader has applied the log; 0 from a leader of an older version.
+	// A host that has applied it a report later is caught up.
+	AppliedIndex  uint64 `protobuf:"varint,1,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +320,13 @@ func (x *ReportStreamsResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReportStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ReportStreamsResponse) Descriptor() ([]byte, []int) {
 	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReportStreamsResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
 }
 
 type StateHashRequest struct {
@@ -440,8 +450,9 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\vinstance_id\x18\x04 \x01(\tR\n" +
 	"instanceId\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x05 \x01(\tR\tprocessId\"\x17\n" +
-	"\x15ReportStreamsResponse\"(\n" +
+	"process_id\x18\x05 \x01(\tR\tprocessId\"<\n" +
+	"\x15ReportStreamsResponse\x12#\n" +
+	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\"(\n" +
 	"\x10StateHashRequest\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"_\n" +
 	"\x11StateHashResponse\x12\x12\n" +

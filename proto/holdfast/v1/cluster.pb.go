@@ -74,6 +74,8 @@ type ClusterServiceDescribeResponse struct {
 	CommandsApplied uint64 `protobuf:"varint,11,opt,name=commands_applied,json=commandsApplied,proto3" json:"commands_applied,omitempty"`
 	// The version of commands that the log may hold, as committed and applied here.
 	ClusterVersion uint32 `protobuf:"varint,12,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	// host:port of the HTTP port of the node that answers: /metrics, /healthz, /readyz. Empty: it has none.
+	MetricsAddress string `protobuf:"bytes,20,opt,name=metrics_address,json=metricsAddress,proto3" json:"metrics_address,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -190,6 +192,13 @@ func (x *ClusterServiceDescribeResponse) GetClusterVersion() uint32 {
 		return x.ClusterVersion
 	}
 	return 0
+}
+
+func (x *ClusterServiceDescribeResponse) GetMetricsAddress() string {
+	if x != nil {
+		return x.MetricsAddress
+	}
+	return ""
 }
 
 type Member struct {
@@ -585,7 +594,7 @@ var File_holdfast_v1_cluster_proto protoreflect.FileDescriptor
 const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x19holdfast/v1/cluster.proto\x12\vholdfast.v1\"\x1f\n" +
-	"\x1dClusterServiceDescribeRequest\"\xd2\x03\n" +
+	"\x1dClusterServiceDescribeRequest\"\xfb\x03\n" +
 	"\x1eClusterServiceDescribeResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -600,7 +609,8 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\x0eserver_version\x18\n" +
 	" \x01(\tR\rserverVersion\x12)\n" +
 	"\x10commands_applied\x18\v \x01(\x04R\x0fcommandsApplied\x12'\n" +
-	"\x0fcluster_version\x18\f \x01(\rR\x0eclusterVersion\"\xa7\x02\n" +
+	"\x0fcluster_version\x18\f \x01(\rR\x0eclusterVersion\x12'\n" +
+	"\x0fmetrics_address\x18\x14 \x01(\tR\x0emetricsAddress\"\xa7\x02\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
