@@ -41,6 +41,10 @@ func TestLeaderKill_CountsOnce(t *testing.T) {
 	}
 }
 
+func TestHealth_SaysWhy(t *testing.T) {
+	scenario.Health(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestFollowerKill_GoesUnnoticed(t *testing.T) {
 	scenario.FollowerKill(t, harness.InProcess(t, harness.Options{}))
 }

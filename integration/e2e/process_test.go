@@ -22,6 +22,8 @@ func TestProcess_LeaderKill(t *testing.T) {
 	scenario.LeaderKill(t, cluster(t, harness.Options{SnapshotThreshold: 500}), harness.Kills())
 }
 
+func TestProcess_Health(t *testing.T) { scenario.Health(t, cluster(t, harness.Options{})) }
+
 func TestProcess_FollowerKill(t *testing.T) { scenario.FollowerKill(t, cluster(t, harness.Options{})) }
 
 func TestProcess_HostKill(t *testing.T) { scenario.HostKill(t, cluster(t, harness.Options{})) }

@@ -102,6 +102,7 @@ func (b *inProcess) Start(n Node, initialCluster string) error {
 func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.Config {
 	cfg := daemon.DefaultConfig()
 	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ClientAddress, n.PeerAddress
+	cfg.MetricsListen = "127.0.0.1:0"
 	cfg.PeerAdvertise, cfg.InitialCluster = n.PeerAdvertise, initialCluster
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond

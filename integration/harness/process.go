@@ -28,7 +28,7 @@ func Processes(t testing.TB, o Options) *Cluster {
 }
 
 func (o Options) flags() []string {
-	flags := []string{"--log-level", "debug"}
+	flags := []string{"--log-level", "debug", "--metrics-listen", "127.0.0.1:0"}
 	if o.SessionTimeout > 0 {
 		flags = append(flags, "--session-timeout", o.SessionTimeout.String(), "--heartbeat-interval", (o.SessionTimeout / 8).String())
 	}

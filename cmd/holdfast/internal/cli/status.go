@@ -61,6 +61,7 @@ type memberView struct {
 	SnapshotIndex   uint64 `json:"snapshot_index,omitempty"`
 	CommandsApplied uint64 `json:"commands_applied,omitempty"`
 	Version         string `json:"version,omitempty"`
+	MetricsAddress  string `json:"metrics_address,omitempty"`
 	// The cluster versions that the node has registered to support.
 	MinClusterVersion uint32 `json:"min_cluster_version,omitempty"`
 	MaxClusterVersion uint32 `json:"max_cluster_version,omitempty"`
@@ -168,7 +169,7 @@ func describeNode(ctx context.Context, m *memberView) *holdfastv1.ClusterService
 func (m *memberView) fill(d *holdfastv1.ClusterServiceDescribeResponse) {
 	m.NodeID, m.LeaderID, m.Term = d.GetNodeId(), d.GetLeaderId(), d.GetTerm()
 	m.AppliedIndex, m.LastLogIndex, m.SnapshotIndex = d.GetAppliedIndex(), d.GetLastLogIndex(), d.GetSnapshotIndex()
-	m.CommandsApplied, m.Version = d.GetCommandsApplied(), d.GetServerVersion()
+	m.CommandsApplied, m.Version, m.MetricsAddress = d.GetCommandsApplied(), d.GetServerVersion(), d.GetMetricsAddress()
 	for _, self := range d.GetMembers() {
 		if self.GetNodeId() == d.GetNodeId() {
 			m.MinClusterVersion, m.MaxClusterVersion = self.GetMinClusterVersion(), self.GetMaxClusterVersion()

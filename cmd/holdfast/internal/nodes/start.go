@@ -55,6 +55,7 @@ func (c *Cluster) launch(binary string, n *Node) error {
 			"--data-dir", n.DataDir(), "--name", n.Name,
 			"--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
 			"--initial-cluster", c.initialCluster(),
+			"--metrics-listen", "127.0.0.1:0",
 		},
 		Stdout: log, Stderr: log,
 		DieWithParent: c.Bound,
