@@ -32,7 +32,9 @@ const (
 
 var (
 	nameRE = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,127}$`)
-	typeRE = regexp.MustCompile(`^(bytes|string|int64|float64|bool|json|proto:[A-Za-z_][A-Za-z0-9_.]*)$`)
+	// nameRule is nameRE in words.
+	nameRule = "1 to 128 of the characters A-Z a-z 0-9 . _ - and space, the first one neither dot nor space"
+	typeRE   = regexp.MustCompile(`^(bytes|string|int64|float64|bool|json|proto:[A-Za-z_][A-Za-z0-9_.]*)$`)
 )
 
 // Backends lists the state backends that this version has, by every name a
@@ -48,7 +50,7 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	}
 	s := proto.CloneOf(in)
 	if !nameRE.MatchString(s.Name) {
-		return nil, invalid("name", fmt.Sprintf("the job name %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", s.Name))
+		return nil, invalid("name", fmt.Sprintf("the job name %s is not %s", quote(s.Name), nameRule))
 	}
 	if e := normalizeBackend(s); e != nil {
 		return nil, e
@@ -76,7 +78,7 @@ func normalizeBackend(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	name, ok := Backends[s.StateBackend.Name]
 	if !ok {
-		return invalid("state_backend.name", fmt.Sprintf("unknown state backend %q; this server has: memory (old name jobmanager)", s.StateBackend.Name))
+		return invalid("state_backend.name", fmt.Sprintf("unknown state backend %s; this server has: memory (old name jobmanager)", quote(s.StateBackend.Name)))
 	}
 	s.StateBackend.Name = name
 	setDefault(&s.StateBackend.MemoryMaxSize, defaultMemoryMaxSize)
@@ -97,17 +99,17 @@ func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 		return nil
 	}
 	if c.IntervalMs < minIntervalMs {
-		return invalid("checkpoint.interval_ms", fmt.Sprintf("the checkpoint interval of %d ms is below the least one, %d ms", c.IntervalMs, minIntervalMs))
+		return invalid("checkpoint.interval_ms", fmt.Sprintf("the checkpoint interval of %d ms is below the least one, %d ms; 0 disables checkpoints", c.IntervalMs, minIntervalMs))
 	}
 	if _, ok := holdfastv1.CheckpointMode_name[int32(c.Mode)]; !ok {
-		return invalid("checkpoint.mode", fmt.Sprintf("unknown checkpoint mode %d", c.Mode))
+		return invalid("checkpoint.mode", fmt.Sprintf("unknown checkpoint mode %d; known are EXACTLY_ONCE and AT_LEAST_ONCE", c.Mode))
 	}
 	setDefault(&c.Mode, holdfastv1.CheckpointMode_CHECKPOINT_MODE_EXACTLY_ONCE)
 	setDefault(&c.TimeoutMs, defaultTimeoutMs)
 	setDefault(&c.NumRetained, 1)
 	c.IntervalMs, c.TimeoutMs, c.MinPauseMs = min(c.IntervalMs, longestMs), min(c.TimeoutMs, longestMs), min(c.MinPauseMs, longestMs)
 	if c.NumRetained > 100 {
-		return invalid("checkpoint.num_retained", "at most 100 checkpoints are retained")
+		return invalid("checkpoint.num_retained", fmt.Sprintf("%d checkpoints cannot be retained, at most 100 are", c.NumRetained))
 	}
 	return nil
 }
@@ -125,6 +127,10 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	if len(s.Operators) == 0 || len(s.Operators) > MaxOperators {
 		return invalid("operators", fmt.Sprintf("a job has 1 to %d operators, this one %d", MaxOperators, len(s.Operators)))
 	}
+	all := map[string]bool{}
+	for _, o := range s.Operators {
+		all[o.Uid] = true
+	}
 	seen := map[string]*holdfastv1.Operator{}
 	head := map[string]string{}
 	states, groups, subtasks := 0, 0, 0
@@ -132,7 +138,7 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 		if e := normalizeOperator(o, seen); e != nil {
 			return e
 		}
-		h, e := chainHead(o, seen, head)
+		h, e := chainHead(o, all, seen, head)
 		if e != nil {
 			return e
 		}
@@ -153,16 +159,16 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 }
 
 func normalizeOperator(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator) *holdfastv1.Error {
-	field := fmt.Sprintf("operators[%q]", o.Uid)
+	field := "operators[" + quote(o.Uid) + "]"
 	switch {
 	case !nameRE.MatchString(o.Uid):
-		return invalid(field, fmt.Sprintf("the operator uid %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", o.Uid))
+		return invalid(field, fmt.Sprintf("the operator uid %s is not %s", quote(o.Uid), nameRule))
 	case seen[o.Uid] != nil:
 		return invalid(field, fmt.Sprintf("two operators have the uid %q; give each its own", o.Uid))
 	case o.Parallelism == 0 || o.Parallelism > MaxParallelism:
 		return invalid(field+".parallelism", fmt.Sprintf("operator %q: parallelism %d is not from 1 to %d", o.Uid, o.Parallelism, MaxParallelism))
 	case (o.Source == nil) == (len(o.Inputs) == 0):
-		return invalid(field+".inputs", fmt.Sprintf("operator %q must be either a source or have inputs", o.Uid))
+		return invalid(field+".inputs", fmt.Sprintf("operator %q must have either a source or inputs, not both and not neither", o.Uid))
 	}
 	setDefault(&o.MaxParallelism, max(defaultMaxParallelism, o.Parallelism))
 	if o.MaxParallelism < o.Parallelism || o.MaxParallelism > MaxParallelism {
@@ -176,13 +182,13 @@ func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {
 	for _, d := range o.States {
 		switch {
 		case !nameRE.MatchString(d.Name):
-			return invalid(field+".states", fmt.Sprintf("operator %q: the state name %q is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space", o.Uid, d.Name))
+			return invalid(field+".states", fmt.Sprintf("operator %q: the state name %s is not %s", o.Uid, quote(d.Name), nameRule))
 		case names[d.Name]:
-			return invalid(field+".states", fmt.Sprintf("operator %q declares the state %q twice", o.Uid, d.Name))
+			return invalid(field+".states", fmt.Sprintf("operator %q declares the state %q twice; give each its own name", o.Uid, d.Name))
 		case d.Kind != holdfastv1.StateKind_STATE_KIND_VALUE:
-			return invalid(field+".states", fmt.Sprintf("state %q: this server has the kind VALUE only", d.Name))
+			return invalid(field+".states", fmt.Sprintf("state %q of operator %q: this server has the kind VALUE only", d.Name, o.Uid))
 		case !typeRE.MatchString(d.Type):
-			return invalid(field+".states", fmt.Sprintf("state %q: unknown type %q; known are bytes, string, int64, float64, bool, json, proto:<full name>", d.Name, d.Type))
+			return invalid(field+".states", fmt.Sprintf("state %q of operator %q: unknown type %s; known are bytes, string, int64, float64, bool, json, proto:<full name>", d.Name, o.Uid, quote(d.Type)))
 		}
 		names[d.Name] = true
 	}
@@ -197,7 +203,7 @@ func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {
 
 // chainHead finds the source whose subtask will run the operator, and refuses
 // what would need records to move between subtasks.
-func chainHead(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator, head map[string]string) (string, *holdfastv1.Error) {
+func chainHead(o *holdfastv1.Operator, all map[string]bool, seen map[string]*holdfastv1.Operator, head map[string]string) (string, *holdfastv1.Error) {
 	if o.Source != nil {
 		return o.Uid, nil
 	}
@@ -206,14 +212,14 @@ func chainHead(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator, hea
 		from := seen[in.OperatorUid]
 		field := fmt.Sprintf("operators[%q].inputs", o.Uid)
 		if from == nil {
-			return "", invalid(field, fmt.Sprintf("operator %q reads from %q, which is not before it", o.Uid, in.OperatorUid))
+			return "", invalid(field, unknownInput(o.Uid, in.OperatorUid, all[in.OperatorUid]))
 		}
 		if h == "" {
 			h = head[from.Uid]
 		}
 		switch {
 		case in.Partitioning == holdfastv1.Partitioning_PARTITIONING_UNSPECIFIED || holdfastv1.Partitioning_name[int32(in.Partitioning)] == "":
-			return "", invalid(field, fmt.Sprintf("operator %q: its input has no known partitioning", o.Uid))
+			return "", invalid(field, fmt.Sprintf("operator %q: its input from %q has no known partitioning; known are FORWARD, HASH and CO_PARTITIONED", o.Uid, in.OperatorUid))
 		case in.Partitioning == holdfastv1.Partitioning_PARTITIONING_HASH && (o.Parallelism > 1 || from.Parallelism > 1):
 			return "", needsExchange(field, o.Uid, "keyBy at a parallelism above 1; use parallelism 1, or declare that the source is partitioned by the key already (co-partitioned)")
 		case o.Parallelism != from.Parallelism:
@@ -223,6 +229,16 @@ func chainHead(o *holdfastv1.Operator, seen map[string]*holdfastv1.Operator, hea
 		}
 	}
 	return h, nil
+}
+
+func unknownInput(uid, from string, exists bool) string {
+	switch {
+	case from == uid:
+		return fmt.Sprintf("operator %q reads from itself; a graph has no cycle", uid)
+	case exists:
+		return fmt.Sprintf("operator %q reads from %q, which is not before it: list operators behind their inputs; a graph has no cycle", uid, from)
+	}
+	return fmt.Sprintf("operator %q reads from %s, and no operator has this uid", uid, quote(from))
 }
 
 func needsExchange(field, uid, what string) *holdfastv1.Error {

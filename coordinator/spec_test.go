@@ -3,6 +3,7 @@ package coordinator
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,47 +18,78 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 		change func(*holdfastv1.JobSpec)
 		want   string
 	}{
-		"name with a slash":  {func(s *holdfastv1.JobSpec) { s.Name = "a/b" }, `the job name "a/b" is not`},
+		"name with a slash":  {func(s *holdfastv1.JobSpec) { s.Name = "a/b" }, `the job name "a/b" is not ` + nameRule},
+		"empty name":         {func(s *holdfastv1.JobSpec) { s.Name = "" }, `the job name "" is not ` + nameRule},
+		"name of 200":        {func(s *holdfastv1.JobSpec) { s.Name = strings.Repeat("n", 200) }, `the job name "` + strings.Repeat("n", 128) + `"... is not ` + nameRule},
+		"control characters": {func(s *holdfastv1.JobSpec) { s.Name = "a\x1b[31mb\n" }, `the job name "a\x1b[31mb\n" is not ` + nameRule},
+		"no UTF-8":           {func(s *holdfastv1.JobSpec) { s.Name = "a\xff" }, `the job name "a\xff" is not ` + nameRule},
 		"no operators":       {func(s *holdfastv1.JobSpec) { s.Operators = nil }, "a job has 1 to 256 operators, this one 0"},
-		"one uid twice":      {func(s *holdfastv1.JobSpec) { s.Operators[1].Uid = "source" }, `two operators have the uid "source"`},
+		"10,000 operators":   {func(s *holdfastv1.JobSpec) { s.Operators = slices.Repeat(s.Operators[:1], 10_000) }, "a job has 1 to 256 operators, this one 10000"},
+		"one uid twice":      {func(s *holdfastv1.JobSpec) { s.Operators[1].Uid = "source" }, `two operators have the uid "source"; give each its own`},
+		"uid with a slash":   {func(s *holdfastv1.JobSpec) { s.Operators[0].Uid = "a/b" }, `the operator uid "a/b" is not ` + nameRule},
 		"parallelism 0":      {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism = 0 }, `operator "source": parallelism 0 is not from 1 to 32768`},
-		"parallelism 100000": {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism = 100000 }, "parallelism 100000 is not from 1 to 32768"},
-		"max below":          {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism, s.Operators[0].MaxParallelism = 4, 2 }, "max parallelism 2"},
-		"source with inputs": {func(s *holdfastv1.JobSpec) { s.Operators[1].Source = &holdfastv1.SourceSpec{} }, "either a source or have inputs"},
-		"input unknown":      {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].OperatorUid = "x" }, `reads from "x", which is not before it`},
-		"keyBy at 2":         {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism, s.Operators[1].Parallelism = 2, 2 }, "needs records to move between subtasks"},
-		"no partitioning":    {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].Partitioning, s.Operators[1].States = 0, nil }, "no known partitioning"},
+		"parallelism 100000": {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism = 100000 }, `operator "source": parallelism 100000 is not from 1 to 32768`},
+		"max below":          {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism, s.Operators[0].MaxParallelism = 4, 2 }, `operator "source": max parallelism 2 is not from the parallelism 4 to 32768`},
+		"max above":          {func(s *holdfastv1.JobSpec) { s.Operators[0].MaxParallelism = 100000 }, `operator "source": max parallelism 100000 is not from the parallelism 1 to 32768`},
+		"source with inputs": {func(s *holdfastv1.JobSpec) { s.Operators[1].Source = &holdfastv1.SourceSpec{} }, `operator "counter" must have either a source or inputs, not both and not neither`},
+		"neither source":     {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs = nil }, `operator "counter" must have either a source or inputs, not both and not neither`},
+		"input unknown":      {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].OperatorUid = "x" }, `operator "counter" reads from "x", and no operator has this uid`},
+		"cycle of one":       {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].OperatorUid = "counter" }, `operator "counter" reads from itself; a graph has no cycle`},
+		"cycle of two": {func(s *holdfastv1.JobSpec) {
+			back := proto.CloneOf(s.Operators[1])
+			back.Uid, back.Inputs[0].OperatorUid = "back", "counter"
+			s.Operators[1].Inputs[0].OperatorUid = "back"
+			s.Operators = append(s.Operators, back)
+		}, `operator "counter" reads from "back", which is not before it: list operators behind their inputs; a graph has no cycle`},
+		"keyBy at 2": {func(s *holdfastv1.JobSpec) { s.Operators[0].Parallelism, s.Operators[1].Parallelism = 2, 2 },
+			`operator "counter" needs records to move between subtasks, which this version does not do: keyBy at a parallelism above 1; use parallelism 1, or declare that the source is partitioned by the key already (co-partitioned)`},
+		"no partitioning": {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].Partitioning, s.Operators[1].States = 0, nil },
+			`operator "counter": its input from "source" has no known partitioning; known are FORWARD, HASH and CO_PARTITIONED`},
 		"state without key": {func(s *holdfastv1.JobSpec) {
 			s.Operators[1].Inputs[0].Partitioning = holdfastv1.Partitioning_PARTITIONING_FORWARD
-		}, "no keyed input"},
+		}, `operator "counter" has keyed state but no keyed input; put a KeyBy before it`},
 		"state twice": {func(s *holdfastv1.JobSpec) {
 			s.Operators[1].States = append(s.Operators[1].States, s.Operators[1].States[0])
-		}, `declares the state "count" twice`},
-		"state type":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Type = "int" }, `unknown type "int"`},
-		"state kind":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, "the kind VALUE only"},
-		"unknown backend": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "rocks"} }, `unknown state backend "rocks"`},
-		"interval 1 ms":   {func(s *holdfastv1.JobSpec) { s.Checkpoint.IntervalMs = 1 }, "interval of 1 ms is below"},
-		"unknown mode":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.Mode = 9 }, "unknown checkpoint mode 9"},
+		}, `operator "counter" declares the state "count" twice; give each its own name`},
+		"state name":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Name = "" }, `operator "counter": the state name "" is not ` + nameRule},
+		"state type":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Type = "int" }, `state "count" of operator "counter": unknown type "int"; known are bytes, string, int64, float64, bool, json, proto:<full name>`},
+		"state kind":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, `state "count" of operator "counter": this server has the kind VALUE only`},
+		"unknown backend": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "rocks"} }, `unknown state backend "rocks"; this server has: memory (old name jobmanager)`},
+		"memory above":    {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{MemoryMaxSize: 1 << 40} }, "state.memory.max-size of 1099511627776 bytes is above the largest, 68719476736"},
+		"interval 1 ms":   {func(s *holdfastv1.JobSpec) { s.Checkpoint.IntervalMs = 1 }, "the checkpoint interval of 1 ms is below the least one, 10 ms; 0 disables checkpoints"},
+		"unknown mode":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.Mode = 9 }, "unknown checkpoint mode 9; known are EXACTLY_ONCE and AT_LEAST_ONCE"},
+		"101 retained":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.NumRetained = 101 }, "101 checkpoints cannot be retained, at most 100 are"},
 		"too many subtasks": {func(s *holdfastv1.JobSpec) {
 			s.Operators = nil
 			for _, uid := range []string{"a", "b"} {
 				s.Operators = append(s.Operators, &holdfastv1.Operator{Uid: uid, Parallelism: 32768, Source: &holdfastv1.SourceSpec{}})
 			}
 		}, "the job has 65536 subtasks, at most 32768 are allowed"},
+		"too many states": {func(s *holdfastv1.JobSpec) {
+			for i := range 256 {
+				d := proto.CloneOf(s.Operators[1].States[0])
+				d.Name = fmt.Sprint(i)
+				s.Operators[1].States = append(s.Operators[1].States, d)
+			}
+		}, "the job has 257 named states in up to 128 key groups; at most 256 states and 1048576 tables are allowed"},
 		"multiplier is no number": {func(s *holdfastv1.JobSpec) {
 			s.RestartStrategy = exponential(&holdfastv1.ExponentialDelay{BackoffMultiplier: math.NaN()})
-		}, "a multiplier from 1 to 1000"},
+		}, "exponential-delay needs a multiplier from 1 to 1000, a jitter factor from 0 to 1, and a maximal backoff not below the initial one"},
 		"backoff upside down": {func(s *holdfastv1.JobSpec) {
 			s.RestartStrategy = exponential(&holdfastv1.ExponentialDelay{MaxBackoffMs: 1, InitialBackoffMs: 2})
-		}, "maximal backoff not below"},
+		}, "exponential-delay needs a multiplier from 1 to 1000, a jitter factor from 0 to 1, and a maximal backoff not below the initial one"},
+		"failure rate": {func(s *holdfastv1.JobSpec) {
+			s.RestartStrategy = failureRate(&holdfastv1.FailureRate{MaxFailuresPerInterval: 1001})
+		}, "failure-rate counts at most 1000 failures an interval"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := counterSpec("count")
 			c.change(s)
 			_, e := NormalizeSpec(s)
-			if e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC || !strings.Contains(e.GetMessage(), c.want) {
-				t.Fatalf("got %v, want a message with %q", e, c.want)
+			if e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC || e.GetOutcome() != holdfastv1.Outcome_OUTCOME_FINAL ||
+				e.GetMessage() != c.want || e.GetMetadata()["field"] == "" {
+				t.Fatalf("got  %v\nwant %s", e, c.want)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"strconv"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -41,6 +42,7 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 		return r
 	}
 	if e := m.keyed.Apply(c.SubtaskId, c.Sections); e != nil {
+		nameState(ref, e)
 		ref.st.Refusal = e
 		m.suspend(index, ref.job, ref.st, e)
 		return m.answer(ref.st, e)
@@ -48,6 +50,15 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 	ref.st.LastSeq = c.Seq
 	ref.st.FlushedBytes += sectionBytes(c.Sections)
 	return m.answer(ref.st, nil)
+}
+
+// nameState puts the name of the state before a refusal that has its number.
+func nameState(ref subtaskRef, e *holdfastv1.Error) {
+	for _, s := range ref.vertex.StateIds {
+		if e.Metadata["state_id"] == strconv.FormatUint(uint64(s.Id), 10) {
+			e.Message = fmt.Sprintf("state %q of operator %q: %s", s.StateName, s.OperatorUid, e.Message)
+		}
+	}
 }
 
 // applyReady takes the seq of the frame whatever became of the checkpoint, so

@@ -103,7 +103,7 @@ func flushRefusal(err error) *holdfastv1.Error {
 		return nil
 	case errors.As(err, &large):
 		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
-			fmt.Sprintf("a state of the subtask would hold %d bytes, its limit is %d; raise state.memory.max-size or use another backend", large.Bytes, large.Limit),
+			fmt.Sprintf("it would hold %d bytes, its limit is %d; raise state.memory.max-size, or keep less", large.Bytes, large.Limit),
 			"state_id", fmt.Sprint(large.StateID), "bytes", fmt.Sprint(large.Bytes), "limit", fmt.Sprint(large.Limit))
 	case errors.Is(err, keyed.ErrTableFull):
 		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, err.Error())

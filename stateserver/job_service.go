@@ -64,6 +64,9 @@ func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*
 	if _, e := coordinator.NormalizeSpec(r.Spec); e != nil {
 		return nil, toStatus(e)
 	}
+	if e := checkSpecSize(r.Spec); e != nil {
+		return nil, toStatus(e)
+	}
 	if len(r.SubmissionId) > maxIDBytes {
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST,
 			fmt.Sprintf("the submission id has %d characters, at most %d are allowed", len(r.SubmissionId), maxIDBytes), "field", "submission_id"))

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 )
@@ -165,6 +166,26 @@ func checkLengths(where, what string, lengths []uint32, packed []byte, limit uin
 		return violation("5.1", fmt.Sprintf("%s: the %s lengths add up to %d, and there are %d bytes", where, what, sum, len(packed)))
 	}
 	return nil
+}
+
+// checkSpecSize refuses a specification that no entry of the log can hold, and
+// names its largest part.
+func checkSpecSize(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	size, limit := proto.Size(s), raftstore.MaxPayload-commandOverheadBytes
+	if size <= limit {
+		return nil
+	}
+	largest, part := 0, ""
+	for _, o := range s.Operators {
+		if n := proto.Size(o); n > largest {
+			largest, part = n, fmt.Sprintf("operator %q", o.Uid)
+		}
+		if n := proto.Size(o.Source); n > largest/2 {
+			part = fmt.Sprintf("the properties of source %q", o.Uid)
+		}
+	}
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_COMMAND_TOO_LARGE, fmt.Sprintf(
+		"the specification of job %q has %d bytes, at most %d fit into one entry of the log; %s take most: let the program read large settings itself", s.Name, size, limit, part))
 }
 
 // stateIDs lists the numbers of the subtask's states for a person.

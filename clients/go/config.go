@@ -1,6 +1,8 @@
 package holdfast
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -47,20 +49,24 @@ type RestartStrategy interface {
 	restartStrategy() *holdfastv1.RestartStrategy
 }
 
-type restartStrategy struct{ p *holdfastv1.RestartStrategy }
+type restartStrategy struct {
+	p *holdfastv1.RestartStrategy
+	// problem is told by Execute.
+	problem error
+}
 
 func (r restartStrategy) restartStrategy() *holdfastv1.RestartStrategy { return r.p }
 
 // NoRestart lets the first failure fail the job.
 func NoRestart() RestartStrategy {
-	return restartStrategy{&holdfastv1.RestartStrategy{
+	return restartStrategy{p: &holdfastv1.RestartStrategy{
 		Strategy: &holdfastv1.RestartStrategy_None{None: &holdfastv1.NoRestart{}},
 	}}
 }
 
 // FixedDelayRestart restarts at most attempts times, each after delay.
 func FixedDelayRestart(attempts uint32, delay time.Duration) RestartStrategy {
-	return restartStrategy{&holdfastv1.RestartStrategy{
+	return restartStrategy{problem: notNegative("the delay of FixedDelayRestart", delay), p: &holdfastv1.RestartStrategy{
 		Strategy: &holdfastv1.RestartStrategy_FixedDelay{FixedDelay: &holdfastv1.FixedDelay{
 			Attempts: attempts, DelayMs: uint64(delay.Milliseconds()),
 		}},
@@ -70,7 +76,8 @@ func FixedDelayRestart(attempts uint32, delay time.Duration) RestartStrategy {
 // FailureRateRestart restarts after delay until more than maxFailures failures
 // fall into one interval.
 func FailureRateRestart(maxFailures uint32, interval, delay time.Duration) RestartStrategy {
-	return restartStrategy{&holdfastv1.RestartStrategy{
+	problem := errors.Join(notNegative("the interval of FailureRateRestart", interval), notNegative("the delay of FailureRateRestart", delay))
+	return restartStrategy{problem: problem, p: &holdfastv1.RestartStrategy{
 		Strategy: &holdfastv1.RestartStrategy_FailureRate{FailureRate: &holdfastv1.FailureRate{
 			MaxFailuresPerInterval: maxFailures, FailureRateIntervalMs: uint64(interval.Milliseconds()), DelayMs: uint64(delay.Milliseconds()),
 		}},
@@ -94,7 +101,9 @@ type ExponentialDelay struct {
 
 // ExponentialDelayRestart restarts after a delay that grows with each failure.
 func ExponentialDelayRestart(d ExponentialDelay) RestartStrategy {
-	return restartStrategy{&holdfastv1.RestartStrategy{
+	problem := errors.Join(notNegative("ExponentialDelay.InitialBackoff", d.InitialBackoff), notNegative("ExponentialDelay.MaxBackoff", d.MaxBackoff),
+		notNegative("ExponentialDelay.ResetBackoffThreshold", d.ResetBackoffThreshold))
+	return restartStrategy{problem: problem, p: &holdfastv1.RestartStrategy{
 		Strategy: &holdfastv1.RestartStrategy_ExponentialDelay{ExponentialDelay: &holdfastv1.ExponentialDelay{
 			InitialBackoffMs:           uint64(d.InitialBackoff.Milliseconds()),
 			MaxBackoffMs:               uint64(d.MaxBackoff.Milliseconds()),
@@ -104,4 +113,13 @@ func ExponentialDelayRestart(d ExponentialDelay) RestartStrategy {
 			AttemptsBeforeResetBackoff: d.AttemptsBeforeResetBackoff,
 		}},
 	}}
+}
+
+// notNegative guards what becomes an unsigned number, where -1 ms would be for
+// ever.
+func notNegative(what string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s must not be negative, and is %s", what, d)
+	}
+	return nil
 }

@@ -206,7 +206,12 @@ func (e *StreamExecutionEnvironment) SetStateBackend(b StateBackend) {
 // SetRestartStrategy says what follows a failure; nothing of restart-strategy.*
 // counts then. Without either the server decides: fixed delay without bound where
 // checkpoints are disabled, else exponential delay.
-func (e *StreamExecutionEnvironment) SetRestartStrategy(r RestartStrategy) { e.restart = r }
+func (e *StreamExecutionEnvironment) SetRestartStrategy(r RestartStrategy) {
+	if rs, ok := r.(restartStrategy); ok && rs.problem != nil {
+		e.problem(rs.problem)
+	}
+	e.restart = r
+}
 
 // SetFlushMaxDelay sets how old a change may get before it is flushed, where
 // checkpoints are enabled; 1 second by default.

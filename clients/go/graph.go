@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 
 	"github.com/holdfast-io/holdfast/clients/go/source"
@@ -71,18 +72,17 @@ func (e *StreamExecutionEnvironment) writer(w io.Writer) io.Writer {
 	return l
 }
 
-var jobNamePattern = regexp.MustCompile(`^[A-Za-z0-9_ -][A-Za-z0-9._ -]{0,127}$`)
+var jobNamePattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,127}$`)
 
 // spec checks the graph and makes the job's specification.
 func (e *StreamExecutionEnvironment) spec(name string) (*holdfastv1.JobSpec, error) {
 	problems := append([]error{}, e.problems...)
 	if !jobNamePattern.MatchString(name) {
 		problems = append(problems, fmt.Errorf(
-			"the job name %q must be 1 to 128 characters of [A-Za-z0-9._ -] and not begin with a dot", name))
+			"the job name %q must be 1 to 128 of the characters A-Z a-z 0-9 . _ - and space, the first one neither dot nor space", name))
 	}
-	if e.parallelism < 1 || e.maxParallel < 0 || e.slots < 0 || e.copyBytes < 0 {
-		problems = append(problems, errors.New("parallelism, slots and sizes must be positive"))
-	}
+	problems = append(problems, within("the parallelism", e.parallelism, 1, maxParallelism), within("the max parallelism", e.maxParallel, 0, maxParallelism),
+		within("the number of task slots", e.slots, 0, maxParallelism), within("the size of the working copy", e.copyBytes, 0, math.MaxInt))
 	problems = append(problems, e.checkGraph()...)
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("the job cannot run: %w", err)
@@ -100,6 +100,19 @@ func (e *StreamExecutionEnvironment) spec(name string) (*holdfastv1.JobSpec, err
 	return spec, nil
 }
 
+// maxParallelism is Flink's and the server's.
+const maxParallelism = 1 << 15
+
+func within(what string, n, least, most int) error {
+	switch {
+	case n < least:
+		return fmt.Errorf("%s must be at least %d, and is %d", what, least, n)
+	case n > most:
+		return fmt.Errorf("%s must be at most %d, and is %d", what, most, n)
+	}
+	return nil
+}
+
 func (e *StreamExecutionEnvironment) checkGraph() []error {
 	var problems []error
 	sources, seen := 0, map[string]bool{}
@@ -111,7 +124,7 @@ func (e *StreamExecutionEnvironment) checkGraph() []error {
 		case n.uid == "":
 			problems = append(problems, fmt.Errorf("the operator %q needs a uid", n.name))
 		case seen[n.uid]:
-			problems = append(problems, fmt.Errorf("two operators have the uid %q", n.uid))
+			problems = append(problems, fmt.Errorf("two operators have the uid %q; give each its own", n.uid))
 		}
 		seen[n.uid] = true
 		for _, in := range n.inputs {

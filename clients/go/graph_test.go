@@ -76,8 +76,25 @@ func TestExecute_TellsWhatIsWrongBeforeAnythingRuns(t *testing.T) {
 			env.SetParallelism(2)
 			Map(KeyBy(numbers(env, "s"), constant), "m", &stateful{})
 		}},
-		{"parallelism", "positive", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetParallelism(0) }},
-		{"interval", "interval", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.EnableCheckpointing(0) }},
+		{"parallelism 0", "the job cannot run: the parallelism must be at least 1, and is 0", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetParallelism(0) }},
+		{"parallelism 100,000", "the job cannot run: the parallelism must be at most 32768, and is 100000", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetParallelism(100_000) }},
+		{"max parallelism", "the job cannot run: the max parallelism must be at most 32768, and is 4294967297", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetMaxParallelism(1<<32 + 1) }},
+		{"interval 0", "the job cannot run: the checkpoint interval must be at least 1 ms, and is 0s", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.EnableCheckpointing(0) }},
+		{"negative interval", "the job cannot run: the checkpoint interval must be at least 1 ms, and is -1s", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.EnableCheckpointing(-time.Second) }},
+		{"timeout 0", "the job cannot run: the checkpoint timeout must be at least 1 ms, and is 0s", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetCheckpointTimeout(0) }},
+		{"negative pause", "the job cannot run: the pause between checkpoints must not be negative, and is -1s", func(env *StreamExecutionEnvironment) {
+			numbers(env, "s")
+			env.SetMinPauseBetweenCheckpoints(-time.Second)
+		}},
+		{"negative delay", "the job cannot run: the delay of FixedDelayRestart must not be negative, and is -1s", func(env *StreamExecutionEnvironment) {
+			numbers(env, "s")
+			env.SetRestartStrategy(FixedDelayRestart(1, -time.Second))
+		}},
+		{"negative backoff", "the job cannot run: ExponentialDelay.MaxBackoff must not be negative, and is -1s", func(env *StreamExecutionEnvironment) {
+			numbers(env, "s")
+			env.SetRestartStrategy(ExponentialDelayRestart(ExponentialDelay{MaxBackoff: -time.Second, BackoffMultiplier: 1}))
+		}},
+		{"name with a slash", `the job cannot run: the job name "a/b" must be 1 to 128 of the characters A-Z a-z 0-9 . _ - and space, the first one neither dot nor space`, func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.jobName = "a/b" }},
 		{"backend", "backend", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetStateBackend(nil) }},
 		{"source options", "negative", func(env *StreamExecutionEnvironment) {
 			FromSource(env, "s", datagen.NewSource(datagen.Options{Records: -1}), SimpleStringSchema)

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,8 @@ func BadSubmissions(t *testing.T, c *harness.Cluster) {
 	if again := c.MustSubmit(proto.CloneOf(good)); again != id {
 		t.Errorf("the same specification again makes the job %s, not %s", again, id)
 	}
+	// coordinator's own test has every refusal with its text.
+	refusedSpec := failure{code: codes.InvalidArgument, reason: "INVALID_JOB_SPEC", outcome: "final", metadata: []string{"field"}}
 	for _, bad := range []struct {
 		name   string
 		change func(s *holdfastv1.JobSpec)
@@ -30,20 +33,28 @@ func BadSubmissions(t *testing.T, c *harness.Cluster) {
 		{"another job under a running name", func(s *holdfastv1.JobSpec) { s.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: 1000} },
 			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"}}},
 		{"parallelism 0", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Parallelism = "p0", 0 },
-			failure{reason: "INVALID_JOB_SPEC", outcome: "final", metadata: []string{"field"}}},
+			refusedSpec},
 		{"keyBy at parallelism 2", func(s *holdfastv1.JobSpec) {
 			s.Name, s.Operators[0].Parallelism, s.Operators[1].Parallelism = "keyby2", 2, 2
-		}, failure{reason: "INVALID_JOB_SPEC", outcome: "final", metadata: []string{"field"}}},
-		{"no name", func(s *holdfastv1.JobSpec) { s.Name = "" }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"no operators", func(s *holdfastv1.JobSpec) { s.Name, s.Operators = "none", nil }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"an unknown backend", func(s *holdfastv1.JobSpec) { s.Name, s.StateBackend.Name = "backend", "clay" }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"two operators of one uid", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Uid = "uid", s.Operators[0].Uid }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"an input from nowhere", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Inputs[0].OperatorUid = "input", "nobody" }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"an unknown type", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].States[0].Type = "type", "decimal" }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
+		}, refusedSpec},
+		{"no name", func(s *holdfastv1.JobSpec) { s.Name = "" }, refusedSpec},
+		{"no operators", func(s *holdfastv1.JobSpec) { s.Name, s.Operators = "none", nil }, refusedSpec},
+		{"an unknown backend", func(s *holdfastv1.JobSpec) { s.Name, s.StateBackend.Name = "backend", "clay" }, refusedSpec},
+		{"two operators of one uid", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Uid = "uid", s.Operators[0].Uid }, refusedSpec},
+		{"an input from nowhere", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Inputs[0].OperatorUid = "input", "nobody" }, refusedSpec},
+		{"an unknown type", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].States[0].Type = "type", "decimal" }, refusedSpec},
 		{"a checkpoint every millisecond", func(s *holdfastv1.JobSpec) {
 			s.Name, s.Checkpoint = "often", &holdfastv1.CheckpointConfig{IntervalMs: 1}
-		}, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
-		{"4 GiB of key groups", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].MaxParallelism = "groups", 1<<32-1 }, failure{reason: "INVALID_JOB_SPEC", metadata: []string{"field"}}},
+		}, refusedSpec},
+		{"a property map of 1 MiB", func(s *holdfastv1.JobSpec) {
+			s.Name, s.Operators[0].Source.Properties = "properties", map[string]string{"big": strings.Repeat("x", 1<<20)}
+		}, failure{code: codes.ResourceExhausted, reason: "COMMAND_TOO_LARGE", outcome: "final",
+			message: "the specification of job \"properties\" has # bytes, at most # fit into one entry of the log; the properties of source \"" + good.Operators[0].Uid + "\" take most: let the program read large settings itself"}},
+		{"10,000 operators", func(s *holdfastv1.JobSpec) { s.Name, s.Operators = "operators", slices.Repeat(s.Operators[:1], 10_000) },
+			failure{code: codes.InvalidArgument, reason: "INVALID_JOB_SPEC", outcome: "final", message: "a job has 1 to 256 operators, this one 10000"}},
+		{"a name of 3 MiB", func(s *holdfastv1.JobSpec) { s.Name = strings.Repeat("n", 3<<20) }, failure{code: codes.InvalidArgument, reason: "INVALID_JOB_SPEC", outcome: "final",
+			message: "the job name \"" + strings.Repeat("n", 128) + "\"... is not 1 to 128 of the characters A-Z a-z 0-9 . _ - and space, the first one neither dot nor space"}},
+		{"4 GiB of key groups", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].MaxParallelism = "groups", 1<<32-1 }, refusedSpec},
 	} {
 		spec := proto.CloneOf(good)
 		bad.change(spec)
@@ -217,6 +228,10 @@ func StateTooLarge(t *testing.T, c *harness.Cluster) {
 	m := s.await("Refused", func(m *holdfastv1.HostMessage) bool { return m.GetRefused() != nil })
 	if r := m.GetRefused(); r.Seq != 2 || r.Error.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE {
 		t.Errorf("the flush above the limit was answered with %v", m)
+	}
+	want := fmt.Sprintf("state %q of operator %q: it would hold 108 bytes, its limit is 100; raise state.memory.max-size, or keep less", harness.FlusherState, harness.FlusherOperator)
+	if got := m.GetRefused().Error.GetMessage(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	d := c.WaitStatus(j.id, holdfastv1.JobStatus_JOB_STATUS_SUSPENDED)
 	if d.Reason.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE {
