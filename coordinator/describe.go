@@ -49,7 +49,7 @@ func (m *Machine) Describe(id string) *holdfastv1.JobDescription {
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		d.Subtasks = append(d.Subtasks, &holdfastv1.SubtaskDescription{
 			OperatorUid: v.OperatorUid, Index: st.Index, Status: st.Status, Attempt: st.Attempt, FencingToken: st.FencingToken,
-			LastSeq: st.LastSeq, NodeId: st.NodeId, InstanceId: st.InstanceId, ProcessId: st.ProcessId, RestoredCheckpoint: st.RestoredCheckpoint,
+			LastSeq: st.LastSeq, NodeId: st.NodeId, NodeName: m.nodeName(st.NodeId), InstanceId: st.InstanceId, ProcessId: st.ProcessId, RestoredCheckpoint: st.RestoredCheckpoint,
 			Positions: describePositions(j, v, st), KeyGroupStart: st.KeyGroupStart, KeyGroupEnd: st.KeyGroupEnd,
 		})
 	})

@@ -281,15 +281,9 @@ func (m *Machine) setSession(st subtaskState, session string) {
 // forgets who had the attempt.
 func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, class holdfastv1.ExceptionClass, timeMs int64) {
 	m.metrics.failures.WithLabelValues(reasonName(e.GetReason())).Inc()
-	name := ""
-	for _, n := range m.nodes {
-		if n.NodeId == ref.st.NodeId {
-			name = n.Name
-		}
-	}
 	ref.job.Exceptions = append(ref.job.Exceptions, &holdfastv1.ExceptionRecord{
 		TimeMs: timeMs, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index, Attempt: ref.st.Attempt,
-		NodeId: ref.st.NodeId, NodeName: name, ProcessId: ref.st.ProcessId, Error: e, ExceptionClass: class,
+		NodeId: ref.st.NodeId, NodeName: m.nodeName(ref.st.NodeId), ProcessId: ref.st.ProcessId, Error: e, ExceptionClass: class,
 	})
 	if n := len(ref.job.Exceptions); n > MaxExceptions {
 		ref.job.Exceptions = ref.job.Exceptions[n-MaxExceptions:]

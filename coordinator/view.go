@@ -238,6 +238,16 @@ func (m *Machine) node(id string) *internalv1.Node {
 	return nil
 }
 
+// nodeName is the name that a member registered, "" if it has not.
+func (m *Machine) nodeName(id string) string {
+	for _, n := range m.nodes {
+		if n.NodeId == id {
+			return n.Name
+		}
+	}
+	return ""
+}
+
 // ClientAddresses returns the client addresses of the registered nodes.
 func (m *Machine) ClientAddresses() []string {
 	var out []string

@@ -181,6 +181,15 @@ func (e *StreamExecutionEnvironment) SetMinPauseBetweenCheckpoints(d time.Durati
 	e.checkpoint.MinPauseMs = milliseconds(d)
 }
 
+// SetMaxConcurrentCheckpoints is here because Flink has it: 1 is the only number
+// that this version does, and Execute says so of another.
+func (e *StreamExecutionEnvironment) SetMaxConcurrentCheckpoints(n int) {
+	if n != 1 {
+		e.problem(fmt.Errorf("the number of concurrent checkpoints must be 1, and is %d: "+
+			"a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first", n))
+	}
+}
+
 // SetTolerableCheckpointFailureNumber sets how many checkpoints may fail one
 // after the other before the job restarts from the newest completed one; 0 by
 // default.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,10 +40,12 @@ type JobError struct {
 // Error implements error.
 func (e *JobError) Error() string {
 	if e.Reason == nil {
-		return fmt.Sprintf("the job ended: %s", e.Status)
+		return "the job ended: " + e.statusName()
 	}
-	return fmt.Sprintf("the job ended: %s: %s: %s", e.Status, slot.ReasonName(e.Reason.GetReason()), e.Reason.GetMessage())
+	return fmt.Sprintf("the job ended: %s: %s: %s", e.statusName(), slot.ReasonName(e.Reason.GetReason()), e.Reason.GetMessage())
 }
+
+func (e *JobError) statusName() string { return strings.TrimPrefix(e.Status.String(), "JOB_STATUS_") }
 
 // StatusError tells that a node refuses the job or this client, and that trying
 // again is of no use.

@@ -70,6 +70,9 @@ func TestExecute_ReturnsHowTheJobEnded(t *testing.T) {
 			if errors.As(err, &ended) != c.failed || c.failed && ended.Status != c.status || !c.failed && err != nil {
 				t.Fatalf("Execute returned %v", err)
 			}
+			if want := "the job ended: " + strings.TrimPrefix(c.status.String(), "JOB_STATUS_"); c.failed && err.Error() != want {
+				t.Fatalf("it says %q, want %q", err, want)
+			}
 		})
 	}
 }

@@ -95,6 +95,10 @@ func TestExecute_TellsWhatIsWrongBeforeAnythingRuns(t *testing.T) {
 			env.SetRestartStrategy(ExponentialDelayRestart(ExponentialDelay{MaxBackoff: -time.Second, BackoffMultiplier: 1}))
 		}},
 		{"name with a slash", `the job cannot run: the job name "a/b" must be 1 to 128 of the characters A-Z a-z 0-9 . _ - and space, the first one neither dot nor space`, func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.jobName = "a/b" }},
+		{"concurrent checkpoints", "must be 1, and is 2: a subtask seals its working copy for one checkpoint at a time", func(env *StreamExecutionEnvironment) {
+			numbers(env, "s")
+			env.SetMaxConcurrentCheckpoints(2)
+		}},
 		{"backend", "backend", func(env *StreamExecutionEnvironment) { numbers(env, "s"); env.SetStateBackend(nil) }},
 		{"source options", "negative", func(env *StreamExecutionEnvironment) {
 			FromSource(env, "s", datagen.NewSource(datagen.Options{Records: -1}), SimpleStringSchema)

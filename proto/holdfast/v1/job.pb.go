@@ -1889,6 +1889,7 @@ type SubtaskDescription struct {
 	KeyGroupEnd uint32 `protobuf:"varint,13,opt,name=key_group_end,json=keyGroupEnd,proto3" json:"key_group_end,omitempty"`
 	// Hello.process_id of the process that has it.
 	ProcessId     string `protobuf:"bytes,14,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	NodeName      string `protobuf:"bytes,15,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2017,6 +2018,13 @@ func (x *SubtaskDescription) GetKeyGroupEnd() uint32 {
 func (x *SubtaskDescription) GetProcessId() string {
 	if x != nil {
 		return x.ProcessId
+	}
+	return ""
+}
+
+func (x *SubtaskDescription) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
 	}
 	return ""
 }
@@ -3729,7 +3737,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"exceptions\x18\x05 \x03(\v2\x1c.holdfast.v1.ExceptionRecordR\n" +
 	"exceptions\x12J\n" +
 	"\x11checkpoint_counts\x18\x06 \x01(\v2\x1d.holdfast.v1.CheckpointCountsR\x10checkpointCounts\x12#\n" +
-	"\rstandby_slots\x18\a \x01(\rR\fstandbySlots\"\x96\x04\n" +
+	"\rstandby_slots\x18\a \x01(\rR\fstandbySlots\"\xb3\x04\n" +
 	"\x12SubtaskDescription\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x122\n" +
@@ -3747,7 +3755,8 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x0fkey_group_start\x18\f \x01(\rR\rkeyGroupStart\x12\"\n" +
 	"\rkey_group_end\x18\r \x01(\rR\vkeyGroupEnd\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x0e \x01(\tR\tprocessId\"p\n" +
+	"process_id\x18\x0e \x01(\tR\tprocessId\x12\x1b\n" +
+	"\tnode_name\x18\x0f \x01(\tR\bnodeName\"p\n" +
 	"\tStateSize\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +

@@ -35,7 +35,7 @@ func TestMain_ExitCodesAndSentences(t *testing.T) {
 		{"completion csh", exit.Usage, "bash, zsh and fish, not for \"csh\""},
 		{"context use nowhere", exit.NotFound, "there is no context \"nowhere\""},
 		{"describe a b", exit.Usage, "needs JOB"},
-		{"cancel suspended", exit.Refused, "JOB_STATE: the job is SUSPENDED"},
+		{"cancel suspended", exit.Refused, "JOB_STATE: the job is SUSPENDED; `holdfast describe` shows the job"},
 		{"resume counts", exit.Refused, "OFFSET_OUT_OF_RANGE: offsets 3 to 9 are gone; `holdfast resume --accept-gap`"},
 		{"resume counts --accept-gap", exit.OK, ""},
 		{"nonsense", exit.Usage, "unknown command"},
@@ -114,10 +114,10 @@ func TestTables_Golden(t *testing.T) {
 	}{
 		{"list", []string{"NAME    STATUS   SUBTASKS  CHECKPOINT  RESTARTS  CREATED", "counts  RUNNING  1/1       7           2         " + created}},
 		{"describe counts", []string{
-			"job          counts\n", "checkpoints  every 1000 ms, EXACTLY_ONCE: newest 7; 9 triggered, 7 completed, 2 failed\n",
+			"job          counts\n", "checkpoints  every 1s, EXACTLY_ONCE: newest 7; 9 triggered, 7 completed, 2 failed\n",
 			"subtasks     1 of 1 running, 1 slots stand by, 2 restarts\n",
 			"source    Kafka  1            kafka input-topic  -\n", "mapper    Count  1            -                  counters (int64)\n",
-			"source/0  RUNNING  12       14     3                aa    ii\n", "source/0  counters  24       2.0 KiB  5.0 MiB\n",
+			"source/0  RUNNING  12       14     3                n1    pp\n", "source/0  counters  24       2.0 KiB  5.0 MiB\n",
 			"source/0  input-topic/1  42\n", " LOST   source/0  n1    p1       9        OPERATOR_LOST: the process is gone\n",
 			" USER   source/0  bb    p2       12       USER_CODE: panic: division by zero ...\n", "--exceptions shows the stacks\n",
 		}},

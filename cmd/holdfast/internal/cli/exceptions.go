@@ -69,11 +69,14 @@ func (e exceptionView) subtask() string {
 	return fmt.Sprintf("%s/%d", e.OperatorUID, e.SubtaskIndex)
 }
 
-func (e exceptionView) node() string {
-	if e.NodeName != "" {
-		return e.NodeName
+func (e exceptionView) node() string { return nodeText(e.NodeName, e.NodeID) }
+
+// nodeText is the name of a node, or its id where it has not told its name yet.
+func nodeText(name, id string) string {
+	if name != "" {
+		return name
 	}
-	return orDash(e.NodeID)
+	return orDash(id)
 }
 
 func (a *app) writeExceptions(w io.Writer, list []exceptionView) error {

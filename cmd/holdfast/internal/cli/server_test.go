@@ -119,7 +119,7 @@ func description(job string) *holdfastv1.JobDescription {
 		},
 		Subtasks: []*holdfastv1.SubtaskDescription{{
 			OperatorUid: "source", Status: holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING, Attempt: 12, FencingToken: 14,
-			NodeId: "aa", InstanceId: "ii", RestoredCheckpoint: 3, KeyGroupEnd: 128,
+			NodeId: "aa", NodeName: "n1", ProcessId: "pp", InstanceId: "ii", RestoredCheckpoint: 3, KeyGroupEnd: 128,
 			Positions: []*holdfastv1.Position{{Topic: "input-topic", Partition: 1, NextOffset: 42}},
 			States:    []*holdfastv1.StateSize{{Name: "counters", Bytes: 2048, Entries: 24, LimitBytes: 5 << 20}},
 		}},

@@ -101,6 +101,8 @@ type subtaskView struct {
 	FencingToken       uint64          `json:"fencing_token"`
 	LastSeq            uint64          `json:"last_seq"`
 	NodeID             string          `json:"node_id"`
+	NodeName           string          `json:"node_name,omitempty"`
+	ProcessID          string          `json:"process_id,omitempty"`
 	InstanceID         string          `json:"instance_id"`
 	RestoredCheckpoint uint64          `json:"restored_checkpoint"`
 	Positions          []positionView  `json:"positions,omitempty"`
@@ -114,7 +116,7 @@ func viewSubtask(s *holdfastv1.SubtaskDescription) subtaskView {
 		OperatorUID: s.GetOperatorUid(), Index: s.GetIndex(),
 		Status:  strings.TrimPrefix(s.GetStatus().String(), "SUBTASK_STATUS_"),
 		Attempt: s.GetAttempt(), FencingToken: s.GetFencingToken(), LastSeq: s.GetLastSeq(),
-		NodeID: s.GetNodeId(), InstanceID: s.GetInstanceId(), RestoredCheckpoint: s.GetRestoredCheckpoint(),
+		NodeID: s.GetNodeId(), NodeName: s.GetNodeName(), ProcessID: s.GetProcessId(), InstanceID: s.GetInstanceId(), RestoredCheckpoint: s.GetRestoredCheckpoint(),
 		Positions:     viewPositions(s.GetPositions()),
 		KeyGroupStart: s.GetKeyGroupStart(), KeyGroupEnd: s.GetKeyGroupEnd(),
 	}
@@ -199,7 +201,7 @@ func (a *app) writeDescription(w io.Writer, v descriptionView) error {
 	if v.CheckpointIntervalMs == 0 {
 		fmt.Fprintln(w, "checkpoints  disabled")
 	} else {
-		fmt.Fprintf(w, "checkpoints  every %d ms, %s: newest %d; %d triggered, %d completed, %d failed\n", v.CheckpointIntervalMs,
+		fmt.Fprintf(w, "checkpoints  every %s, %s: newest %d; %d triggered, %d completed, %d failed\n", durationText(v.CheckpointIntervalMs),
 			v.CheckpointMode, v.LatestCompletedCheckpoint, v.CheckpointCounts.Triggered, v.CheckpointCounts.Completed, v.CheckpointCounts.Aborted)
 	}
 	fmt.Fprintf(w, "subtasks     %d of %d running, %d slots stand by, %d restarts\n", v.SubtasksRunning, v.Subtasks, v.StandbySlots, v.Restarts)
@@ -231,12 +233,12 @@ func descriptionTables(v descriptionView) []render.Table {
 		}
 		operators.Add(o.UID, o.Name, o.Parallelism, source, stateList(o.States))
 	}
-	subtasks := render.Table{Header: []string{"SUBTASK", "STATUS", "ATTEMPT", "TOKEN", "FROM CHECKPOINT", "NODE", "INSTANCE"}}
+	subtasks := render.Table{Header: []string{"SUBTASK", "STATUS", "ATTEMPT", "TOKEN", "FROM CHECKPOINT", "NODE", "PROCESS"}}
 	sizes := render.Table{Header: []string{"SUBTASK", "STATE", "ENTRIES", "SIZE", "LIMIT"}}
 	positions := render.Table{Header: []string{"SUBTASK", "SPLIT", "NEXT OFFSET"}}
 	for _, s := range v.SubtaskList {
 		name := fmt.Sprintf("%s/%d", s.OperatorUID, s.Index)
-		subtasks.Add(name, s.Status, s.Attempt, s.FencingToken, s.RestoredCheckpoint, orDash(s.NodeID), orDash(s.InstanceID))
+		subtasks.Add(name, s.Status, s.Attempt, s.FencingToken, dashZero(s.RestoredCheckpoint), nodeText(s.NodeName, s.NodeID), orDash(s.ProcessID))
 		for _, z := range s.States {
 			sizes.Add(name, z.Name, z.Entries, render.Bytes(z.Bytes), render.Bytes(z.LimitBytes))
 		}
@@ -265,9 +267,21 @@ func orDash(s string) string {
 	return s
 }
 
+// durationText is a duration without the parts that are zero: 1h, not 1h0m0s.
+func durationText(ms uint64) string {
+	s := (time.Duration(ms) * time.Millisecond).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // strategyText is a restart strategy in the words of the configuration.
 func strategyText(r *holdfastv1.RestartStrategy) string {
-	ms := func(n uint64) string { return (time.Duration(n) * time.Millisecond).String() }
+	ms := durationText
 	switch s := r.GetStrategy().(type) {
 	case *holdfastv1.RestartStrategy_None:
 		return "none"

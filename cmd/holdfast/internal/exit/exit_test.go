@@ -42,7 +42,7 @@ func TestFromRPC_SentenceAndCode(t *testing.T) {
 		{codes.Unavailable, "PROPOSAL_TIMEOUT", "not answered", Unavailable, "PROPOSAL_TIMEOUT: not answered"},
 		{codes.Unavailable, "", "connection refused", Unavailable, "UNREACHABLE: connection refused; is a node running? --address or HOLDFAST_ADDRESS names the nodes"},
 		{codes.DeadlineExceeded, "", "context deadline exceeded", Unavailable, "UNREACHABLE: context deadline exceeded; is a node running? --address or HOLDFAST_ADDRESS names the nodes"},
-		{codes.FailedPrecondition, "JOB_STATE", "the job is RUNNING", Refused, "JOB_STATE: the job is RUNNING"},
+		{codes.FailedPrecondition, "JOB_STATE", "the job is RUNNING", Refused, "JOB_STATE: the job is RUNNING; `holdfast describe` shows the job"},
 		{codes.FailedPrecondition, "CHECKPOINTS_DISABLED", "the job has none", Refused, "CHECKPOINTS_DISABLED: the job has none; the program enables them"},
 		{codes.AlreadyExists, "JOB_SPEC_DIFFERS", "it differs", Refused, "JOB_SPEC_DIFFERS: it differs"},
 		{codes.InvalidArgument, "INVALID_REQUEST", "page_size", Usage, "INVALID_REQUEST: page_size"},

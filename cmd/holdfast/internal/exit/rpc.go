@@ -116,6 +116,8 @@ var hints = map[string]string{
 	"NO_LEADER":            "`holdfast cluster status` shows the nodes; a majority must run",
 	"UNREACHABLE":          "is a node running? --address or HOLDFAST_ADDRESS names the nodes",
 	"JOB_TERMINATED":       "`holdfast run` submits it anew",
+	"JOB_STATE":            "`holdfast describe` shows the job",
+	"CHECKPOINT_NOT_FOUND": "`holdfast checkpoints` lists those that are remembered",
 	"CHECKPOINTS_DISABLED": "the program enables them",
 	"CHECKPOINT_PENDING":   "`holdfast checkpoints` shows it",
 	"STATE_NOT_FOUND":      "`holdfast describe` shows the job's states",
