@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -154,6 +155,8 @@ func (m *Machine) apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 		return m.applyLose(c.LoseSubtask), nil
 	case *internalv1.Command_RegisterNode:
 		return m.applyRegisterNode(c.RegisterNode), nil
+	case *internalv1.Command_ForgetNode:
+		return m.applyForgetNode(c.ForgetNode), nil
 	case *internalv1.Command_MarkHash:
 		return &internalv1.CommandResult{}, nil
 	case *internalv1.Command_SetClusterVersion:
@@ -194,6 +197,13 @@ func (m *Machine) applyRegisterNode(c *internalv1.RegisterNode) *internalv1.Comm
 		}
 	}
 	m.nodes = append(m.nodes, rec)
+	return &internalv1.CommandResult{}
+}
+
+// applyForgetNode drops the record of a former member. A subtask that it hosts
+// keeps its token: the node may serve until its operators have gone elsewhere.
+func (m *Machine) applyForgetNode(c *internalv1.ForgetNode) *internalv1.CommandResult {
+	m.nodes = slices.DeleteFunc(m.nodes, func(n *internalv1.Node) bool { return n.NodeId == c.NodeId })
 	return &internalv1.CommandResult{}
 }
 

@@ -153,7 +153,13 @@ func (f *formation) missing(found map[string]initialRecord) string {
 // ensureCluster sees to it that a node that does not join has a cluster id and
 // first members on disk.
 func (n *Node) ensureCluster(ctx context.Context) error {
-	if n.self.clusterID() != "" || n.cfg.Join {
+	if n.self.clusterID() != "" {
+		return nil
+	}
+	if n.cfg.Join {
+		if n.self.record().Seed != nil {
+			return fmt.Errorf("%w: %s was made from a snapshot, which begins a cluster of its own: start it without join", ErrDataDirCorrupt, n.dir.path)
+		}
 		return nil
 	}
 	members := []initialRecord{{ID: n.ID(), Name: n.self.name, Address: n.Address()}}
@@ -182,6 +188,9 @@ func (n *Node) ensureBootstrap(rc *raft.Config, snaps raft.SnapshotStore) error 
 	var configuration raft.Configuration
 	for _, m := range initial {
 		configuration.Servers = append(configuration.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Address)})
+	}
+	if seed := n.self.record().Seed; seed != nil {
+		return n.plant(seed, configuration, snaps)
 	}
 	err := raft.BootstrapCluster(rc, n.log, n.store, snaps, n.transport, configuration)
 	if !errors.Is(err, raft.ErrCantBootstrap) {

@@ -1,11 +1,13 @@
 package raftstore
 
 import (
+	"bufio"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,6 +52,10 @@ type identityRecord struct {
 	// ClusterVersion is the highest cluster version that was applied here, if it
 	// is above the first, so that a build that does not support it does not start.
 	ClusterVersion uint32 `json:"cluster_version,omitempty"`
+	// Removed says that a leader confirmed that this node is no member any more.
+	Removed bool `json:"removed,omitempty"`
+	// Seed is set in a directory that was made from a snapshot.
+	Seed *seedRecord `json:"seed,omitempty"`
 }
 
 // dataDir is an open, locked data directory.
@@ -179,6 +185,11 @@ func (d *dataDir) writeFile(name string, data []byte) error {
 	if err := writeSynced(tmp, data); err != nil {
 		return fmt.Errorf("raftstore: write %s: %w", tmp, err)
 	}
+	return d.replace(tmp, name)
+}
+
+// replace puts a complete file in its place.
+func (d *dataDir) replace(tmp, name string) error {
 	if err := os.Rename(tmp, d.file(name)); err != nil {
 		return fmt.Errorf("raftstore: write %s: %w", name, err)
 	}
@@ -191,6 +202,21 @@ func (d *dataDir) writeFile(name string, data []byte) error {
 		return fmt.Errorf("raftstore: sync %s: %w", d.path, err)
 	}
 	return nil
+}
+
+// streamFile is writeFile for what does not fit the memory twice.
+func (d *dataDir) streamFile(name string, write func(io.Writer) error) error {
+	tmp := d.file(name) + tmpSuffix
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("raftstore: write %s: %w", tmp, err)
+	}
+	buf := bufio.NewWriterSize(f, 1<<20)
+	err = write(buf)
+	if err := errors.Join(err, buf.Flush(), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("raftstore: write %s: %w", tmp, err)
+	}
+	return d.replace(tmp, name)
 }
 
 func writeSynced(path string, data []byte) error {

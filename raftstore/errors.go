@@ -83,6 +83,13 @@ var (
 	// ErrClusterVersion: this node, or one that is to be added, does not support
 	// the version that the cluster has committed.
 	ErrClusterVersion = coordinator.ErrClusterVersion
+	// ErrRemoved: the node was removed from its cluster and cannot come back with
+	// this data directory.
+	ErrRemoved = errors.New("raftstore: node was removed from the cluster")
+	// ErrPeerUnreachable: nobody answers at a peer address, or no Holdfast node.
+	ErrPeerUnreachable = errors.New("raftstore: no node answers at this peer address")
+	// ErrDirNotEmpty: a snapshot is restored into a new directory only.
+	ErrDirNotEmpty = errors.New("raftstore: data directory is not empty")
 	// ErrUnknownMember: no member has this id.
 	ErrUnknownMember = errors.New("raftstore: no such member")
 	// ErrBadSnapshot: a snapshot is damaged, cut short or of an unknown format.

@@ -33,6 +33,9 @@ type fsm struct {
 	// version is the machine's cluster version, for readers without the lock.
 	version atomic.Uint32
 
+	// sizes, where it is set, counts the bytes of coordinator records by kind.
+	sizes map[string]uint64
+
 	hub    hub
 	hashes hashLog
 }

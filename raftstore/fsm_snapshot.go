@@ -60,7 +60,7 @@ func (f *fsm) Restore(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read a snapshot: %w", noEOF(err))
 	}
-	records, err := readRecords(br)
+	records, err := readRecords(br, f.sizes)
 	if err != nil {
 		return fmt.Errorf("read the coordinator records of a snapshot: %w", err)
 	}
@@ -95,7 +95,9 @@ func (f *fsm) swap(index uint64, m *coordinator.Machine, k *keyedState) {
 	f.hub.publish(touched)
 }
 
-func readRecords(br *bufio.Reader) ([]*internalv1.Record, error) {
+// readRecords reads the coordinator's part and counts its bytes by kind in
+// sizes, if that is not nil.
+func readRecords(br *bufio.Reader, sizes map[string]uint64) ([]*internalv1.Record, error) {
 	n, err := binary.ReadUvarint(br)
 	if err != nil {
 		return nil, noEOF(err)
@@ -120,9 +122,26 @@ func readRecords(br *bufio.Reader) ([]*internalv1.Record, error) {
 		if err := proto.Unmarshal(b, rec); err != nil {
 			return nil, err
 		}
+		if sizes != nil {
+			sizes[kindOf(rec)] += size
+		}
 		out = append(out, rec)
 	}
 	return out, nil
+}
+
+func kindOf(rec *internalv1.Record) string {
+	switch rec.GetRecord().(type) {
+	case *internalv1.Record_Meta:
+		return "meta"
+	case *internalv1.Record_Job:
+		return "job"
+	case *internalv1.Record_Node:
+		return "node"
+	case *internalv1.Record_Request:
+		return "request"
+	}
+	return "other"
 }
 
 func noEOF(err error) error {

@@ -51,6 +51,7 @@ const (
 	// The dialer, or the acceptor itself, does not support the cluster version.
 	answerDialerVersion answerCode = 7
 	answerOwnVersion    answerCode = 8
+	answerRemoved       answerCode = 9
 )
 
 // errVersion is a frame of another version than this build speaks.
@@ -125,6 +126,8 @@ func (a answer) err() error {
 		return fmt.Errorf("%w: %s", ErrWrongNode, a.Message)
 	case answerBadVersion:
 		return fmt.Errorf("%w: %s", errVersion, a.Message)
+	case answerRemoved:
+		return fmt.Errorf("%w: %s", ErrRemoved, a.Message)
 	case answerNotReady:
 		return fmt.Errorf("%w: %s", errNotReady, a.Message)
 	case answerDialerVersion, answerOwnVersion:

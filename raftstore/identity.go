@@ -32,7 +32,7 @@ func newIdentity(dir *dataDir, cfg Config) (*identity, error) {
 	if name == "" {
 		name = "node-" + rec.NodeID[:min(8, len(rec.NodeID))]
 	}
-	id := &identity{dir: dir, name: name, list: canonicalList(cfg.InitialCluster), joining: cfg.Join, versions: cfg.Versions, rec: rec, names: map[string]string{}}
+	id := &identity{dir: dir, name: name, list: rec.Seed.mark(canonicalList(cfg.InitialCluster)), joining: cfg.Join, versions: cfg.Versions, rec: rec, names: map[string]string{}}
 	for _, m := range rec.Initial {
 		id.names[m.ID] = m.Name
 	}
@@ -163,6 +163,9 @@ func (i *identity) judge(g greeting) (answerCode, string) {
 	}
 	if g.To != rec.NodeID && (g.To != "" || g.Kind != kindHello) {
 		return answerWrongTarget, fmt.Sprintf("node %s (%s) answers here, not %s: a node that lost its data directory is a new member", rec.NodeID, i.name, g.To)
+	}
+	if rec.Removed {
+		return answerRemoved, fmt.Sprintf("node %s (%s) was removed from cluster %s: start it with an empty data directory and add it as a new member", rec.NodeID, i.name, rec.ClusterID)
 	}
 	if g.Kind == kindHello {
 		return answerOK, ""

@@ -61,7 +61,7 @@ func (n *Node) AddMember(ctx context.Context, id, address string, voter bool) er
 	}
 	h, err := n.port.askHello(ctx, id, address)
 	if err != nil {
-		return fmt.Errorf("raftstore: add member %s: %w", id, err)
+		return fmt.Errorf("add member %s: %w", id, asUnreachable(err))
 	}
 	if h.ClusterID != "" && h.ClusterID != n.ClusterID() {
 		return fmt.Errorf("%w: node %s at %s is of cluster %s", ErrWrongCluster, id, address, h.ClusterID)

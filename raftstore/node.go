@@ -27,6 +27,7 @@ type Node struct {
 	transport *transport
 	shell     *shell
 	raft      *raft.Raft
+	snaps     raft.SnapshotStore
 	proposals *proposer
 	changes   broadcast
 	metrics   *metrics
@@ -114,7 +115,7 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return fmt.Errorf("raftstore: open snapshots in %s: %w", filepath.Join(n.dir.path, "snapshots"), err)
 	}
-	n.transport = newTransport(n.port, n.cfg)
+	n.snaps, n.transport = snaps, newTransport(n.port, n.cfg)
 	rc := n.cfg.raftConfig(n.ID())
 	if err := n.ensureBootstrap(rc, snaps); err != nil {
 		return fmt.Errorf("raftstore: bootstrap: %w", err)

@@ -112,7 +112,9 @@ type snapshotReader struct {
 	total  uint64
 	chunk  []byte // verified, not yet read
 	space  []byte
-	err    error // sticky; io.EOF once verified
+	err    error  // sticky; io.EOF once verified
+	at     uint64 // bytes of the input that were read
+	last   uint32 // the newest sum that matched
 }
 
 // newSnapshotReader reads and checks the header. Error: ErrBadSnapshot.
@@ -143,11 +145,12 @@ func newSnapshotReader(in io.Reader) (*snapshotReader, error) {
 func (r *snapshotReader) take(b []byte) ([]byte, error) {
 	if _, err := io.ReadFull(r.in, b); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil, fmt.Errorf("%w: cut short after %d bytes of state", ErrBadSnapshot, r.total)
+			return nil, fmt.Errorf("%w: cut short after %d bytes of state, behind byte %d of the file", ErrBadSnapshot, r.total, r.at)
 		}
 		return nil, fmt.Errorf("raftstore: read snapshot: %w", err)
 	}
 	r.sum = crc32.Update(r.sum, castagnoli, b)
+	r.at += uint64(len(b))
 	return b, nil
 }
 
@@ -159,8 +162,9 @@ func (r *snapshotReader) check(part string) error {
 		return err
 	}
 	if got := binary.BigEndian.Uint32(b[:]); got != want {
-		return fmt.Errorf("%w: checksum of the %s after %d bytes of state", ErrBadSnapshot, part, r.total)
+		return fmt.Errorf("%w: checksum of the %s after %d bytes of state, before byte %d of the file", ErrBadSnapshot, part, r.total, r.at)
 	}
+	r.last = want
 	return nil
 }
 

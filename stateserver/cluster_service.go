@@ -33,6 +33,7 @@ func (c *clusterService) Describe(context.Context, *holdfastv1.ClusterServiceDes
 		Limits: limits(), ServerVersion: version.Version, CommandsApplied: c.s.store.CommandsApplied(),
 		ClusterVersion: c.s.store.ClusterVersion(),
 		MetricsAddress: c.s.cfg.MetricsAddress,
+		Membership:     holdfastv1.Membership(c.s.store.Membership()), PeerAddress: c.s.store.Address(),
 	}
 	c.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { m.DescribeNext(out) })
 	for _, m := range c.s.store.Members() {

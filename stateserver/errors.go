@@ -55,6 +55,13 @@ var codesByReason = map[holdfastv1.ErrorReason]codes.Code{
 	holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST:         codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED:     codes.Aborted,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND:  codes.NotFound,
+
+	holdfastv1.ErrorReason_ERROR_REASON_NOT_A_MEMBER:             codes.Unavailable,
+	holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND:           codes.NotFound,
+	holdfastv1.ErrorReason_ERROR_REASON_NODE_UNREACHABLE:         codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE:         codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_QUORUM_AT_RISK:           codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_MEMBERSHIP_CHANGE_FAILED: codes.Aborted,
 }
 
 // toStatus renders an error record as the gRPC status that clients see.

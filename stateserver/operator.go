@@ -46,8 +46,8 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	if err != nil {
 		return err
 	}
-	if o.s.cutOff() {
-		return toStatus(cutOffError())
+	if e := o.s.unfit(); e != nil {
+		return toStatus(e)
 	}
 	x := newSession(stream.Context(), o.s, hello)
 	defer x.end(nil)

@@ -101,7 +101,6 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	s.internal = s.newGRPC(false)
 	internalv1.RegisterPeerServiceServer(s.internal, &peerService{s: s})
 	holdfastv1.RegisterOperatorServiceServer(s.public, &operatorService{s: s})
-	holdfastv1.RegisterClusterServiceServer(s.public, &clusterService{s: s})
 	healthv1.RegisterHealthServer(s.public, s.health)
 	reflection.Register(s.public)
 	s.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
@@ -121,10 +120,11 @@ func (s *Server) newGRPC(public bool) *grpc.Server {
 	} else {
 		opts = append(opts, grpc.MaxRecvMsgSize(maxMessageBytes))
 	}
-	opts = append(opts, grpc.ChainUnaryInterceptor(s.toLeader(public)))
+	opts = append(opts, grpc.ChainUnaryInterceptor(s.membersOnly(public), s.toLeader(public)))
 	g := grpc.NewServer(opts...)
 	holdfastv1.RegisterJobServiceServer(g, &jobService{s: s})
 	holdfastv1.RegisterStateServiceServer(g, &stateService{s: s})
+	holdfastv1.RegisterClusterServiceServer(g, &clusterService{s: s})
 	return g
 }
 
@@ -148,6 +148,8 @@ func (s *Server) Serve(lis net.Listener) {
 	s.goRun(func() { s.reportStreams(s.ctx) })
 	s.goRun(func() { s.register(s.ctx) })
 	s.goRun(func() { s.watchHealth(s.ctx) })
+	s.goRun(func() { s.watchMembership(s.ctx) })
+	s.goRun(func() { s.forgetStrangers(s.ctx) })
 	s.goRun(func() { s.serve(s.internal, s.store.PeerListener(), "peer") })
 	s.goRun(func() { s.serve(s.public, lis, "client") })
 }
@@ -242,15 +244,30 @@ func (s *Server) watchHealth(ctx context.Context) {
 	}
 }
 
-// register records in the log where clients reach this node and which cluster
-// versions it supports.
+// register keeps in the log where clients reach this node and which cluster
+// versions it supports, as long as it is a member.
 func (s *Server) register(ctx context.Context) {
+	tick := time.NewTicker(registerEvery)
+	defer tick.Stop()
+	for s.store.WaitMember(ctx) == nil {
+		if s.store.Membership() == raftstore.IsMember {
+			s.registerOnce(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// registerEvery is how often a node looks whether its record is as it should be.
+const registerEvery = time.Second
+
+func (s *Server) registerOnce(ctx context.Context) {
 	want := &internalv1.RegisterNode{
 		NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: version.Version,
 		MinClusterVersion: s.store.Versions().Min, MaxClusterVersion: s.store.Versions().Max,
-	}
-	if err := s.store.WaitMember(ctx); err != nil {
-		return
 	}
 	var have *internalv1.Node
 	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { have = m.NodeOf(want.NodeId) })

@@ -51,9 +51,9 @@ func (x *session) checkHeard() {
 		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, fmt.Sprintf(
 			"no heartbeat came for the session timeout of %s; send one every %s from a thread that user code cannot block (rule 3.3 of docs/protocol.md)", x.s.cfg.SessionTimeout, x.s.cfg.HeartbeatInterval)))
 	}
-	if x.s.cutOff() {
-		x.log.Info("this node is cut off from the leader; ending the stream")
-		x.fail(cutOffError())
+	if e := x.s.unfit(); e != nil {
+		x.log.Info("this node cannot serve operators now; ending the stream", "why", e.Message)
+		x.fail(e)
 	}
 }
 

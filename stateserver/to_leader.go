@@ -3,6 +3,7 @@ package stateserver
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,27 +23,36 @@ const leaderWait = 30 * time.Second
 // tryTimeout bounds one question to one leader, which may be stopped or cut off.
 const tryTimeout = 2 * time.Second
 
+// memberTimeout bounds a change of the members: a new node may have to load a
+// large snapshot first.
+const memberTimeout = 10 * time.Minute
+
 // deadlineReserve is kept of a caller's deadline, so that it reads NO_LEADER and
 // not only that its time is over.
 const deadlineReserve = 100 * time.Millisecond
 
 // leaderMethods are the calls that only the leader answers. All of them may be
 // sent again: what changes something has a request id or is judged by content.
-var leaderMethods = map[string]bool{
-	holdfastv1.JobService_List_FullMethodName:               true,
-	holdfastv1.JobService_Describe_FullMethodName:           true,
-	holdfastv1.JobService_ListCheckpoints_FullMethodName:    true,
-	holdfastv1.JobService_DescribeCheckpoint_FullMethodName: true,
-	holdfastv1.JobService_GetOperation_FullMethodName:       true,
-	holdfastv1.StateService_Get_FullMethodName:              true,
-	holdfastv1.StateService_Scan_FullMethodName:             true,
+// The value bounds one question to one leader.
+var leaderMethods = map[string]time.Duration{
+	holdfastv1.JobService_List_FullMethodName:               tryTimeout,
+	holdfastv1.JobService_Describe_FullMethodName:           tryTimeout,
+	holdfastv1.JobService_ListCheckpoints_FullMethodName:    tryTimeout,
+	holdfastv1.JobService_DescribeCheckpoint_FullMethodName: tryTimeout,
+	holdfastv1.JobService_GetOperation_FullMethodName:       tryTimeout,
+	holdfastv1.StateService_Get_FullMethodName:              tryTimeout,
+	holdfastv1.StateService_Scan_FullMethodName:             tryTimeout,
+
+	holdfastv1.ClusterService_AddNode_FullMethodName:            memberTimeout,
+	holdfastv1.ClusterService_RemoveNode_FullMethodName:         memberTimeout,
+	holdfastv1.ClusterService_TransferLeadership_FullMethodName: memberTimeout,
 }
 
 // toLeader answers the leader's calls here if this node leads and has applied
 // all that is committed; else, on the public port, it asks the leader.
 func (s *Server) toLeader(public bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if !leaderMethods[info.FullMethod] {
+		if leaderMethods[info.FullMethod] == 0 {
 			return handler(ctx, req)
 		}
 		if !public {
@@ -61,9 +71,11 @@ func (s *Server) toLeader(public bool) grpc.UnaryServerInterceptor {
 		}
 		for attempt := 0; ; attempt++ {
 			if s.leaderID() == s.store.ID() && s.store.Barrier(ctx) == nil {
-				return handler(ctx, req)
-			}
-			if err := s.askOnce(ctx, info.FullMethod, in, out); err == nil || !retryable(err) {
+				// It may hand over in the middle: its successor answers then.
+				if out, err := handler(ctx, req); err == nil || !retryable(err) {
+					return out, err
+				}
+			} else if err := s.askOnce(ctx, info.FullMethod, in, out); err == nil || !retryable(err) {
 				return out, err
 			}
 			if err := s.awaitLeader(ctx, attempt); err != nil {
@@ -102,13 +114,38 @@ func (s *Server) askOnce(ctx context.Context, method string, in, out proto.Messa
 	if err != nil {
 		return toStatus(noLeader())
 	}
-	try, cancel := context.WithTimeout(ctx, tryTimeout)
+	try, cancel := context.WithTimeout(ctx, leaderMethods[method])
 	defer cancel()
+	defer s.whileLeads(leader, cancel)()
 	err = conn.Invoke(try, method, in, out)
-	if status.Code(err) == codes.DeadlineExceeded && ctx.Err() == nil {
+	if err != nil && try.Err() != nil && ctx.Err() == nil {
 		return toStatus(noLeader())
 	}
 	return err
+}
+
+// whileLeads calls cancel a while after another node took over: one that was
+// stopped or cut off does not answer, and its successor does. One that handed
+// over still does. The function it returns ends that.
+func (s *Server) whileLeads(leader string, cancel func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		t := time.NewTicker(retryDelay)
+		defer t.Stop()
+		var over time.Time
+		for over.IsZero() || time.Since(over) < tryTimeout {
+			select {
+			case <-t.C:
+			case <-done:
+				return
+			}
+			if now := s.leaderID(); over.IsZero() && now != leader && now != "" {
+				over = time.Now()
+			}
+		}
+		cancel()
+	}()
+	return sync.OnceFunc(func() { close(done) })
 }
 
 func retryable(err error) bool { return status.Code(err) == codes.Unavailable }

@@ -28,6 +28,8 @@ type Node struct {
 	ClientAddress, PeerAddress string
 	// PeerAdvertise is where other nodes reach it, a proxy perhaps.
 	PeerAdvertise string
+	// Join says that it was not among the first members.
+	Join bool
 }
 
 // Backend is how nodes are run. Its methods are called by one goroutine.
@@ -68,10 +70,13 @@ type members struct {
 	initial string
 	proxies []*proxy
 
+	// mu guards what follows, and nodes, which grows.
 	mu      sync.Mutex
 	running []bool
 	conns   []*grpc.ClientConn
 	ids     map[string]int // index by node id
+	// removed are the nodes that Remove took out; for the test's goroutine.
+	removed map[int]bool
 }
 
 func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Cluster {
@@ -82,7 +87,7 @@ func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Clus
 	}
 	size := o.size()
 	addrs := FreeAddresses(t, 3*size)
-	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}}, t}
+	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}, removed: map[int]bool{}}, t}
 	var list []string
 	for i := range size {
 		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[2*i], PeerAddress: addrs[2*i+1]}
@@ -113,6 +118,9 @@ func (c *Cluster) cleanup() {
 		p.close()
 	}
 	c.KillAll()
+	for i := range c.removed {
+		c.Backend.Kill(c.nodes[i])
+	}
 	for _, conn := range c.conns {
 		if conn != nil {
 			_ = conn.Close() // its peers are gone
@@ -150,18 +158,25 @@ func (c *Cluster) Dir() string { return c.dir }
 func (c *Cluster) LogFile(i int) string { return filepath.Join(c.dir, c.nodes[i].Name+".log") }
 
 // Size is the number of members, running or not.
-func (c *Cluster) Size() int { return len(c.nodes) }
+func (c *Cluster) Size() int { return len(c.all()) }
 
 // Node is the i-th member, from 0.
-func (c *Cluster) Node(i int) Node { return c.nodes[i] }
+func (c *Cluster) Node(i int) Node { return c.all()[i] }
+
+// all are the nodes, those that were removed too.
+func (c *Cluster) all() []Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes
+}
 
 // Addresses are the client addresses of all members, first those named.
 func (c *Cluster) Addresses(first ...int) []string {
 	var out []string
 	for _, i := range first {
-		out = append(out, c.nodes[i].ClientAddress)
+		out = append(out, c.Node(i).ClientAddress)
 	}
-	for _, n := range c.nodes {
+	for _, n := range c.all() {
 		if !slices.Contains(first, n.Index) {
 			out = append(out, n.ClientAddress)
 		}
@@ -171,7 +186,7 @@ func (c *Cluster) Addresses(first ...int) []string {
 
 // IndexOfAddress finds a member by its client address, -1 if there is none.
 func (c *Cluster) IndexOfAddress(addr string) int {
-	return slices.IndexFunc(c.nodes, func(n Node) bool { return n.ClientAddress == addr })
+	return slices.IndexFunc(c.all(), func(n Node) bool { return n.ClientAddress == addr })
 }
 
 // Running tells whether a node was started and not killed since.
@@ -184,7 +199,7 @@ func (c *Cluster) Running(i int) bool {
 // RunningNodes are the indexes of the nodes that run.
 func (c *Cluster) RunningNodes() []int {
 	var out []int
-	for i := range c.nodes {
+	for i := range c.all() {
 		if c.Running(i) {
 			out = append(out, i)
 		}
@@ -204,7 +219,7 @@ func (c *Cluster) Start(i int) {
 	if c.Running(i) {
 		c.t.Fatalf("node %s runs already", c.nodes[i].Name)
 	}
-	if err := c.Backend.Start(c.nodes[i], c.initial); err != nil {
+	if err := c.Backend.Start(c.nodes[i], c.initialFor(c.nodes[i])); err != nil {
 		c.t.Fatalf("start node %s: %v", c.nodes[i].Name, err)
 	}
 	c.setRunning(i, true)
@@ -218,8 +233,8 @@ func (c *Cluster) StartAll() {
 	var wg sync.WaitGroup
 	errs := make([]error, len(c.nodes))
 	for i, n := range c.nodes {
-		if !c.Running(i) {
-			wg.Go(func() { errs[i] = c.Backend.Start(n, c.initial) })
+		if !c.Running(i) && !c.removed[n.Index] {
+			wg.Go(func() { errs[i] = c.Backend.Start(n, c.initialFor(n)) })
 			c.setRunning(i, true)
 		}
 	}
@@ -301,11 +316,11 @@ func (c *Cluster) LeaderNow() (Leadership, error) {
 	for _, i := range c.RunningNodes() {
 		d, err := c.describe(i)
 		if err != nil {
-			why = append(why, fmt.Errorf("%s: %w", c.nodes[i].Name, err))
+			why = append(why, fmt.Errorf("%s: %w", c.Node(i).Name, err))
 			continue
 		}
 		if d.LeaderId == d.NodeId && d.Term > best.Term {
-			best = Leadership{c.nodes[i], d.Term}
+			best = Leadership{c.Node(i), d.Term}
 		}
 	}
 	if best.Term == 0 {

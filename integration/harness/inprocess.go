@@ -103,7 +103,7 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	cfg := daemon.DefaultConfig()
 	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ClientAddress, n.PeerAddress
 	cfg.MetricsListen = "127.0.0.1:0"
-	cfg.PeerAdvertise, cfg.InitialCluster = n.PeerAdvertise, initialCluster
+	cfg.PeerAdvertise, cfg.InitialCluster, cfg.Join = n.PeerAdvertise, initialCluster, n.Join
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
 	timeout := raftTimeoutInProcess

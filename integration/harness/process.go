@@ -61,8 +61,8 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		Path: b.binary,
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--peer-advertise", n.PeerAdvertise, "--initial-cluster", initialCluster,
-		}, b.flags...),
+			"--peer-advertise", n.PeerAdvertise,
+		}, append(n.beginning(initialCluster), b.flags...)...),
 		Stdout: log, Stderr: log,
 	})
 	if err != nil {

@@ -100,7 +100,7 @@ func (c *Cluster) Deafen(i int) { c.proxies[i].setDeaf(true) }
 func (c *Cluster) Hear(i int) { c.proxies[i].setDeaf(false) }
 
 func (c *Cluster) isDeaf(i int) bool {
-	if c.proxies == nil {
+	if i >= len(c.proxies) {
 		return false
 	}
 	p := c.proxies[i]

@@ -47,6 +47,9 @@ func CheckNode(n Node) []Conflict {
 	if _, c := n.Members(); c != nil {
 		out = append(out, *c)
 	}
+	if n.Join && n.InitialCluster != "" {
+		out = append(out, Conflict{Key: "join", With: "initial-cluster", Message: "a node either makes a cluster with the others of initial-cluster or joins one that runs: set one of the two"})
+	}
 	return out
 }
 

@@ -37,6 +37,7 @@ type Node struct {
 	PeerListen     string `key:"peer-listen" default:"127.0.0.1:7080" since:"0.1.0" about:"host:port for other nodes."`
 	PeerAdvertise  string `key:"peer-advertise" derived:"the address in initial-cluster, else of peer-listen" since:"0.1.0" about:"host:port told to other nodes."`
 	InitialCluster string `key:"initial-cluster" derived:"a cluster of this node alone" since:"0.1.0" about:"The first members, the same list on each: name=host:port,... of their peer addresses. Used once."`
+	Join           bool   `key:"join" default:"false" since:"0.1.0" about:"A new data directory waits to be added to a cluster that runs (holdfast cluster add) and makes none. Not together with initial-cluster. Used once."`
 	InsecureListen bool   `key:"insecure-listen" default:"false" since:"0.1.0" about:"Listen beyond loopback although there is no TLS."`
 	MetricsListen  string `key:"metrics-listen" derived:"no such port" since:"0.1.0" about:"host:port of an HTTP port for /metrics, /healthz and /readyz. Port 0 takes a free one."`
 

@@ -31,6 +31,8 @@ type Config struct {
 	// InitialCluster names the first members, as name=host:port of their peer
 	// addresses, joined by commas. Empty: a cluster of this node alone.
 	InitialCluster string
+	// Join makes a new data directory wait to be added to a cluster that runs.
+	Join bool
 	// InsecureListen allows addresses other than loopback although there is no
 	// TLS.
 	InsecureListen bool
@@ -79,7 +81,7 @@ func FromSettings(n config.Node) Config {
 	return Config{
 		DataDir: n.DataDir, Name: n.Name, Listen: n.Listen, Advertise: n.Advertise,
 		PeerListen: n.PeerListen, PeerAdvertise: n.PeerAdvertise,
-		InitialCluster: n.InitialCluster, InsecureListen: n.InsecureListen,
+		InitialCluster: n.InitialCluster, Join: n.Join, InsecureListen: n.InsecureListen,
 		MetricsListen: n.MetricsListen, Pprof: n.Debug.Pprof,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
@@ -94,7 +96,7 @@ func (c Config) settings() config.Node {
 	return config.Node{
 		DataDir: c.DataDir, Name: c.Name, Listen: c.Listen, Advertise: c.Advertise,
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
-		InitialCluster: c.InitialCluster, InsecureListen: c.InsecureListen,
+		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen,
 		MetricsListen:     c.MetricsListen,
 		MaxClusterVersion: c.MaxClusterVersion,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,

@@ -28,7 +28,7 @@ func TestDefaultConfig_AgreesWithRaftstore(t *testing.T) {
 func TestFromSettings_EveryField(t *testing.T) {
 	n := config.Node{
 		Name: "b", DataDir: "d", Listen: "127.0.0.1:1", Advertise: "h:1", PeerListen: "127.0.0.1:2", PeerAdvertise: "h:2",
-		InitialCluster: "b=h:2", InsecureListen: true, HeartbeatInterval: 1, SessionTimeout: 2, ReconnectGrace: 3, MaxStreams: 7, MaxClusterVersion: 1,
+		InitialCluster: "b=h:2", Join: true, InsecureListen: true, HeartbeatInterval: 1, SessionTimeout: 2, ReconnectGrace: 3, MaxStreams: 7, MaxClusterVersion: 1,
 		Raft:          config.Raft{HeartbeatTimeout: 4, ElectionTimeout: 5, LeaderLease: 3},
 		MetricsListen: "127.0.0.1:3", Debug: config.Debug{Pprof: true, NoFsync: true},
 	}

@@ -73,6 +73,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry) (*Daemon, error) {
 	rc := cfg.Raft
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
+	rc.Join = cfg.Join
 	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
 	rc.Versions = cfg.versions()
 	rc.Metrics = registry
@@ -173,7 +174,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Raft.NoFsync {
 		cfg.Logger.Warn("debug.no-fsync is set: what is acknowledged can be lost when the machine crashes; for tests and benchmarks only")
 	}
-	cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
+	if d.store.Membership() == raftstore.IsWaiting {
+		cfg.Logger.Info("this node waits to be added; on a member of the cluster: holdfast cluster add " + d.PeerAddress())
+	} else {
+		cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
+	}
 	<-ctx.Done()
 	cfg.Logger.Info("draining")
 	return d.Close()

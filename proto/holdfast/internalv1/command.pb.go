@@ -45,6 +45,7 @@ type Command struct {
 	//	*Command_RegisterNode
 	//	*Command_MarkHash
 	//	*Command_SetClusterVersion
+	//	*Command_ForgetNode
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -231,6 +232,15 @@ func (x *Command) GetSetClusterVersion() *SetClusterVersion {
 	return nil
 }
 
+func (x *Command) GetForgetNode() *ForgetNode {
+	if x != nil {
+		if x, ok := x.Command.(*Command_ForgetNode); ok {
+			return x.ForgetNode
+		}
+	}
+	return nil
+}
+
 type isCommand_Command interface {
 	isCommand_Command()
 }
@@ -299,6 +309,10 @@ type Command_SetClusterVersion struct {
 	SetClusterVersion *SetClusterVersion `protobuf:"bytes,16,opt,name=set_cluster_version,json=setClusterVersion,proto3,oneof"`
 }
 
+type Command_ForgetNode struct {
+	ForgetNode *ForgetNode `protobuf:"bytes,30,opt,name=forget_node,json=forgetNode,proto3,oneof"`
+}
+
 func (*Command_Flush) isCommand_Command() {}
 
 func (*Command_Ready) isCommand_Command() {}
@@ -330,6 +344,8 @@ func (*Command_RegisterNode) isCommand_Command() {}
 func (*Command_MarkHash) isCommand_Command() {}
 
 func (*Command_SetClusterVersion) isCommand_Command() {}
+
+func (*Command_ForgetNode) isCommand_Command() {}
 
 // Flush applies changes of a subtask to the keyed state in the log.
 type Flush struct {
@@ -1466,6 +1482,51 @@ func (x *RegisterNode) GetMaxClusterVersion() uint32 {
 	return 0
 }
 
+// ForgetNode drops what a former member said of itself.
+type ForgetNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetNode) Reset() {
+	*x = ForgetNode{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetNode) ProtoMessage() {}
+
+func (x *ForgetNode) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetNode.ProtoReflect.Descriptor instead.
+func (*ForgetNode) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ForgetNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
 // MarkHash makes every node hash its state at this index.
 type MarkHash struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1475,7 +1536,7 @@ type MarkHash struct {
 
 func (x *MarkHash) Reset() {
 	*x = MarkHash{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1548,7 @@ func (x *MarkHash) String() string {
 func (*MarkHash) ProtoMessage() {}
 
 func (x *MarkHash) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1561,7 @@ func (x *MarkHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkHash.ProtoReflect.Descriptor instead.
 func (*MarkHash) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
 }
 
 // SetClusterVersion raises the cluster version. It is proposed when every member
@@ -1514,7 +1575,7 @@ type SetClusterVersion struct {
 
 func (x *SetClusterVersion) Reset() {
 	*x = SetClusterVersion{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1587,7 @@ func (x *SetClusterVersion) String() string {
 func (*SetClusterVersion) ProtoMessage() {}
 
 func (x *SetClusterVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1600,7 @@ func (x *SetClusterVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetClusterVersion.ProtoReflect.Descriptor instead.
 func (*SetClusterVersion) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetClusterVersion) GetVersion() uint32 {
@@ -1571,7 +1632,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1644,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1657,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommandResult) GetError() *v1.Error {
@@ -1659,7 +1720,7 @@ var File_holdfast_internal_v1_command_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\xea\b\n" +
+	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\xaf\t\n" +
 	"\aCommand\x123\n" +
 	"\x05flush\x18\x01 \x01(\v2\x1b.holdfast.internal.v1.FlushH\x00R\x05flush\x123\n" +
 	"\x05ready\x18\x02 \x01(\v2\x1b.holdfast.internal.v1.ReadyH\x00R\x05ready\x126\n" +
@@ -1680,7 +1741,9 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\flose_subtask\x18\r \x01(\v2!.holdfast.internal.v1.LoseSubtaskH\x00R\vloseSubtask\x12I\n" +
 	"\rregister_node\x18\x0e \x01(\v2\".holdfast.internal.v1.RegisterNodeH\x00R\fregisterNode\x12=\n" +
 	"\tmark_hash\x18\x0f \x01(\v2\x1e.holdfast.internal.v1.MarkHashH\x00R\bmarkHash\x12Y\n" +
-	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersionB\t\n" +
+	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersion\x12C\n" +
+	"\vforget_node\x18\x1e \x01(\v2 .holdfast.internal.v1.ForgetNodeH\x00R\n" +
+	"forgetNodeB\t\n" +
 	"\acommand\"\x94\x01\n" +
 	"\x05Flush\x12\x1d\n" +
 	"\n" +
@@ -1784,7 +1847,10 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12.\n" +
 	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
-	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"\n" +
+	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"%\n" +
+	"\n" +
+	"ForgetNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\n" +
 	"\n" +
 	"\bMarkHash\"-\n" +
 	"\x11SetClusterVersion\x12\x18\n" +
@@ -1812,7 +1878,7 @@ func file_holdfast_internal_v1_command_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_command_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_holdfast_internal_v1_command_proto_goTypes = []any{
 	(*Command)(nil),                   // 0: holdfast.internal.v1.Command
 	(*Flush)(nil),                     // 1: holdfast.internal.v1.Flush
@@ -1830,18 +1896,19 @@ var file_holdfast_internal_v1_command_proto_goTypes = []any{
 	(*FailSubtask)(nil),               // 13: holdfast.internal.v1.FailSubtask
 	(*LoseSubtask)(nil),               // 14: holdfast.internal.v1.LoseSubtask
 	(*RegisterNode)(nil),              // 15: holdfast.internal.v1.RegisterNode
-	(*MarkHash)(nil),                  // 16: holdfast.internal.v1.MarkHash
-	(*SetClusterVersion)(nil),         // 17: holdfast.internal.v1.SetClusterVersion
-	(*CommandResult)(nil),             // 18: holdfast.internal.v1.CommandResult
-	(*v1.FlushSection)(nil),           // 19: holdfast.v1.FlushSection
-	(*v1.Position)(nil),               // 20: holdfast.v1.Position
-	(*v1.SubtaskCheckpointTimes)(nil), // 21: holdfast.v1.SubtaskCheckpointTimes
-	(v1.CheckpointTrigger)(0),         // 22: holdfast.v1.CheckpointTrigger
-	(*v1.Error)(nil),                  // 23: holdfast.v1.Error
-	(*v1.JobSpec)(nil),                // 24: holdfast.v1.JobSpec
-	(*v1.Split)(nil),                  // 25: holdfast.v1.Split
-	(v1.FailureClass)(0),              // 26: holdfast.v1.FailureClass
-	(v1.JobStatus)(0),                 // 27: holdfast.v1.JobStatus
+	(*ForgetNode)(nil),                // 16: holdfast.internal.v1.ForgetNode
+	(*MarkHash)(nil),                  // 17: holdfast.internal.v1.MarkHash
+	(*SetClusterVersion)(nil),         // 18: holdfast.internal.v1.SetClusterVersion
+	(*CommandResult)(nil),             // 19: holdfast.internal.v1.CommandResult
+	(*v1.FlushSection)(nil),           // 20: holdfast.v1.FlushSection
+	(*v1.Position)(nil),               // 21: holdfast.v1.Position
+	(*v1.SubtaskCheckpointTimes)(nil), // 22: holdfast.v1.SubtaskCheckpointTimes
+	(v1.CheckpointTrigger)(0),         // 23: holdfast.v1.CheckpointTrigger
+	(*v1.Error)(nil),                  // 24: holdfast.v1.Error
+	(*v1.JobSpec)(nil),                // 25: holdfast.v1.JobSpec
+	(*v1.Split)(nil),                  // 26: holdfast.v1.Split
+	(v1.FailureClass)(0),              // 27: holdfast.v1.FailureClass
+	(v1.JobStatus)(0),                 // 28: holdfast.v1.JobStatus
 }
 var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Command.flush:type_name -> holdfast.internal.v1.Flush
@@ -1858,28 +1925,29 @@ var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	13, // 11: holdfast.internal.v1.Command.fail_subtask:type_name -> holdfast.internal.v1.FailSubtask
 	14, // 12: holdfast.internal.v1.Command.lose_subtask:type_name -> holdfast.internal.v1.LoseSubtask
 	15, // 13: holdfast.internal.v1.Command.register_node:type_name -> holdfast.internal.v1.RegisterNode
-	16, // 14: holdfast.internal.v1.Command.mark_hash:type_name -> holdfast.internal.v1.MarkHash
-	17, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
-	19, // 16: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
-	20, // 17: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
-	21, // 18: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	20, // 19: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
-	5,  // 20: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
-	22, // 21: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	23, // 22: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
-	24, // 23: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
-	25, // 24: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
-	23, // 25: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
-	26, // 26: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
-	23, // 27: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
-	23, // 28: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
-	23, // 29: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
-	27, // 30: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	17, // 14: holdfast.internal.v1.Command.mark_hash:type_name -> holdfast.internal.v1.MarkHash
+	18, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
+	16, // 16: holdfast.internal.v1.Command.forget_node:type_name -> holdfast.internal.v1.ForgetNode
+	20, // 17: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
+	21, // 18: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
+	22, // 19: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	21, // 20: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
+	5,  // 21: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
+	23, // 22: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	24, // 23: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
+	25, // 24: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
+	26, // 25: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
+	24, // 26: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
+	27, // 27: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
+	24, // 28: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
+	24, // 29: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
+	24, // 30: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
+	28, // 31: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_command_proto_init() }
@@ -1904,6 +1972,7 @@ func file_holdfast_internal_v1_command_proto_init() {
 		(*Command_RegisterNode)(nil),
 		(*Command_MarkHash)(nil),
 		(*Command_SetClusterVersion)(nil),
+		(*Command_ForgetNode)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1911,7 +1980,7 @@ func file_holdfast_internal_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_command_proto_rawDesc), len(file_holdfast_internal_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

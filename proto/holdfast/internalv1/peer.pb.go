@@ -425,6 +425,104 @@ func (x *StateHashResponse) GetRestoredSnapshotIndex() uint64 {
 	return 0
 }
 
+type ReadIndexRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that asks.
+	NodeId        string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexRequest) Reset() {
+	*x = ReadIndexRequest{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexRequest) ProtoMessage() {}
+
+func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
+func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReadIndexRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+type ReadIndexResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The asking node is in the newest configuration of the leader.
+	Member        bool `protobuf:"varint,2,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexResponse) Reset() {
+	*x = ReadIndexResponse{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexResponse) ProtoMessage() {}
+
+func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
+func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReadIndexResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ReadIndexResponse) GetMember() bool {
+	if x != nil {
+		return x.Member
+	}
+	return false
+}
+
 var File_holdfast_internal_v1_peer_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
@@ -457,11 +555,17 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"_\n" +
 	"\x11StateHashResponse\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x126\n" +
-	"\x17restored_snapshot_index\x18\x02 \x01(\x04R\x15restoredSnapshotIndex2\xb1\x02\n" +
+	"\x17restored_snapshot_index\x18\x02 \x01(\x04R\x15restoredSnapshotIndex\"+\n" +
+	"\x10ReadIndexRequest\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"A\n" +
+	"\x11ReadIndexResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06member\x18\x02 \x01(\bR\x06member2\x8f\x03\n" +
 	"\vPeerService\x12Z\n" +
 	"\aPropose\x12$.holdfast.internal.v1.ProposeRequest\x1a%.holdfast.internal.v1.ProposeResponse(\x010\x01\x12h\n" +
 	"\rReportStreams\x12*.holdfast.internal.v1.ReportStreamsRequest\x1a+.holdfast.internal.v1.ReportStreamsResponse\x12\\\n" +
-	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
+	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponse\x12\\\n" +
+	"\tReadIndex\x12&.holdfast.internal.v1.ReadIndexRequest\x1a'.holdfast.internal.v1.ReadIndexResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_peer_proto_rawDescOnce sync.Once
@@ -475,7 +579,7 @@ func file_holdfast_internal_v1_peer_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_peer_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_holdfast_internal_v1_peer_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: holdfast.internal.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: holdfast.internal.v1.ProposeResponse
@@ -484,24 +588,28 @@ var file_holdfast_internal_v1_peer_proto_goTypes = []any{
 	(*ReportStreamsResponse)(nil), // 4: holdfast.internal.v1.ReportStreamsResponse
 	(*StateHashRequest)(nil),      // 5: holdfast.internal.v1.StateHashRequest
 	(*StateHashResponse)(nil),     // 6: holdfast.internal.v1.StateHashResponse
-	(*CommandResult)(nil),         // 7: holdfast.internal.v1.CommandResult
-	(*v1.Error)(nil),              // 8: holdfast.v1.Error
+	(*ReadIndexRequest)(nil),      // 7: holdfast.internal.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),     // 8: holdfast.internal.v1.ReadIndexResponse
+	(*CommandResult)(nil),         // 9: holdfast.internal.v1.CommandResult
+	(*v1.Error)(nil),              // 10: holdfast.v1.Error
 }
 var file_holdfast_internal_v1_peer_proto_depIdxs = []int32{
-	7, // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
-	8, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
-	3, // 2: holdfast.internal.v1.ReportStreamsRequest.streams:type_name -> holdfast.internal.v1.OperatorStream
-	0, // 3: holdfast.internal.v1.PeerService.Propose:input_type -> holdfast.internal.v1.ProposeRequest
-	2, // 4: holdfast.internal.v1.PeerService.ReportStreams:input_type -> holdfast.internal.v1.ReportStreamsRequest
-	5, // 5: holdfast.internal.v1.PeerService.StateHash:input_type -> holdfast.internal.v1.StateHashRequest
-	1, // 6: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
-	4, // 7: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
-	6, // 8: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	9,  // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
+	10, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
+	3,  // 2: holdfast.internal.v1.ReportStreamsRequest.streams:type_name -> holdfast.internal.v1.OperatorStream
+	0,  // 3: holdfast.internal.v1.PeerService.Propose:input_type -> holdfast.internal.v1.ProposeRequest
+	2,  // 4: holdfast.internal.v1.PeerService.ReportStreams:input_type -> holdfast.internal.v1.ReportStreamsRequest
+	5,  // 5: holdfast.internal.v1.PeerService.StateHash:input_type -> holdfast.internal.v1.StateHashRequest
+	7,  // 6: holdfast.internal.v1.PeerService.ReadIndex:input_type -> holdfast.internal.v1.ReadIndexRequest
+	1,  // 7: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
+	4,  // 8: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
+	6,  // 9: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
+	8,  // 10: holdfast.internal.v1.PeerService.ReadIndex:output_type -> holdfast.internal.v1.ReadIndexResponse
+	7,  // [7:11] is the sub-list for method output_type
+	3,  // [3:7] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_peer_proto_init() }
@@ -516,7 +624,7 @@ func file_holdfast_internal_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_peer_proto_rawDesc), len(file_holdfast_internal_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

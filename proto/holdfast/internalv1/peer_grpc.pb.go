@@ -22,6 +22,7 @@ const (
 	PeerService_Propose_FullMethodName       = "/holdfast.internal.v1.PeerService/Propose"
 	PeerService_ReportStreams_FullMethodName = "/holdfast.internal.v1.PeerService/ReportStreams"
 	PeerService_StateHash_FullMethodName     = "/holdfast.internal.v1.PeerService/StateHash"
+	PeerService_ReadIndex_FullMethodName     = "/holdfast.internal.v1.PeerService/ReadIndex"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -38,6 +39,9 @@ type PeerServiceClient interface {
 	ReportStreams(ctx context.Context, in *ReportStreamsRequest, opts ...grpc.CallOption) (*ReportStreamsResponse, error)
 	// StateHash answers with the hash taken when the entry at index was applied.
 	StateHash(ctx context.Context, in *StateHashRequest, opts ...grpc.CallOption) (*StateHashResponse, error)
+	// ReadIndex answers on the leader, after it has proved that it leads, with the
+	// index up to which everything is applied, and whether a node is a member.
+	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 }
 
 type peerServiceClient struct {
@@ -81,6 +85,16 @@ func (c *peerServiceClient) StateHash(ctx context.Context, in *StateHashRequest,
 	return out, nil
 }
 
+func (c *peerServiceClient) ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadIndexResponse)
+	err := c.cc.Invoke(ctx, PeerService_ReadIndex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -95,6 +109,9 @@ type PeerServiceServer interface {
 	ReportStreams(context.Context, *ReportStreamsRequest) (*ReportStreamsResponse, error)
 	// StateHash answers with the hash taken when the entry at index was applied.
 	StateHash(context.Context, *StateHashRequest) (*StateHashResponse, error)
+	// ReadIndex answers on the leader, after it has proved that it leads, with the
+	// index up to which everything is applied, and whether a node is a member.
+	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -113,6 +130,9 @@ func (UnimplementedPeerServiceServer) ReportStreams(context.Context, *ReportStre
 }
 func (UnimplementedPeerServiceServer) StateHash(context.Context, *StateHashRequest) (*StateHashResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StateHash not implemented")
+}
+func (UnimplementedPeerServiceServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -178,6 +198,24 @@ func _PeerService_StateHash_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).ReadIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_ReadIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).ReadIndex(ctx, req.(*ReadIndexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -192,6 +230,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StateHash",
 			Handler:    _PeerService_StateHash_Handler,
+		},
+		{
+			MethodName: "ReadIndex",
+			Handler:    _PeerService_ReadIndex_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -21,6 +21,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Membership is what a node is to its cluster, as it knows.
+type Membership int32
+
+const (
+	Membership_MEMBERSHIP_UNSPECIFIED Membership = 0
+	Membership_MEMBERSHIP_MEMBER      Membership = 1
+	// It was started to join and waits for AddNode.
+	Membership_MEMBERSHIP_WAITING Membership = 2
+	// It was removed, and a leader has confirmed that.
+	Membership_MEMBERSHIP_REMOVED Membership = 3
+)
+
+// Enum value maps for Membership.
+var (
+	Membership_name = map[int32]string{
+		0: "MEMBERSHIP_UNSPECIFIED",
+		1: "MEMBERSHIP_MEMBER",
+		2: "MEMBERSHIP_WAITING",
+		3: "MEMBERSHIP_REMOVED",
+	}
+	Membership_value = map[string]int32{
+		"MEMBERSHIP_UNSPECIFIED": 0,
+		"MEMBERSHIP_MEMBER":      1,
+		"MEMBERSHIP_WAITING":     2,
+		"MEMBERSHIP_REMOVED":     3,
+	}
+)
+
+func (x Membership) Enum() *Membership {
+	p := new(Membership)
+	*p = x
+	return p
+}
+
+func (x Membership) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Membership) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_cluster_proto_enumTypes[0].Descriptor()
+}
+
+func (Membership) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_cluster_proto_enumTypes[0]
+}
+
+func (x Membership) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Membership.Descriptor instead.
+func (Membership) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
 type ClusterServiceDescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -76,8 +131,12 @@ type ClusterServiceDescribeResponse struct {
 	ClusterVersion uint32 `protobuf:"varint,12,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
 	// host:port of the HTTP port of the node that answers: /metrics, /healthz, /readyz. Empty: it has none.
 	MetricsAddress string `protobuf:"bytes,20,opt,name=metrics_address,json=metricsAddress,proto3" json:"metrics_address,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the answering node is to the cluster.
+	Membership Membership `protobuf:"varint,22,opt,name=membership,proto3,enum=holdfast.v1.Membership" json:"membership,omitempty"`
+	// The address of the answering node for other nodes.
+	PeerAddress   string `protobuf:"bytes,23,opt,name=peer_address,json=peerAddress,proto3" json:"peer_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterServiceDescribeResponse) Reset() {
@@ -197,6 +256,20 @@ func (x *ClusterServiceDescribeResponse) GetClusterVersion() uint32 {
 func (x *ClusterServiceDescribeResponse) GetMetricsAddress() string {
 	if x != nil {
 		return x.MetricsAddress
+	}
+	return ""
+}
+
+func (x *ClusterServiceDescribeResponse) GetMembership() Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return Membership_MEMBERSHIP_UNSPECIFIED
+}
+
+func (x *ClusterServiceDescribeResponse) GetPeerAddress() string {
+	if x != nil {
+		return x.PeerAddress
 	}
 	return ""
 }
@@ -589,12 +662,398 @@ func (x *ReplicaHash) GetError() string {
 	return ""
 }
 
+type AddNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The peer address of the node, which must run.
+	PeerAddress string `protobuf:"bytes,1,opt,name=peer_address,json=peerAddress,proto3" json:"peer_address,omitempty"`
+	// Its node id; empty: whichever node answers there.
+	NodeId        string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddNodeRequest) Reset() {
+	*x = AddNodeRequest{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddNodeRequest) ProtoMessage() {}
+
+func (x *AddNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddNodeRequest.ProtoReflect.Descriptor instead.
+func (*AddNodeRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AddNodeRequest) GetPeerAddress() string {
+	if x != nil {
+		return x.PeerAddress
+	}
+	return ""
+}
+
+func (x *AddNodeRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+type AddNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddNodeResponse) Reset() {
+	*x = AddNodeResponse{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddNodeResponse) ProtoMessage() {}
+
+func (x *AddNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddNodeResponse.ProtoReflect.Descriptor instead.
+func (*AddNodeResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AddNodeResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+type RemoveNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or node id of the member.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Remove it although the cluster could then not lose another node.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeRequest) Reset() {
+	*x = RemoveNodeRequest{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeRequest) ProtoMessage() {}
+
+func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RemoveNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RemoveNodeRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNodeResponse) Reset() {
+	*x = RemoveNodeResponse{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNodeResponse) ProtoMessage() {}
+
+func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RemoveNodeResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+type TransferLeadershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name or node id of the voter; empty: the one that is furthest.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipRequest) Reset() {
+	*x = TransferLeadershipRequest{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipRequest) ProtoMessage() {}
+
+func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TransferLeadershipRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type TransferLeadershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member that leads now.
+	Leader        *Member `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipResponse) Reset() {
+	*x = TransferLeadershipResponse{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipResponse) ProtoMessage() {}
+
+func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TransferLeadershipResponse) GetLeader() *Member {
+	if x != nil {
+		return x.Leader
+	}
+	return nil
+}
+
+type SaveSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Do not ask the leader how far the log is: the file may lack the newest
+	// entries. It is the way when there is no leader.
+	Stale         bool `protobuf:"varint,1,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSnapshotRequest) Reset() {
+	*x = SaveSnapshotRequest{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSnapshotRequest) ProtoMessage() {}
+
+func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SaveSnapshotRequest) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+type SaveSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the file.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Size of the whole file, in the first message.
+	TotalBytes    uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSnapshotResponse) Reset() {
+	*x = SaveSnapshotResponse{}
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSnapshotResponse) ProtoMessage() {}
+
+func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_cluster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_cluster_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SaveSnapshotResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SaveSnapshotResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
 var File_holdfast_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x19holdfast/v1/cluster.proto\x12\vholdfast.v1\"\x1f\n" +
-	"\x1dClusterServiceDescribeRequest\"\xfb\x03\n" +
+	"\x1dClusterServiceDescribeRequest\"\xd7\x04\n" +
 	"\x1eClusterServiceDescribeResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x17\n" +
@@ -610,7 +1069,11 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	" \x01(\tR\rserverVersion\x12)\n" +
 	"\x10commands_applied\x18\v \x01(\x04R\x0fcommandsApplied\x12'\n" +
 	"\x0fcluster_version\x18\f \x01(\rR\x0eclusterVersion\x12'\n" +
-	"\x0fmetrics_address\x18\x14 \x01(\tR\x0emetricsAddress\"\xa7\x02\n" +
+	"\x0fmetrics_address\x18\x14 \x01(\tR\x0emetricsAddress\x127\n" +
+	"\n" +
+	"membership\x18\x16 \x01(\x0e2\x17.holdfast.v1.MembershipR\n" +
+	"membership\x12!\n" +
+	"\fpeer_address\x18\x17 \x01(\tR\vpeerAddress\"\xa7\x02\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -642,10 +1105,41 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\treachable\x18\x03 \x01(\bR\treachable\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\tR\x04hash\x126\n" +
 	"\x17restored_snapshot_index\x18\x05 \x01(\x04R\x15restoredSnapshotIndex\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error2\xd0\x01\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"L\n" +
+	"\x0eAddNodeRequest\x12!\n" +
+	"\fpeer_address\x18\x01 \x01(\tR\vpeerAddress\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\tR\x06nodeId\">\n" +
+	"\x0fAddNodeResponse\x12+\n" +
+	"\x06member\x18\x01 \x01(\v2\x13.holdfast.v1.MemberR\x06member\"=\n" +
+	"\x11RemoveNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
+	"\x12RemoveNodeResponse\x12+\n" +
+	"\x06member\x18\x01 \x01(\v2\x13.holdfast.v1.MemberR\x06member\"/\n" +
+	"\x19TransferLeadershipRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"I\n" +
+	"\x1aTransferLeadershipResponse\x12+\n" +
+	"\x06leader\x18\x01 \x01(\v2\x13.holdfast.v1.MemberR\x06leader\"+\n" +
+	"\x13SaveSnapshotRequest\x12\x14\n" +
+	"\x05stale\x18\x01 \x01(\bR\x05stale\"K\n" +
+	"\x14SaveSnapshotResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes*o\n" +
+	"\n" +
+	"Membership\x12\x1a\n" +
+	"\x16MEMBERSHIP_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11MEMBERSHIP_MEMBER\x10\x01\x12\x16\n" +
+	"\x12MEMBERSHIP_WAITING\x10\x02\x12\x16\n" +
+	"\x12MEMBERSHIP_REMOVED\x10\x032\xa3\x04\n" +
 	"\x0eClusterService\x12c\n" +
 	"\bDescribe\x12*.holdfast.v1.ClusterServiceDescribeRequest\x1a+.holdfast.v1.ClusterServiceDescribeResponse\x12Y\n" +
-	"\x0eVerifyReplicas\x12\".holdfast.v1.VerifyReplicasRequest\x1a#.holdfast.v1.VerifyReplicasResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x0eVerifyReplicas\x12\".holdfast.v1.VerifyReplicasRequest\x1a#.holdfast.v1.VerifyReplicasResponse\x12D\n" +
+	"\aAddNode\x12\x1b.holdfast.v1.AddNodeRequest\x1a\x1c.holdfast.v1.AddNodeResponse\x12M\n" +
+	"\n" +
+	"RemoveNode\x12\x1e.holdfast.v1.RemoveNodeRequest\x1a\x1f.holdfast.v1.RemoveNodeResponse\x12e\n" +
+	"\x12TransferLeadership\x12&.holdfast.v1.TransferLeadershipRequest\x1a'.holdfast.v1.TransferLeadershipResponse\x12U\n" +
+	"\fSaveSnapshot\x12 .holdfast.v1.SaveSnapshotRequest\x1a!.holdfast.v1.SaveSnapshotResponse0\x01B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_cluster_proto_rawDescOnce sync.Once
@@ -659,29 +1153,51 @@ func file_holdfast_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_cluster_proto_rawDescData
 }
 
-var file_holdfast_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_holdfast_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_holdfast_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_holdfast_v1_cluster_proto_goTypes = []any{
-	(*ClusterServiceDescribeRequest)(nil),  // 0: holdfast.v1.ClusterServiceDescribeRequest
-	(*ClusterServiceDescribeResponse)(nil), // 1: holdfast.v1.ClusterServiceDescribeResponse
-	(*Member)(nil),                         // 2: holdfast.v1.Member
-	(*Limits)(nil),                         // 3: holdfast.v1.Limits
-	(*VerifyReplicasRequest)(nil),          // 4: holdfast.v1.VerifyReplicasRequest
-	(*VerifyReplicasResponse)(nil),         // 5: holdfast.v1.VerifyReplicasResponse
-	(*ReplicaHash)(nil),                    // 6: holdfast.v1.ReplicaHash
+	(Membership)(0),                        // 0: holdfast.v1.Membership
+	(*ClusterServiceDescribeRequest)(nil),  // 1: holdfast.v1.ClusterServiceDescribeRequest
+	(*ClusterServiceDescribeResponse)(nil), // 2: holdfast.v1.ClusterServiceDescribeResponse
+	(*Member)(nil),                         // 3: holdfast.v1.Member
+	(*Limits)(nil),                         // 4: holdfast.v1.Limits
+	(*VerifyReplicasRequest)(nil),          // 5: holdfast.v1.VerifyReplicasRequest
+	(*VerifyReplicasResponse)(nil),         // 6: holdfast.v1.VerifyReplicasResponse
+	(*ReplicaHash)(nil),                    // 7: holdfast.v1.ReplicaHash
+	(*AddNodeRequest)(nil),                 // 8: holdfast.v1.AddNodeRequest
+	(*AddNodeResponse)(nil),                // 9: holdfast.v1.AddNodeResponse
+	(*RemoveNodeRequest)(nil),              // 10: holdfast.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),             // 11: holdfast.v1.RemoveNodeResponse
+	(*TransferLeadershipRequest)(nil),      // 12: holdfast.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil),     // 13: holdfast.v1.TransferLeadershipResponse
+	(*SaveSnapshotRequest)(nil),            // 14: holdfast.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),           // 15: holdfast.v1.SaveSnapshotResponse
 }
 var file_holdfast_v1_cluster_proto_depIdxs = []int32{
-	2, // 0: holdfast.v1.ClusterServiceDescribeResponse.members:type_name -> holdfast.v1.Member
-	3, // 1: holdfast.v1.ClusterServiceDescribeResponse.limits:type_name -> holdfast.v1.Limits
-	6, // 2: holdfast.v1.VerifyReplicasResponse.replicas:type_name -> holdfast.v1.ReplicaHash
-	0, // 3: holdfast.v1.ClusterService.Describe:input_type -> holdfast.v1.ClusterServiceDescribeRequest
-	4, // 4: holdfast.v1.ClusterService.VerifyReplicas:input_type -> holdfast.v1.VerifyReplicasRequest
-	1, // 5: holdfast.v1.ClusterService.Describe:output_type -> holdfast.v1.ClusterServiceDescribeResponse
-	5, // 6: holdfast.v1.ClusterService.VerifyReplicas:output_type -> holdfast.v1.VerifyReplicasResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3,  // 0: holdfast.v1.ClusterServiceDescribeResponse.members:type_name -> holdfast.v1.Member
+	4,  // 1: holdfast.v1.ClusterServiceDescribeResponse.limits:type_name -> holdfast.v1.Limits
+	0,  // 2: holdfast.v1.ClusterServiceDescribeResponse.membership:type_name -> holdfast.v1.Membership
+	7,  // 3: holdfast.v1.VerifyReplicasResponse.replicas:type_name -> holdfast.v1.ReplicaHash
+	3,  // 4: holdfast.v1.AddNodeResponse.member:type_name -> holdfast.v1.Member
+	3,  // 5: holdfast.v1.RemoveNodeResponse.member:type_name -> holdfast.v1.Member
+	3,  // 6: holdfast.v1.TransferLeadershipResponse.leader:type_name -> holdfast.v1.Member
+	1,  // 7: holdfast.v1.ClusterService.Describe:input_type -> holdfast.v1.ClusterServiceDescribeRequest
+	5,  // 8: holdfast.v1.ClusterService.VerifyReplicas:input_type -> holdfast.v1.VerifyReplicasRequest
+	8,  // 9: holdfast.v1.ClusterService.AddNode:input_type -> holdfast.v1.AddNodeRequest
+	10, // 10: holdfast.v1.ClusterService.RemoveNode:input_type -> holdfast.v1.RemoveNodeRequest
+	12, // 11: holdfast.v1.ClusterService.TransferLeadership:input_type -> holdfast.v1.TransferLeadershipRequest
+	14, // 12: holdfast.v1.ClusterService.SaveSnapshot:input_type -> holdfast.v1.SaveSnapshotRequest
+	2,  // 13: holdfast.v1.ClusterService.Describe:output_type -> holdfast.v1.ClusterServiceDescribeResponse
+	6,  // 14: holdfast.v1.ClusterService.VerifyReplicas:output_type -> holdfast.v1.VerifyReplicasResponse
+	9,  // 15: holdfast.v1.ClusterService.AddNode:output_type -> holdfast.v1.AddNodeResponse
+	11, // 16: holdfast.v1.ClusterService.RemoveNode:output_type -> holdfast.v1.RemoveNodeResponse
+	13, // 17: holdfast.v1.ClusterService.TransferLeadership:output_type -> holdfast.v1.TransferLeadershipResponse
+	15, // 18: holdfast.v1.ClusterService.SaveSnapshot:output_type -> holdfast.v1.SaveSnapshotResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_cluster_proto_init() }
@@ -694,13 +1210,14 @@ func file_holdfast_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_cluster_proto_rawDesc), len(file_holdfast_v1_cluster_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_holdfast_v1_cluster_proto_goTypes,
 		DependencyIndexes: file_holdfast_v1_cluster_proto_depIdxs,
+		EnumInfos:         file_holdfast_v1_cluster_proto_enumTypes,
 		MessageInfos:      file_holdfast_v1_cluster_proto_msgTypes,
 	}.Build()
 	File_holdfast_v1_cluster_proto = out.File

@@ -92,6 +92,22 @@ const (
 	ErrorReason_ERROR_REASON_CHECKPOINT_FAILED ErrorReason = 31
 	// No such checkpoint in the remembered history of the job.
 	ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND ErrorReason = 32
+	// This node is no member of its cluster: it waits to be added, or was removed.
+	// Another node may answer.
+	ErrorReason_ERROR_REASON_NOT_A_MEMBER ErrorReason = 60
+	// The cluster has no such node. Metadata: node.
+	ErrorReason_ERROR_REASON_NODE_NOT_FOUND ErrorReason = 61
+	// Nobody, or something else than the node that is meant, answers at an address.
+	// Metadata: address.
+	ErrorReason_ERROR_REASON_NODE_UNREACHABLE ErrorReason = 62
+	// The node cannot become a member as it is: it has another cluster, or was
+	// removed from this one. Metadata: node.
+	ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE ErrorReason = 63
+	// The removal would leave the cluster without a majority, or without one to
+	// spare. Metadata: node.
+	ErrorReason_ERROR_REASON_QUORUM_AT_RISK ErrorReason = 64
+	// Leadership stayed where it is, or the change of members was not done in time.
+	ErrorReason_ERROR_REASON_MEMBERSHIP_CHANGE_FAILED ErrorReason = 65
 )
 
 // Enum value maps for ErrorReason.
@@ -130,41 +146,53 @@ var (
 		30: "ERROR_REASON_OPERATOR_LOST",
 		31: "ERROR_REASON_CHECKPOINT_FAILED",
 		32: "ERROR_REASON_CHECKPOINT_NOT_FOUND",
+		60: "ERROR_REASON_NOT_A_MEMBER",
+		61: "ERROR_REASON_NODE_NOT_FOUND",
+		62: "ERROR_REASON_NODE_UNREACHABLE",
+		63: "ERROR_REASON_NODE_NOT_ADDABLE",
+		64: "ERROR_REASON_QUORUM_AT_RISK",
+		65: "ERROR_REASON_MEMBERSHIP_CHANGE_FAILED",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":           0,
-		"ERROR_REASON_NO_LEADER":             1,
-		"ERROR_REASON_PROPOSAL_TIMEOUT":      2,
-		"ERROR_REASON_FENCED":                3,
-		"ERROR_REASON_CHECKPOINT_DECIDED":    4,
-		"ERROR_REASON_PROTOCOL_VIOLATION":    5,
-		"ERROR_REASON_STATE_TOO_LARGE":       6,
-		"ERROR_REASON_VALUE_TOO_LARGE":       7,
-		"ERROR_REASON_OVERLOADED":            8,
-		"ERROR_REASON_STATE_INCOMPATIBLE":    9,
-		"ERROR_REASON_OFFSET_OUT_OF_RANGE":   10,
-		"ERROR_REASON_STATE_LOST":            11,
-		"ERROR_REASON_VERSION_NOT_SUPPORTED": 12,
-		"ERROR_REASON_JOB_NOT_FOUND":         13,
-		"ERROR_REASON_JOB_TERMINATED":        14,
-		"ERROR_REASON_JOB_SPEC_DIFFERS":      15,
-		"ERROR_REASON_INVALID_JOB_SPEC":      16,
-		"ERROR_REASON_INVALID_REQUEST":       17,
-		"ERROR_REASON_JOB_STATE":             18,
-		"ERROR_REASON_OPERATION_NOT_FOUND":   19,
-		"ERROR_REASON_STATE_NOT_FOUND":       20,
-		"ERROR_REASON_CHECKPOINT_PENDING":    21,
-		"ERROR_REASON_SEQ_GAP":               22,
-		"ERROR_REASON_ATTEMPT_REFUSED":       23,
-		"ERROR_REASON_USER_CODE":             24,
-		"ERROR_REASON_EXTERNAL":              25,
-		"ERROR_REASON_INTERNAL":              26,
-		"ERROR_REASON_CHECKPOINTS_DISABLED":  27,
-		"ERROR_REASON_SOURCE_NOT_FOUND":      28,
-		"ERROR_REASON_COMMAND_TOO_LARGE":     29,
-		"ERROR_REASON_OPERATOR_LOST":         30,
-		"ERROR_REASON_CHECKPOINT_FAILED":     31,
-		"ERROR_REASON_CHECKPOINT_NOT_FOUND":  32,
+		"ERROR_REASON_UNSPECIFIED":              0,
+		"ERROR_REASON_NO_LEADER":                1,
+		"ERROR_REASON_PROPOSAL_TIMEOUT":         2,
+		"ERROR_REASON_FENCED":                   3,
+		"ERROR_REASON_CHECKPOINT_DECIDED":       4,
+		"ERROR_REASON_PROTOCOL_VIOLATION":       5,
+		"ERROR_REASON_STATE_TOO_LARGE":          6,
+		"ERROR_REASON_VALUE_TOO_LARGE":          7,
+		"ERROR_REASON_OVERLOADED":               8,
+		"ERROR_REASON_STATE_INCOMPATIBLE":       9,
+		"ERROR_REASON_OFFSET_OUT_OF_RANGE":      10,
+		"ERROR_REASON_STATE_LOST":               11,
+		"ERROR_REASON_VERSION_NOT_SUPPORTED":    12,
+		"ERROR_REASON_JOB_NOT_FOUND":            13,
+		"ERROR_REASON_JOB_TERMINATED":           14,
+		"ERROR_REASON_JOB_SPEC_DIFFERS":         15,
+		"ERROR_REASON_INVALID_JOB_SPEC":         16,
+		"ERROR_REASON_INVALID_REQUEST":          17,
+		"ERROR_REASON_JOB_STATE":                18,
+		"ERROR_REASON_OPERATION_NOT_FOUND":      19,
+		"ERROR_REASON_STATE_NOT_FOUND":          20,
+		"ERROR_REASON_CHECKPOINT_PENDING":       21,
+		"ERROR_REASON_SEQ_GAP":                  22,
+		"ERROR_REASON_ATTEMPT_REFUSED":          23,
+		"ERROR_REASON_USER_CODE":                24,
+		"ERROR_REASON_EXTERNAL":                 25,
+		"ERROR_REASON_INTERNAL":                 26,
+		"ERROR_REASON_CHECKPOINTS_DISABLED":     27,
+		"ERROR_REASON_SOURCE_NOT_FOUND":         28,
+		"ERROR_REASON_COMMAND_TOO_LARGE":        29,
+		"ERROR_REASON_OPERATOR_LOST":            30,
+		"ERROR_REASON_CHECKPOINT_FAILED":        31,
+		"ERROR_REASON_CHECKPOINT_NOT_FOUND":     32,
+		"ERROR_REASON_NOT_A_MEMBER":             60,
+		"ERROR_REASON_NODE_NOT_FOUND":           61,
+		"ERROR_REASON_NODE_UNREACHABLE":         62,
+		"ERROR_REASON_NODE_NOT_ADDABLE":         63,
+		"ERROR_REASON_QUORUM_AT_RISK":           64,
+		"ERROR_REASON_MEMBERSHIP_CHANGE_FAILED": 65,
 	}
 )
 
@@ -334,7 +362,8 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x14.holdfast.v1.OutcomeR\aoutcome\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd7\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xa9\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ERROR_REASON_NO_LEADER\x10\x01\x12!\n" +
@@ -369,7 +398,13 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_COMMAND_TOO_LARGE\x10\x1d\x12\x1e\n" +
 	"\x1aERROR_REASON_OPERATOR_LOST\x10\x1e\x12\"\n" +
 	"\x1eERROR_REASON_CHECKPOINT_FAILED\x10\x1f\x12%\n" +
-	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 *c\n" +
+	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 \x12\x1d\n" +
+	"\x19ERROR_REASON_NOT_A_MEMBER\x10<\x12\x1f\n" +
+	"\x1bERROR_REASON_NODE_NOT_FOUND\x10=\x12!\n" +
+	"\x1dERROR_REASON_NODE_UNREACHABLE\x10>\x12!\n" +
+	"\x1dERROR_REASON_NODE_NOT_ADDABLE\x10?\x12\x1f\n" +
+	"\x1bERROR_REASON_QUORUM_AT_RISK\x10@\x12)\n" +
+	"%ERROR_REASON_MEMBERSHIP_CHANGE_FAILED\x10A*c\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13OUTCOME_NOT_APPLIED\x10\x01\x12\x13\n" +

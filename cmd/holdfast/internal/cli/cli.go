@@ -150,6 +150,11 @@ func (a *app) note(format string, args ...any) {
 // withCluster runs f with calls to the cluster that the flags name, telling
 // the progress while it takes long.
 func (a *app) withCluster(what string, f func(*connect.Cluster) error) error {
+	return a.tellingProgress(what, func(c *connect.Cluster, _ *render.Progress) error { return f(c) })
+}
+
+// tellingProgress is withCluster for what tells how far it is.
+func (a *app) tellingProgress(what string, f func(*connect.Cluster, *render.Progress) error) error {
 	c, _, err := a.open()
 	if err != nil {
 		return err
@@ -157,7 +162,7 @@ func (a *app) withCluster(what string, f func(*connect.Cluster) error) error {
 	defer c.Close()
 	progress := render.StartProgress(a.stderr, what)
 	defer progress.Stop()
-	return f(c)
+	return f(c, progress)
 }
 
 // exactly asks for named arguments.

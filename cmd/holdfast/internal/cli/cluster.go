@@ -21,7 +21,8 @@ const servingLimit = 60 * time.Second
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := a.parent("cluster", groupCluster, "Start, stop and look at a cluster",
 		"  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast cluster status --dir ./hf")
-	cmd.AddCommand(a.clusterStartCommand(), a.clusterStopCommand(), a.clusterStatusCommand(), a.clusterVerifyCommand())
+	cmd.AddCommand(a.clusterStartCommand(), a.clusterStopCommand(), a.clusterStatusCommand(), a.clusterVerifyCommand(),
+		a.clusterAddCommand(), a.clusterRemoveCommand(), a.clusterTransferCommand())
 	return cmd
 }
 
@@ -205,8 +206,8 @@ func (a *app) printStopped(stopped []nodes.Node) error {
 }
 
 func (a *app) nodeCommand() *cobra.Command {
-	cmd := a.parent("node", groupCluster, "Kill and start single nodes of a local cluster",
-		"  holdfast node kill n2 --dir ./hf\n  holdfast node start n2 --dir ./hf")
+	cmd := a.parent("node", groupCluster, "Kill, start, add and remove single nodes of a local cluster",
+		"  holdfast node kill n2 --dir ./hf\n  holdfast node start n2 --dir ./hf\n  holdfast node add --dir ./hf")
 	var killDir, startDir string
 	kill := &cobra.Command{
 		Use: "kill NODE --dir DIR", Short: "End a node with SIGKILL, as a power cut would", Args: exactly("NODE"),
@@ -236,7 +237,7 @@ func (a *app) nodeCommand() *cobra.Command {
 	}
 	dirFlag(start, &startDir)
 	start.ValidArgsFunction = completeLocalNodes(&startDir)
-	cmd.AddCommand(kill, start)
+	cmd.AddCommand(kill, start, a.nodeAddCommand(), a.nodeRemoveCommand())
 	return cmd
 }
 

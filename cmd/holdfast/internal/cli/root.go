@@ -57,7 +57,7 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	completeFlag(root, "output", fixedWords(string(render.FormatTable), string(render.FormatJSON)))
 	completeFlag(root, "context", completeContexts)
 	completeFlag(root, "address", fixedWords())
-	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand())
+	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand(), a.snapshotCommand())
 	root.AddCommand(a.runCommand())
 	root.AddCommand(a.jobCommands()...)
 	root.AddCommand(a.stateCommand(), a.configCommand(), a.contextCommand(), a.completionCommand(), a.versionCommand())

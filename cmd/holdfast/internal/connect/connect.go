@@ -117,6 +117,12 @@ func (c *Cluster) DoSlowly(ctx context.Context, call Call) error {
 	return c.do(ctx, slowTry, call)
 }
 
+// DoWithin is Do for a call that may take as long as it takes: a node has the
+// whole of limit for its answer.
+func (c *Cluster) DoWithin(ctx context.Context, limit time.Duration, call Call) error {
+	return c.do(ctx, limit, call)
+}
+
 func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error {
 	give := time.Now().Add(c.patience)
 	for {

@@ -89,6 +89,13 @@ var byReason = map[string]Code{
 	"VERSION_NOT_SUPPORTED": Refused,
 	"UNREACHABLE":           Unavailable,
 	"INTERNAL":              Failure,
+
+	"NOT_A_MEMBER":             Unavailable,
+	"NODE_NOT_FOUND":           NotFound,
+	"NODE_UNREACHABLE":         Unavailable,
+	"NODE_NOT_ADDABLE":         Refused,
+	"QUORUM_AT_RISK":           Refused,
+	"MEMBERSHIP_CHANGE_FAILED": Failure,
 }
 
 func codeOf(reason string, c codes.Code) Code {

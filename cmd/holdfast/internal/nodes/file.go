@@ -28,6 +28,8 @@ type Node struct {
 	Name          string `json:"name"`
 	ClientAddress string `json:"client_address"`
 	PeerAddress   string `json:"peer_address"`
+	// Joined says that the node was added later: it is not among the first members.
+	Joined bool `json:"joined,omitempty"`
 	// Pid of the process that was started last; 0 if it was ended since.
 	Pid int `json:"pid"`
 

@@ -203,7 +203,9 @@ func (c *Cluster) Stop(hard bool) ([]Node, error) {
 func (c *Cluster) initialCluster() string {
 	var parts []string
 	for _, n := range c.nodes {
-		parts = append(parts, n.Name+"="+n.PeerAddress)
+		if !n.Joined {
+			parts = append(parts, n.Name+"="+n.PeerAddress)
+		}
 	}
 	return strings.Join(parts, ",")
 }

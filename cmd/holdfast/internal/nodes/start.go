@@ -49,14 +49,14 @@ func (c *Cluster) launch(binary string, n *Node) error {
 		return err
 	}
 	defer log.Close()
+	args := []string{"--data-dir", n.DataDir(), "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress, "--metrics-listen", "127.0.0.1:0"}
+	if n.Joined {
+		args = append(args, "--join")
+	} else {
+		args = append(args, "--initial-cluster", c.initialCluster())
+	}
 	p, err := procs.Start(procs.Spec{
-		Path: binary,
-		Args: []string{
-			"--data-dir", n.DataDir(), "--name", n.Name,
-			"--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--initial-cluster", c.initialCluster(),
-			"--metrics-listen", "127.0.0.1:0",
-		},
+		Path: binary, Args: args,
 		Stdout: log, Stderr: log,
 		DieWithParent: c.Bound,
 	})
