@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -37,7 +38,7 @@ var memberErrors = []struct {
 func memberError(what string, err error, metadata ...string) error {
 	for _, row := range memberErrors {
 		if errors.Is(err, row.err) {
-			e := coordinator.Failure(row.reason, fmt.Sprintf("%s: %v; %s", what, err, row.remedy), metadata...)
+			e := coordinator.Failure(row.reason, fmt.Sprintf("%s: %s; %s", what, plain(err), row.remedy), metadata...)
 			e.Outcome = outcomeOf(err, row.reason)
 			return toStatus(e)
 		}
@@ -46,6 +47,9 @@ func memberError(what string, err error, metadata ...string) error {
 	e.Message = what + ": " + e.Message
 	return toStatus(e)
 }
+
+// plain leaves the package names out of a sentence for a person.
+func plain(err error) string { return strings.ReplaceAll(err.Error(), "raftstore: ", "") }
 
 // outcomeOf: only a change that was begun may still come to pass.
 func outcomeOf(err error, r holdfastv1.ErrorReason) holdfastv1.Outcome {

@@ -154,9 +154,12 @@ func openSnapshot(file string) (*os.File, error) {
 	return f, err
 }
 
+// plain leaves the package names out of a sentence for a person.
+func plain(err error) string { return strings.ReplaceAll(err.Error(), "raftstore: ", "") }
+
 func badSnapshot(file string, err error) error {
 	if errors.Is(err, raftstore.ErrBadSnapshot) {
-		return exit.Errorf(exit.Failure, "%s cannot be used: %w; take another backup, this one is lost", file, err)
+		return exit.Errorf(exit.Failure, "%s cannot be used: %s; take another backup, this one is lost", file, plain(err))
 	}
 	return fmt.Errorf("%s: %w", file, err)
 }
@@ -258,7 +261,7 @@ func (a *app) restoreInto(file string, dirs []string, next string) error {
 		_ = f.Close() // it was only read
 		switch {
 		case errors.Is(err, raftstore.ErrDirNotEmpty):
-			return exit.Errorf(exit.Refused, "%w", err)
+			return exit.Errorf(exit.Refused, "%s", plain(err))
 		case err != nil:
 			return badSnapshot(file, err)
 		}
