@@ -38,6 +38,10 @@ build: ## server, command line and the checkpoint example into bin/
 	CGO_ENABLED=0 go build -o bin/holdfast ./cmd/holdfast
 	CGO_ENABLED=1 go build -o bin/holdfast-example-checkpoint ./clients/go/examples/checkpoint
 
+.PHONY: build-next
+build-next: ## holdfastd of the version after this one, for the rolling upgrade of the end-to-end tests
+	CGO_ENABLED=0 go build -tags next_version -o bin/holdfastd-next ./cmd/holdfastd
+
 .PHONY: demo
 demo: build ## a cluster, an embedded Kafka and a job to watch, on this machine
 	bin/holdfast demo
@@ -60,7 +64,7 @@ test-integration: ## scenarios with nodes and Kafka in process (limit INTEGRATIO
 	scripts/gotest.sh integration $(INTEGRATION_LIMIT) ./integration/... '!./integration/e2e/...' -- $(CLUSTER_FLAGS) $(TEST_ARGS)
 
 .PHONY: test-e2e
-test-e2e: build venv ## scenarios with real processes and a real Apache Kafka (limit E2E_LIMIT)
+test-e2e: build build-next venv ## scenarios with real processes and a real Apache Kafka (limit E2E_LIMIT)
 	scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) $(TEST_ARGS)
 
 .PHONY: race

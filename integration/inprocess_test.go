@@ -130,7 +130,7 @@ func TestCheckpoint_ResumeKeepsTheAck(t *testing.T) {
 }
 
 func TestRollingRestart_GoesUnnoticed(t *testing.T) {
-	scenario.RollingRestart(t, harness.InProcess(t, harness.Options{}), 1)
+	scenario.RollingRestart(t, harness.InProcess(t, harness.Options{}), harness.Rolls())
 }
 
 func TestDeafHost_OperatorsGoElsewhere(t *testing.T) {

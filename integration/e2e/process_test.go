@@ -41,7 +41,7 @@ func TestProcess_OperatorKillWithoutCheckpoints(t *testing.T) {
 }
 
 func TestProcess_RollingRestart(t *testing.T) {
-	scenario.RollingRestart(t, cluster(t, harness.Options{}), 1)
+	scenario.RollingRestart(t, cluster(t, harness.Options{}), harness.Rolls())
 }
 
 func TestProcess_AllNodesRestart(t *testing.T) {

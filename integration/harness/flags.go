@@ -19,6 +19,10 @@ func Kills() int { return number("HOLDFAST_TEST_KILLS", 5) }
 // (HOLDFAST_TEST_RESTARTS, default 3; 10 for the acceptance).
 func Restarts() int { return number("HOLDFAST_TEST_RESTARTS", 3) }
 
+// Rolls is how often the rolling scenarios go through all nodes
+// (HOLDFAST_TEST_ROLLS, default 1; 5 for the acceptance).
+func Rolls() int { return number("HOLDFAST_TEST_ROLLS", 1) }
+
 // Faults is how many steps the random faults take (HOLDFAST_TEST_FAULTS,
 // default 10), and Seed where they begin (HOLDFAST_TEST_SEED, default the time).
 func Faults() int { return number("HOLDFAST_TEST_FAULTS", 10) }

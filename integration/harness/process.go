@@ -18,7 +18,7 @@ func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	binary := Binary(t, "holdfastd")
 	c := newCluster(t, o, func(dir string) Backend {
-		return &processes{binary: binary, dir: dir, flags: o.flags(), running: map[int]*Process{}}
+		return &processes{binary: binary, builds: map[int]string{}, dir: dir, flags: o.flags(), running: map[int]*Process{}}
 	})
 	c.SessionTimeout = 15 * time.Second
 	if o.SessionTimeout > 0 {
@@ -45,6 +45,8 @@ type processes struct {
 
 	mu      sync.Mutex
 	running map[int]*Process
+	// builds are the binaries of nodes that run another one than the rest.
+	builds map[int]string
 }
 
 // Kind implements Backend.
@@ -58,7 +60,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 	}
 	defer log.Close()
 	p, err := Spawn(Command{
-		Path: b.binary,
+		Path: b.build(n),
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
 			"--peer-advertise", n.PeerAdvertise,
@@ -123,6 +125,47 @@ func (c *Cluster) Pid(i int) int {
 	return 0
 }
 
+// UseBuild makes a node run another binary from its next start on. It is for
+// processes.
+func (c *Cluster) UseBuild(i int, binary string) {
+	c.t.Helper()
+	b, ok := c.Backend.(*processes)
+	if !ok {
+		c.t.Fatalf("nodes %s have no binary of their own", c.Backend.Kind())
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.builds[i] = binary
+}
+
+func (b *processes) build(n Node) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if other := b.builds[n.Index]; other != "" {
+		return other
+	}
+	return b.binary
+}
+
+// WaitRefused waits until a node that was started has ended by itself, and
+// returns its status and what it wrote meanwhile.
+func (c *Cluster) WaitRefused(i int) (status int, said string) {
+	c.t.Helper()
+	b, ok := c.Backend.(*processes)
+	if !ok {
+		c.t.Fatalf("nodes %s have no status", c.Backend.Kind())
+	}
+	p := b.get(c.nodes[i])
+	select {
+	case <-p.Done():
+	case <-time.After(Patience()):
+		c.t.Fatalf("waited %s for node %s to end; it logged:\n%s", Patience(), c.nodes[i].Name, tail(c.LogFile(i), 25))
+	}
+	b.take(c.nodes[i])
+	c.setRunning(i, false)
+	return p.ExitCode(), tail(c.LogFile(i), 25)
+}
+
 func (b *processes) get(n Node) *Process {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -137,11 +180,18 @@ func (b *processes) take(n Node) *Process {
 	return p
 }
 
-// packages of the programs that scenarios start.
-var programs = map[string]string{
-	"holdfastd":                   "./cmd/holdfastd",
-	"holdfast":                    "./cmd/holdfast",
-	"holdfast-example-checkpoint": "./clients/go/examples/checkpoint",
+// NextBuild is the program that stands for the release after this one: see
+// coordinator/next_on.go.
+const NextBuild = "holdfastd-next"
+
+// program is how a program that scenarios start is built.
+type program struct{ pkg, tags string }
+
+var programs = map[string]program{
+	"holdfastd":                   {pkg: "./cmd/holdfastd"},
+	NextBuild:                     {pkg: "./cmd/holdfastd", tags: "next_version" + plantedTags},
+	"holdfast":                    {pkg: "./cmd/holdfast"},
+	"holdfast-example-checkpoint": {pkg: "./clients/go/examples/checkpoint"},
 }
 
 var built struct {
@@ -153,7 +203,7 @@ var built struct {
 // this test run.
 func Binary(t testing.TB, name string) string {
 	t.Helper()
-	if dir := os.Getenv(EnvBin); dir != "" {
+	if dir := os.Getenv(EnvBin); dir != "" && plantedTags == "" {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err != nil {
 			t.Fatalf("%s is not in %s: run `make build`: %v", name, EnvBin, err)
@@ -173,7 +223,7 @@ func Binary(t testing.TB, name string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	cmd := exec.Command("go", "build", "-o", path, programs[name])
+	cmd := exec.Command("go", "build", "-tags", programs[name].tags, "-o", path, programs[name].pkg)
 	cmd.Dir = ModuleRoot(t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -93,46 +92,6 @@ func HostKill(t *testing.T, c *harness.Cluster) {
 			t.Errorf("%s was rolled back: attempt %d from checkpoint %d, began as %d", job, st.Attempt, st.RestoredCheckpoint, attempts[job])
 		}
 	}
-	c.VerifyReplicas()
-}
-
-// RollingRestart stops and starts every node in order, the leader too, as an
-// upgrade does: operators are sent to other nodes and notice nothing else.
-func RollingRestart(t *testing.T, c *harness.Cluster, rounds int) {
-	with := harness.StartFlusher(c, harness.FlusherConfig{
-		Job: "with-checkpoints", CheckpointMs: 100, Pause: traffic, Addresses: func(int) []string { return leaderFirst(c) },
-	})
-	without := harness.StartFlusher(c, harness.FlusherConfig{Job: "without-checkpoints", Pause: traffic})
-	feed := harness.NewFeed(t, 1, 40)
-	stop := feed.Flow(10, traffic)
-	cfg := feed.Operator("counter")
-	cfg.CheckpointMs = 100
-	harness.StartOperator(t, cfg, c.Addresses())
-	c.WaitStatus("counter", holdfastv1.JobStatus_JOB_STATUS_RUNNING)
-	c.WaitCounted("counter", 50)
-	attempt := c.MustDescribe("counter").Subtasks[0].Attempt
-	var gaps []time.Duration
-	for range rounds {
-		for i := range c.Size() {
-			with.WaitAcked(20)
-			without.WaitAcked(20)
-			mark := without.MarkNow(0)
-			c.Stop(i)
-			gaps = append(gaps, mark.Gap())
-			with.WaitAcked(20)
-			c.Start(i)
-			c.WaitCaughtUp(i)
-		}
-	}
-	stop()
-	for _, f := range []*harness.Flusher{with, without} {
-		checkFlusher(t, f)
-	}
-	counts := feed.CheckFinal(c, "counter", nil)
-	if now := c.MustDescribe("counter").Subtasks[0].Attempt; now != attempt {
-		t.Errorf("the operator began as attempt %d and is %d after restarts in order", attempt, now)
-	}
-	t.Logf("counter: %d records counted exactly once; from the stop to the next new commit: %s", harness.Sum(counts), Distribution(gaps))
 	c.VerifyReplicas()
 }
 
