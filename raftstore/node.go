@@ -159,15 +159,17 @@ func (n *Node) Close() error {
 	n.stopOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), n.cfg.DrainTimeout)
 		defer cancel()
-		n.handOff(ctx)
+		n.HandOff(ctx)
 		n.proposals.drain(ctx)
 		n.stopErr = n.stop()
 	})
 	return n.stopErr
 }
 
-// handOff gives leadership away if there is somebody to take it.
-func (n *Node) handOff(ctx context.Context) {
+// HandOff gives leadership away if this node has it and there is somebody to take
+// it, as [Node.Close] does. A node that first has other things to stop calls it
+// before them, so that nothing waits for a leader that is going.
+func (n *Node) HandOff(ctx context.Context) {
 	voters := 0
 	for _, m := range n.Members() {
 		if m.Voter {

@@ -52,6 +52,43 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
+// CatchUp returns when this node has applied what the leader had applied at some
+// moment after the call. It waits for a leader.
+//
+// # Errors
+//
+// ErrTimeout when ctx ends, ErrShutdown, ErrHalted.
+func (n *Node) CatchUp(ctx context.Context) error {
+	for {
+		err := n.catchUpOnce(ctx)
+		if err == nil || errors.Is(err, ErrHalted) || errors.Is(err, ErrShutdown) {
+			return err
+		}
+		select {
+		case <-time.After(pollHello):
+		case <-n.stopped:
+			return withClass(Unknown, ErrShutdown)
+		case <-ctx.Done():
+			return errors.Join(timeoutError(ctx, "this node to catch up with the leader"), err)
+		}
+	}
+}
+
+func (n *Node) catchUpOnce(ctx context.Context) error {
+	id, address, ok := n.Leader()
+	switch {
+	case !ok:
+		return ErrNotLeader
+	case id == n.ID():
+		return n.Barrier(ctx)
+	}
+	h, err := n.port.askHello(ctx, id, address)
+	if err != nil {
+		return err
+	}
+	return n.WaitApplied(ctx, h.Applied)
+}
+
 // onlyInternalAfter reports whether the entries behind applied up to index are
 // committed and none is still to come to the state machine.
 func (n *Node) onlyInternalAfter(applied, index uint64) bool {

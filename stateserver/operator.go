@@ -49,6 +49,9 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	if e := o.s.unfit(); e != nil {
 		return toStatus(e)
 	}
+	if !o.s.awaitCaughtUp(stream.Context()) {
+		return toStatus(catchingUpError())
+	}
 	x := newSession(stream.Context(), o.s, hello)
 	defer x.end(nil)
 	if err := o.awaitJob(x); err != nil {

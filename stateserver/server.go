@@ -69,6 +69,8 @@ type Server struct {
 	leaderless atomic.Int64
 	// streams counts those that clients have open.
 	streams atomic.Int64
+	// caughtUp is closed once this node has caught up with a leader since it started.
+	caughtUp chan struct{}
 }
 
 // cutOff tells whether this node has heard of no leader for half the session
@@ -89,7 +91,10 @@ func cutOffError() *holdfastv1.Error {
 // of the metrics.
 func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel, health: health.NewServer(), hosts: newSessions(), metrics: newMetrics()}
+	s := &Server{
+		cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel,
+		health: health.NewServer(), hosts: newSessions(), metrics: newMetrics(), caughtUp: make(chan struct{}),
+	}
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
 	s.fwd = newForwarder(s.leaderID, changes, s.openLink)
@@ -146,6 +151,7 @@ func (s *Server) Serve(lis net.Listener) {
 	s.goRun(func() { s.fwd.run(s.ctx) })
 	s.goRun(func() { s.lead.run(s.ctx) })
 	s.goRun(func() { s.reportStreams(s.ctx) })
+	s.goRun(func() { s.catchUp(s.ctx) })
 	s.goRun(func() { s.register(s.ctx) })
 	s.goRun(func() { s.watchHealth(s.ctx) })
 	s.goRun(func() { s.watchMembership(s.ctx) })

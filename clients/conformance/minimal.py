@@ -162,7 +162,7 @@ class Client:
                     counts = INT64.iter_unpack(section.values)
                     a.values.update((a.asked.popleft(), next(counts)[0] if found else 0) for found in section.found)
             case "flush_ack":
-                a.acknowledged = body.through_seq
+                self.failures, a.acknowledged = 0, body.through_seq
             case "barrier" if body.checkpoint_id > a.barrier and not a.finished:  # 6.1, 6.4
                 n = a.barrier = body.checkpoint_id
                 self.send("barrier_passed", pb.BarrierPassed(checkpoint_id=n))

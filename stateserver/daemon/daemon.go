@@ -123,11 +123,14 @@ func (d *Daemon) IsLeader() bool { return d.store.IsLeader() }
 // Snapshot takes a snapshot of the log now.
 func (d *Daemon) Snapshot() error { return d.store.Snapshot() }
 
-// Close drains the node: operators move away, leadership too, then it stops.
+// Close drains the node: leadership moves, then the operators do, then it stops.
+// In this order the proposals of other nodes go to the next leader while this
+// node still answers, and operators resume with a leader that stays.
 func (d *Daemon) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if len(d.store.Members()) > 1 {
+		d.store.HandOff(ctx)
 		d.server.Drain(ctx)
 	}
 	d.server.Close()

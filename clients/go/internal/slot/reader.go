@@ -90,6 +90,10 @@ func (r *reader) handleAttempt(msg *holdfastv1.HostMessage) error {
 		if s.holdsToken(m.Revoke.GetFencingToken()) {
 			s.release(s.heldAttempt())
 		}
+	case *holdfastv1.HostMessage_FlushAck:
+		if s.holdsToken(m.FlushAck.GetFencingToken()) {
+			s.failures = 0 // something got on
+		}
 	case *holdfastv1.HostMessage_Refused:
 		if s.holdsToken(m.Refused.GetFencingToken()) {
 			s.release(s.heldAttempt())

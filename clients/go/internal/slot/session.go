@@ -52,7 +52,7 @@ type session struct {
 
 	// What follows belongs to the goroutine of run.
 	next     int // of the address list
-	failures int // streams in a row that ended before an echo
+	failures int // streams in a row that ended before an echo or a FlushAck
 	loggedAt time.Time
 }
 
