@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,6 +43,18 @@ func TestProcess_OperatorKillWithoutCheckpoints(t *testing.T) {
 
 func TestProcess_RollingRestart(t *testing.T) {
 	scenario.RollingRestart(t, cluster(t, harness.Options{}), harness.Rolls())
+}
+
+func TestProcess_RollingUpgrade(t *testing.T) {
+	for i := range harness.Rolls() {
+		t.Run(strconv.Itoa(i+1), func(t *testing.T) {
+			scenario.RollingUpgrade(t, cluster(t, harness.Options{SnapshotThreshold: 500}))
+		})
+	}
+}
+
+func TestProcess_Downgrade(t *testing.T) {
+	scenario.Downgrade(t, cluster(t, harness.Options{SnapshotThreshold: 500}))
 }
 
 func TestProcess_AllNodesRestart(t *testing.T) {

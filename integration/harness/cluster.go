@@ -410,6 +410,12 @@ func (c *Cluster) WaitCaughtUp(i int) {
 	})
 }
 
+// Until is the function of that name, for the test that the cluster belongs to.
+func (c *Cluster) Until(what string, f func() error) {
+	c.t.Helper()
+	Until(c.t, what, f)
+}
+
 // NodeIndex finds a member by its node id. Every running node must have been
 // seen, which Leader and WaitForAllToKnow do.
 func (c *Cluster) NodeIndex(id string) int {

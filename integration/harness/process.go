@@ -166,6 +166,21 @@ func (c *Cluster) WaitRefused(i int) (status int, said string) {
 	return p.ExitCode(), tail(c.LogFile(i), 25)
 }
 
+// Ended tells whether the process of a node that was started has ended by itself,
+// and its status.
+func (c *Cluster) Ended(i int) (status int, ended bool) {
+	b, ok := c.Backend.(*processes)
+	if !ok {
+		return 0, false
+	}
+	select {
+	case <-b.get(c.nodes[i]).Done():
+		return b.get(c.nodes[i]).ExitCode(), true
+	default:
+		return 0, false
+	}
+}
+
 func (b *processes) get(n Node) *Process {
 	b.mu.Lock()
 	defer b.mu.Unlock()
