@@ -46,10 +46,10 @@ func (p *progress) goal(leader string) (index uint64, ok bool) {
 // knows one.
 func (s *Server) silence() (time.Duration, bool) {
 	since := s.leaderless.Load()
-	if since == 0 {
+	if since == nil {
 		return 0, false
 	}
-	return time.Since(time.Unix(0, since)), true
+	return time.Since(*since), true
 }
 
 // Alive tells why this process should be ended and started again, or nil.

@@ -64,9 +64,9 @@ type Server struct {
 	ctx              context.Context
 	cancel           context.CancelFunc
 	wg               sync.WaitGroup
-	// leaderless is since when this node has heard of no leader, in ns since
-	// 1970; 0 while it knows one.
-	leaderless atomic.Int64
+	// leaderless is since when this node has heard of no leader; nil while it
+	// knows one.
+	leaderless atomic.Pointer[time.Time]
 	// streams counts those that clients have open.
 	streams atomic.Int64
 	// caughtUp is closed once this node has caught up with a leader since it started.
@@ -78,7 +78,7 @@ type Server struct {
 // before the leader, if there is one, gives their subtasks away.
 func (s *Server) cutOff() bool {
 	since := s.leaderless.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) > s.cfg.SessionTimeout/2
+	return since != nil && time.Since(*since) > s.cfg.SessionTimeout/2
 }
 
 func cutOffError() *holdfastv1.Error {
@@ -237,9 +237,10 @@ func (s *Server) watchHealth(ctx context.Context) {
 		st := healthv1.HealthCheckResponse_NOT_SERVING
 		if s.leaderID() != "" {
 			st = healthv1.HealthCheckResponse_SERVING
-			s.leaderless.Store(0)
+			s.leaderless.Store(nil)
 		} else {
-			s.leaderless.CompareAndSwap(0, time.Now().UnixNano())
+			now := time.Now() // with its monotonic reading: wall time may jump
+			s.leaderless.CompareAndSwap(nil, &now)
 		}
 		s.health.SetServingStatus("", st)
 		select {

@@ -47,9 +47,9 @@ type session struct {
 	// getBytes is the size of what waits in gets.
 	getBytes atomic.Int64
 
-	mu    sync.Mutex
-	heard time.Time
-	hold  held
+	mu     sync.Mutex
+	silent int // beats of follow since something was heard
+	hold   held
 	// tokens are those that this stream was given, newest last.
 	tokens []uint64
 	// resuming is the attempt that Hello.resume named, until it is settled.
@@ -78,7 +78,7 @@ func newSession(ctx context.Context, s *Server, hello *holdfastv1.Hello) *sessio
 	x := &session{
 		s: s, id: randomID(), hello: hello, jobID: hello.JobId, limits: limits(), ctx: ctx, cancel: cancel,
 		out: make(chan *holdfastv1.HostMessage, outgoingQueue), values: make(chan *holdfastv1.HostMessage), pokes: make(chan struct{}, 1),
-		gets: make(chan *getCall, maxGetsOpen), heard: time.Now(),
+		gets: make(chan *getCall, maxGetsOpen),
 	}
 	x.log = s.log.With("session", x.id[:8], "job", x.jobID, "instance", hello.InstanceId)
 	return x

@@ -28,7 +28,7 @@ type facts struct {
 func (x *session) follow() {
 	changes, stop := x.s.store.Watch(x.jobID)
 	defer stop()
-	beat := time.NewTicker(max(x.s.cfg.SessionTimeout/8, time.Millisecond))
+	beat := time.NewTicker(max(x.s.cfg.SessionTimeout/beatsOfSilence, time.Millisecond))
 	defer beat.Stop()
 	for {
 		x.look()
@@ -43,10 +43,15 @@ func (x *session) follow() {
 	}
 }
 
+// beatsOfSilence make up the session timeout. Beats are counted instead of reading
+// a clock, so that a host that was stopped and goes on (SIGSTOP, a suspended
+// machine) does not take its own sleep for the silence of its clients.
+const beatsOfSilence = 8
+
 func (x *session) checkHeard() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if time.Since(x.heard) > x.s.cfg.SessionTimeout {
+	if x.silent++; x.silent > beatsOfSilence {
 		x.log.Info("no heartbeat for the session timeout; ending the stream")
 		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, fmt.Sprintf(
 			"no heartbeat came for the session timeout of %s; send one every %s from a thread that user code cannot block (rule 3.3 of docs/protocol.md)", x.s.cfg.SessionTimeout, x.s.cfg.HeartbeatInterval)))

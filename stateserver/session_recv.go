@@ -30,7 +30,7 @@ func (x *session) recv(stream holdfastv1.OperatorService_RunServer) {
 			return
 		}
 		x.mu.Lock()
-		x.heard = time.Now()
+		x.silent = 0
 		x.handle(m)
 		x.mu.Unlock()
 		if x.ctx.Err() != nil {
