@@ -45,6 +45,10 @@ func TestHealth_SaysWhy(t *testing.T) {
 	scenario.Health(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestKills_CountOnce(t *testing.T) {
+	scenario.Kills(t, harness.InProcess(t, harness.Options{Tune: mixed}), harness.Kills())
+}
+
 func TestFollowerKill_GoesUnnoticed(t *testing.T) {
 	scenario.FollowerKill(t, harness.InProcess(t, harness.Options{}))
 }
@@ -135,6 +139,10 @@ func TestRollingRestart_GoesUnnoticed(t *testing.T) {
 
 func TestDeafHost_OperatorsGoElsewhere(t *testing.T) {
 	scenario.DeafHost(t, harness.InProcess(t, harness.Options{Proxied: true}))
+}
+
+func TestPartitions_CountOnce(t *testing.T) {
+	scenario.Partitions(t, harness.InProcess(t, harness.Options{Proxied: true}))
 }
 
 func TestLaggingNode_LoadsASnapshot(t *testing.T) {

@@ -100,7 +100,7 @@ func (s *Server) doubtsMembership() bool {
 		return false // never wholly a member: AddNode may be under way
 	}
 	since := s.leaderless.Load()
-	return !s.listed() || since != 0 && time.Since(time.Unix(0, since)) > leaderlessDoubt
+	return !s.listed() || since != nil && time.Since(*since) > leaderlessDoubt
 }
 
 // listed tells whether the configuration that this node knows has it.

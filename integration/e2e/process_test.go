@@ -25,6 +25,10 @@ func TestProcess_LeaderKill(t *testing.T) {
 
 func TestProcess_Health(t *testing.T) { scenario.Health(t, cluster(t, harness.Options{})) }
 
+func TestProcess_Kills(t *testing.T) {
+	scenario.Kills(t, cluster(t, harness.Options{SnapshotThreshold: 2000}), harness.Kills())
+}
+
 func TestProcess_FollowerKill(t *testing.T) { scenario.FollowerKill(t, cluster(t, harness.Options{})) }
 
 func TestProcess_HostKill(t *testing.T) { scenario.HostKill(t, cluster(t, harness.Options{})) }
@@ -71,6 +75,22 @@ func TestProcess_LeaderFrozen(t *testing.T) {
 
 func TestProcess_FrozenHost(t *testing.T) {
 	scenario.FrozenHost(t, cluster(t, harness.Options{}), 6)
+}
+
+// stale clusters are cut off from their clients where a scenario says so, and
+// give silent sides up early, since every round waits for it.
+func stale(t *testing.T) *harness.Cluster {
+	return cluster(t, harness.Options{Proxied: true, SessionTimeout: 3 * time.Second})
+}
+
+func TestProcess_StaleOperator(t *testing.T) { scenario.StaleOperator(t, stale(t), harness.Stale()) }
+
+func TestProcess_StaleHost(t *testing.T) { scenario.StaleHost(t, stale(t), harness.Stale()) }
+
+func TestProcess_StaleLeader(t *testing.T) { scenario.StaleLeader(t, stale(t), harness.Stale()) }
+
+func TestProcess_Partitions(t *testing.T) {
+	scenario.Partitions(t, cluster(t, harness.Options{Size: 5, Proxied: true, SessionTimeout: 4 * time.Second}))
 }
 
 func TestProcess_Zombie(t *testing.T) {

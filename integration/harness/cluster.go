@@ -22,12 +22,13 @@ import (
 // Node is one member of a cluster. Its data directory, name and ports stay the
 // same over restarts.
 type Node struct {
-	Index                      int
-	Name                       string
-	DataDir                    string
-	ClientAddress, PeerAddress string
-	// PeerAdvertise is where other nodes reach it, a proxy perhaps.
-	PeerAdvertise string
+	Index   int
+	Name    string
+	DataDir string
+	// ClientAddress and PeerAdvertise are where operators and other nodes reach
+	// it, proxies perhaps; ListenAddress and PeerAddress are its own ports.
+	ClientAddress, ListenAddress string
+	PeerAdvertise, PeerAddress   string
 	// Join says that it was not among the first members.
 	Join bool
 }
@@ -64,11 +65,13 @@ type members struct {
 	Backend Backend
 	// SessionTimeout is how long the cluster waits for a silent operator.
 	SessionTimeout time.Duration
+	// ElectionTimeout is Raft's.
+	ElectionTimeout time.Duration
 
 	dir     string
 	nodes   []Node
 	initial string
-	proxies []*proxy
+	network *network // nil without Options.Proxied
 
 	// mu guards what follows, and nodes, which grows.
 	mu      sync.Mutex
@@ -86,15 +89,21 @@ func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Clus
 		t.Fatal(err)
 	}
 	size := o.size()
-	addrs := FreeAddresses(t, 3*size)
+	addrs := FreeAddresses(t, 4*size)
 	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}, removed: map[int]bool{}}, t}
+	if o.Proxied {
+		c.network = newNetwork()
+	}
 	var list []string
 	for i := range size {
-		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[2*i], PeerAddress: addrs[2*i+1]}
-		n.DataDir, n.PeerAdvertise = filepath.Join(dir, n.Name), n.PeerAddress
+		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ListenAddress: addrs[4*i], PeerAddress: addrs[4*i+1]}
+		n.DataDir, n.ClientAddress, n.PeerAdvertise = filepath.Join(dir, n.Name), n.ListenAddress, n.PeerAddress
+		if dir := o.DataDirs[i]; dir != "" {
+			n.DataDir = dir
+		}
 		if o.Proxied {
-			n.PeerAdvertise = addrs[2*size+i]
-			c.proxies = append(c.proxies, newProxy(t, n.PeerAdvertise, n.PeerAddress))
+			n.PeerAdvertise, n.ClientAddress = addrs[4*i+2], addrs[4*i+3]
+			c.network.add(t, n)
 		}
 		c.nodes = append(c.nodes, n)
 		list = append(list, n.Name+"="+n.PeerAdvertise)
@@ -114,8 +123,8 @@ func fileSafe(r rune) rune {
 }
 
 func (c *Cluster) cleanup() {
-	for _, p := range c.proxies {
-		p.close()
+	if c.network != nil {
+		c.network.close()
 	}
 	c.KillAll()
 	for i := range c.removed {
@@ -277,12 +286,12 @@ func (c *Cluster) Restart(i int) {
 	c.Start(i)
 }
 
-// Conn is a connection to one node. It is the cluster's to close.
+// Conn is a connection to one node, past its proxy. It is the cluster's to close.
 func (c *Cluster) Conn(i int) *grpc.ClientConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns[i] == nil {
-		conn, err := Dial(c.nodes[i].ClientAddress)
+		conn, err := Dial(c.nodes[i].ListenAddress)
 		if err != nil {
 			c.t.Errorf("dial %s: %v", c.nodes[i].Name, err)
 		}
@@ -339,6 +348,12 @@ func (c *Cluster) describe(i int) (*holdfastv1.ClusterServiceDescribeResponse, e
 		c.mu.Unlock()
 	}
 	return d, err
+}
+
+// Term is the term that a node is in.
+func (c *Cluster) Term(i int) (uint64, error) {
+	d, err := c.describe(i)
+	return d.GetTerm(), err
 }
 
 // Leader waits until a node leads.

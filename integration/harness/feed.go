@@ -120,6 +120,9 @@ type OperatorConfig struct {
 	Limit int64
 	// Print writes "partition offset key count" for each record.
 	Print bool
+	// HeadFile writes the next offset after the highest one of partition 0 that the
+	// process has processed, for Operator.Head.
+	HeadFile bool
 	// Restart is "", "none", "fixed-delay:<attempts>:<ms>" or
 	// "exponential-delay:<initial ms>:<max ms>:<attempts>".
 	Restart string
@@ -146,6 +149,9 @@ const (
 	OperatorUID    = "counter"
 	OperatorState  = "counts"
 )
+
+// HeadName is the file of OperatorConfig.HeadFile, in the process's directory.
+const HeadName = "head"
 
 // Line is one line that an operator printed.
 type Line struct {

@@ -15,6 +15,10 @@ import (
 // (HOLDFAST_TEST_KILLS, default 5; 30 for the acceptance).
 func Kills() int { return number("HOLDFAST_TEST_KILLS", 5) }
 
+// Stale is how often a side is stopped with SIGSTOP, for each of operator, host
+// and leader (HOLDFAST_TEST_STALE, default 2; 20 for the acceptance).
+func Stale() int { return number("HOLDFAST_TEST_STALE", 2) }
+
 // Restarts is how often the restart scenarios kill all nodes
 // (HOLDFAST_TEST_RESTARTS, default 3; 10 for the acceptance).
 func Restarts() int { return number("HOLDFAST_TEST_RESTARTS", 3) }

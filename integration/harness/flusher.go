@@ -279,6 +279,14 @@ func (f *Flusher) HostIndex(slot int) int {
 	return f.c.IndexOfAddress(s.address)
 }
 
+// GoHome makes every slot resume on the first node of its addresses that takes
+// it.
+func (f *Flusher) GoHome() {
+	for _, s := range f.slots {
+		s.goHome()
+	}
+}
+
 // Quiesce stops making flushes and waits until every one is acknowledged. It
 // returns how many flushes each partition made.
 func (f *Flusher) Quiesce() map[uint32]int64 {

@@ -27,6 +27,7 @@ type flusherSlot struct {
 	mu      sync.Mutex
 	address string // of the current stream, empty if there is none
 	quiet   bool
+	home    bool // begin with the list of addresses again
 	bad     error
 	ended   *holdfastv1.JobEnded
 	stats   Stats
@@ -117,7 +118,7 @@ func (s *flusherSlot) run() {
 			return
 		default:
 		}
-		if len(list) == 0 {
+		if len(list) == 0 || s.takeHome() {
 			list = s.f.Config.Addresses(s.number)
 		}
 		addr := list[0]
@@ -143,6 +144,25 @@ func (s *flusherSlot) run() {
 			}
 			backoff = min(2*backoff, 100*time.Millisecond)
 		}
+	}
+}
+
+// takeHome tells once after goHome.
+func (s *flusherSlot) takeHome() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	home := s.home
+	s.home = false
+	return home
+}
+
+// goHome ends the stream and begins with the list of addresses again.
+func (s *flusherSlot) goHome() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.home = true
+	if s.address != "" {
+		s.stream.Break()
 	}
 }
 

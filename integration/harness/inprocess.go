@@ -18,8 +18,11 @@ import (
 // Options shape a cluster. The zero value is three nodes.
 type Options struct {
 	Size int
-	// Proxied puts a proxy before the peer port of each node, for Deafen.
+	// Proxied puts a proxy before both ports of each node, so that links between
+	// them can be cut and slowed.
 	Proxied bool
+	// DataDirs are data directories of nodes by index, if not the usual ones.
+	DataDirs map[int]string
 	// SessionTimeout is for processes; 0 is what users get.
 	SessionTimeout time.Duration
 	// SnapshotThreshold is for processes: entries after which a snapshot is
@@ -50,7 +53,7 @@ func InProcess(t testing.TB, o Options) *Cluster {
 	c := newCluster(t, o, func(dir string) Backend {
 		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*running{}}
 	})
-	c.SessionTimeout = sessionTimeoutInProcess
+	c.SessionTimeout, c.ElectionTimeout = sessionTimeoutInProcess, raftTimeoutInProcess
 	return c
 }
 
@@ -101,9 +104,9 @@ func (b *inProcess) Start(n Node, initialCluster string) error {
 
 func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.Config {
 	cfg := daemon.DefaultConfig()
-	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ClientAddress, n.PeerAddress
+	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ListenAddress, n.PeerAddress
+	cfg.Advertise, cfg.PeerAdvertise, cfg.InitialCluster, cfg.Join = n.ClientAddress, n.PeerAdvertise, initialCluster, n.Join
 	cfg.MetricsListen = "127.0.0.1:0"
-	cfg.PeerAdvertise, cfg.InitialCluster, cfg.Join = n.PeerAdvertise, initialCluster, n.Join
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
 	timeout := raftTimeoutInProcess

@@ -34,7 +34,7 @@ func (c *Cluster) Joining() int {
 	c.t.Helper()
 	addrs := FreeAddresses(c.t, 2)
 	i := c.Size()
-	n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[0], PeerAddress: addrs[1], PeerAdvertise: addrs[1], Join: true}
+	n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[0], ListenAddress: addrs[0], PeerAddress: addrs[1], PeerAdvertise: addrs[1], Join: true}
 	n.DataDir = filepath.Join(c.dir, n.Name)
 	c.mu.Lock()
 	c.nodes = append(c.nodes, n)

@@ -50,21 +50,26 @@ func (c *Cluster) HTTP(i int, path string) (code int, body string, err error) {
 // holdfast_coordinator_commands_refused_total{command="flush",reason="FENCED"}.
 func (c *Cluster) Metrics(i int) map[string]float64 {
 	c.t.Helper()
-	out := map[string]float64{}
-	Until(c.t, "the metrics of "+c.nodes[i].Name, func() error {
-		code, text, err := c.HTTP(i, "/metrics")
-		if err != nil || code != http.StatusOK {
-			return fmt.Errorf("%d, %w", code, err)
-		}
-		clear(out)
-		for line := range strings.SplitSeq(text, "\n") {
-			if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
-				if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
-					out[line[:at]] = v
-				}
-			}
-		}
-		return nil
+	var out map[string]float64
+	Until(c.t, "the metrics of "+c.nodes[i].Name, func() (err error) {
+		out, err = c.readMetrics(i)
+		return err
 	})
 	return out
+}
+
+func (c *Cluster) readMetrics(i int) (map[string]float64, error) {
+	code, text, err := c.HTTP(i, "/metrics")
+	if err != nil || code != http.StatusOK {
+		return nil, fmt.Errorf("%d, %w", code, err)
+	}
+	out := map[string]float64{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
+				out[line[:at]] = v
+			}
+		}
+	}
+	return out, nil
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,7 +18,7 @@ type Operator struct {
 	// ID is the process id by which the cluster knows it.
 	ID string
 
-	stdout, stderr string
+	stdout, stderr, head string
 }
 
 // StartOperator starts an operator process on the nodes at addresses. It is
@@ -33,7 +34,7 @@ func StartOperator(t testing.TB, cfg OperatorConfig, addresses []string, env ...
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	o := &Operator{ID: RandomName("process"), stdout: filepath.Join(dir, "stdout"), stderr: filepath.Join(dir, "stderr")}
+	o := &Operator{ID: RandomName("process"), stdout: filepath.Join(dir, "stdout"), stderr: filepath.Join(dir, "stderr"), head: filepath.Join(dir, HeadName)}
 	stdout, err := os.Create(o.stdout)
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +80,15 @@ func (o *Operator) Output() string { return read(o.stdout) }
 
 // Log is what it has logged so far.
 func (o *Operator) Log() string { return read(o.stderr) }
+
+// Head is the next offset after the highest one of partition 0 that it has
+// processed; 0 before the first. The configuration must have HeadFile.
+func (o *Operator) Head() int64 {
+	if b, err := os.ReadFile(o.head); err == nil && len(b) == 8 {
+		return int64(binary.LittleEndian.Uint64(b))
+	}
+	return 0
+}
 
 func read(name string) string {
 	b, err := os.ReadFile(name)

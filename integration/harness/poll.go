@@ -18,6 +18,10 @@ func Until(t testing.TB, what string, f func() error) {
 	}
 }
 
+// Soon is Until for what may also not happen: it gives up after a limit, with
+// why the last try was not enough.
+func Soon(limit time.Duration, f func() error) error { return poll(limit, f) }
+
 // errStop wraps an error that more waiting cannot heal.
 type errStop struct{ error }
 

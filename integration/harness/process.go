@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/raftstore"
 )
 
 // Processes starts a cluster of holdfastd processes, with the configuration
@@ -20,7 +22,7 @@ func Processes(t testing.TB, o Options) *Cluster {
 	c := newCluster(t, o, func(dir string) Backend {
 		return &processes{binary: binary, builds: map[int]string{}, dir: dir, flags: o.flags(), running: map[int]*Process{}}
 	})
-	c.SessionTimeout = 15 * time.Second
+	c.SessionTimeout, c.ElectionTimeout = 15*time.Second, raftstore.DefaultConfig().HeartbeatTimeout
 	if o.SessionTimeout > 0 {
 		c.SessionTimeout = o.SessionTimeout
 	}
@@ -62,7 +64,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 	p, err := Spawn(Command{
 		Path: b.build(n),
 		Args: append([]string{
-			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ClientAddress, "--peer-listen", n.PeerAddress,
+			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ListenAddress, "--advertise", n.ClientAddress, "--peer-listen", n.PeerAddress,
 			"--peer-advertise", n.PeerAdvertise,
 		}, append(n.beginning(initialCluster), b.flags...)...),
 		Stdout: log, Stderr: log,

@@ -1,29 +1,34 @@
 package harness
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
 )
 
-// proxy is what other nodes reach a node through. A deaf one drops what comes.
+// proxy is what one port of a node is reached through. It learns who dials from
+// the first bytes, and carries each direction as the network says. A deaf one
+// ends every connection.
 type proxy struct {
 	listener net.Listener
 	target   string
+	net      *network
+	node     int
+	// who tells who dials, and what it has read to learn that.
+	who func(net.Conn) (from int, read []byte, err error)
 
 	mu    sync.Mutex
 	deaf  bool
 	conns map[net.Conn]bool
 }
 
-func newProxy(t testing.TB, address, target string) *proxy {
+func newProxy(t testing.TB, n *network, node int, address, target string, who func(net.Conn) (int, []byte, error)) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target, conns: map[net.Conn]bool{}}
+	p := &proxy{listener: l, target: target, net: n, node: node, who: who, conns: map[net.Conn]bool{}}
 	go p.accept()
 	return p
 }
@@ -38,41 +43,55 @@ func (p *proxy) accept() {
 	}
 }
 
+// carry serves one connection. Nothing reaches the target while either way is
+// cut: a connection needs both to be opened.
 func (p *proxy) carry(in net.Conn) {
-	out, err := net.Dial("tcp", p.target)
-	if err != nil {
-		_ = in.Close() // nobody is there
+	if !p.hold(in) {
 		return
 	}
-	if !p.hold(in, out) {
+	defer p.release(in)
+	from, first, err := p.who(in)
+	if err != nil {
+		return // whoever it was went away
+	}
+	there, back := p.net.link(from, p.node), p.net.link(p.node, from)
+	if !there.pass() || !back.pass() {
+		return
+	}
+	out, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return // nobody is there
+	}
+	if !p.hold(out) {
+		return
+	}
+	defer p.release(out)
+	if _, err := out.Write(first); err != nil {
 		return
 	}
 	var wg sync.WaitGroup
-	for from, to := range map[net.Conn]net.Conn{in: out, out: in} {
-		wg.Go(func() {
-			_, _ = io.Copy(to, from) // ends when either side does
-			_ = to.Close()
-		})
-	}
+	wg.Go(func() { there.carry(in, out) })
+	wg.Go(func() { back.carry(out, in) })
 	wg.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.conns, in)
-	delete(p.conns, out)
 }
 
-// hold notes connections to be cut later; false: they are cut already.
-func (p *proxy) hold(conns ...net.Conn) bool {
+// hold notes a connection to be cut later; false: it is cut already.
+func (p *proxy) hold(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range conns {
-		if p.deaf {
-			_ = c.Close()
-		} else {
-			p.conns[c] = true
-		}
+	if p.deaf {
+		_ = c.Close()
+		return false
 	}
-	return !p.deaf
+	p.conns[c] = true
+	return true
+}
+
+func (p *proxy) release(c net.Conn) {
+	_ = c.Close() // the other side has gone
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
 }
 
 func (p *proxy) setDeaf(deaf bool) {
@@ -86,25 +105,13 @@ func (p *proxy) setDeaf(deaf bool) {
 	}
 }
 
-func (p *proxy) close() {
-	p.setDeaf(true)
-	_ = p.listener.Close()
-}
-
-// Deafen cuts everything that other nodes send to a node, from now on: it
-// learns nothing more, although it can be reached by clients and reach others.
-// The cluster must have been made with Options.Proxied.
-func (c *Cluster) Deafen(i int) { c.proxies[i].setDeaf(true) }
-
-// Hear ends Deafen.
-func (c *Cluster) Hear(i int) { c.proxies[i].setDeaf(false) }
-
-func (c *Cluster) isDeaf(i int) bool {
-	if i >= len(c.proxies) {
-		return false
-	}
-	p := c.proxies[i]
+func (p *proxy) isDeaf() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.deaf
+}
+
+func (p *proxy) close() {
+	p.setDeaf(true)
+	_ = p.listener.Close()
 }

@@ -85,6 +85,21 @@ func leaderFirst(c *harness.Cluster) []string {
 	return c.Addresses()
 }
 
+// leaderLast are all addresses, the leader's last if there is one.
+func leaderLast(c *harness.Cluster) []string {
+	l, err := c.LeaderNow()
+	if err != nil {
+		return c.Addresses()
+	}
+	var others []int
+	for i := range c.Size() {
+		if i != l.Index {
+			others = append(others, i)
+		}
+	}
+	return c.Addresses(others...)
+}
+
 // checkFlusher compares a flusher's state with what it must be. Its attempt must
 // have lived through everything.
 func checkFlusher(t *testing.T, f *harness.Flusher) {
@@ -98,7 +113,7 @@ func checkFlusher(t *testing.T, f *harness.Flusher) {
 	}
 }
 
-// Distribution renders min, median, 90th percentile and max.
+// Distribution renders min, median, 90th and 99th percentile, and max.
 func Distribution(d []time.Duration) string {
 	if len(d) == 0 {
 		return "none"
@@ -108,6 +123,6 @@ func Distribution(d []time.Duration) string {
 		return s[min(int(q*float64(len(s))), len(s)-1)].Round(time.Millisecond / 10)
 	}
 	return strings.Join([]string{
-		fmt.Sprintf("min %s", at(0)), fmt.Sprintf("p50 %s", at(0.5)), fmt.Sprintf("p90 %s", at(0.9)), fmt.Sprintf("max %s", at(1)),
+		fmt.Sprintf("min %s", at(0)), fmt.Sprintf("p50 %s", at(0.5)), fmt.Sprintf("p90 %s", at(0.9)), fmt.Sprintf("p99 %s", at(0.99)), fmt.Sprintf("max %s", at(1)),
 	}, ", ")
 }

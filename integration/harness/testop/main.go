@@ -2,6 +2,7 @@ package testop
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,11 +110,15 @@ func setRestart(env *holdfast.StreamExecutionEnvironment, text string) error {
 type counter struct {
 	cfg   harness.OperatorConfig
 	count *holdfast.ValueState[int64]
+	head  *os.File
 }
 
 // Open declares the state.
 func (c *counter) Open(ctx holdfast.RuntimeContext) (err error) {
 	c.count, err = holdfast.GetState(ctx, holdfast.ValueStateDescriptor[int64]{Name: harness.OperatorState})
+	if err == nil && c.cfg.HeadFile {
+		c.head, err = os.OpenFile(harness.HeadName, os.O_CREATE|os.O_WRONLY, 0o644)
+	}
 	return err
 }
 
@@ -128,7 +133,19 @@ func (c *counter) FlatMap(r record, out holdfast.Collector[string]) error {
 	}
 	n++
 	out.Collect(fmt.Sprintf("%d %d %s %d", r.Partition, r.Offset, r.Key, n))
-	return c.count.Update(n)
+	if err := c.count.Update(n); err != nil {
+		return err
+	}
+	return c.showHead(r)
+}
+
+// showHead writes how far this process has come.
+func (c *counter) showHead(r record) error {
+	if c.head == nil || r.Partition != 0 {
+		return nil
+	}
+	_, err := c.head.WriteAt(binary.LittleEndian.AppendUint64(nil, uint64(r.Offset+1)), 0)
+	return err
 }
 
 // misbehave fails or hangs as it is told.
