@@ -105,6 +105,10 @@ func TestState_ReadsEverywhere(t *testing.T) {
 	scenario.StateReads(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestCheckpoint_Statistics(t *testing.T) {
+	scenario.CheckpointStatistics(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestJobs_AnyNodeAnswers(t *testing.T) {
 	scenario.AnyNodeAnswers(t, harness.InProcess(t, harness.Options{}))
 }

@@ -37,6 +37,10 @@ func TestProcess_HostKillWhileASubtaskWaits(t *testing.T) {
 	scenario.WaitingBesideResume(t, cluster(t, harness.Options{}), 2)
 }
 
+func TestProcess_CheckpointStatistics(t *testing.T) {
+	scenario.CheckpointStatistics(t, cluster(t, harness.Options{}))
+}
+
 func TestProcess_OperatorKill(t *testing.T) {
 	scenario.OperatorKill(t, cluster(t, harness.Options{}), 3)
 }

@@ -172,6 +172,12 @@ func RestartStrategies(t *testing.T, c *harness.Cluster) {
 			if len(d.Exceptions) != s.failures {
 				t.Errorf("%d exceptions are recorded, want %d: %v", len(d.Exceptions), s.failures, d.Exceptions)
 			}
+			for _, e := range d.Exceptions {
+				if e.ExceptionClass != holdfastv1.ExceptionClass_EXCEPTION_CLASS_USER || e.ProcessId == "" || c.NodeIndex(e.NodeId) < 0 ||
+					e.NodeName != c.Node(c.NodeIndex(e.NodeId)).Name {
+					t.Errorf("an exception of user code is told as %v", e)
+				}
+			}
 			for _, x := range d.Exceptions {
 				if x.Error.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_USER_CODE {
 					t.Errorf("a failure of user code is recorded as %v", x.Error)
