@@ -106,13 +106,18 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 
 // applyAbort gives a checkpoint up, and counts it: more failures in a row than
 // the job tolerates restart it from the newest completed one. As in Flink only
-// this counts; a checkpoint that ended with an attempt or with its job does not.
+// this counts; a checkpoint that ended with an attempt or with its job does not,
+// nor one that waits for a subtask which is gone.
 func (m *Machine) applyAbort(index uint64, c *internalv1.AbortCheckpoint) *internalv1.CommandResult {
 	j := m.byID[c.JobId]
 	if j == nil || j.Pending == nil || j.Pending.Id != c.CheckpointId {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED, "the checkpoint is not pending"))
 	}
 	m.abortPending(j, c.Reason, c.TimeMs)
+	if j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING {
+		// It expired because a subtask is gone, which is no failure of checkpoints.
+		return &internalv1.CommandResult{}
+	}
 	j.FailedInARow++
 	if failed := j.FailedInARow; failed > j.Spec.Checkpoint.TolerableFailedCheckpoints {
 		// As in Flink the restarted job may fail as many again.

@@ -90,6 +90,37 @@ func TestTolerable_AbortedByARestartDoesNotCount(t *testing.T) {
 	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
 }
 
+// A failure ends the pending checkpoint at once: nothing is left that could expire
+// during a long backoff and be taken for another failure.
+func TestTolerable_FailureEndsThePendingCheckpoint(t *testing.T) {
+	l := newLog(t)
+	s, tok := l.running(tolerant(0))
+	n := l.must(begin("job")).CheckpointId
+	l.must(fail(s, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 1000))
+	c := l.m.Checkpoint("job", n)
+	if c.Status != holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED || c.Reason.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_USER_CODE {
+		t.Fatalf("checkpoint: %v", c)
+	}
+	l.refused(abort("job", n), holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED)
+}
+
+// A checkpoint that expires because a process is gone and none takes its place
+// costs the job nothing: losses cost no attempt.
+func TestTolerable_ExpiredWhileAProcessIsGoneDoesNotCount(t *testing.T) {
+	spec := tolerant(0)
+	spec.RestartStrategy = noRestart()
+	l := newLog(t)
+	s, tok := l.running(spec)
+	n := l.must(begin("job")).CheckpointId
+	l.must(lose(s, tok))
+	l.must(abort("job", n))
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
+	l.again(s)
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+	l.expire()
+	l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
+}
+
 // Each restart for failed checkpoints is a failure for the restart strategy.
 func TestTolerable_CountsAgainstTheRestartStrategy(t *testing.T) {
 	spec := tolerant(0)

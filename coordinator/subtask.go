@@ -213,6 +213,7 @@ func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1
 	j := ref.job
 	m.remember(ref, c.Error, exceptionClass(c.FailureClass), c.TimeMs)
 	backingOff := anyFailed(j)
+	m.abortPending(j, Failure(c.Error.GetReason(), "a subtask failed"), c.TimeMs)
 	m.fence(index, ref.st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
 	m.touch(j)
 	if suspends(c.Error.GetReason()) {
