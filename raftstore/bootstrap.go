@@ -18,6 +18,10 @@ import (
 // pollHello is how often a node asks again what it waits for from others.
 const pollHello = 50 * time.Millisecond
 
+// firstTell and tellMissing are when, and then how often, a node says for whom it
+// waits.
+const firstTell, tellMissing = 2 * time.Second, 10 * time.Second
+
 // canonicalList writes a member list so that equal lists are equal strings:
 // sorted by name, "name=address" joined by commas.
 func canonicalList(members []InitialMember) string {
@@ -47,6 +51,7 @@ func clusterIDOf(members []initialRecord) string {
 type formation struct {
 	members []InitialMember
 	self    *identity
+	said    time.Time // when it was last told who is missing
 	ask     func(ctx context.Context, address string) (hello, error)
 	logger  *slog.Logger
 }
@@ -56,6 +61,8 @@ type formation struct {
 //
 // Errors: ErrInitialClusterMismatch, ErrNotMember, ErrTimeout.
 func (f *formation) run(ctx context.Context) ([]initialRecord, error) {
+	// A cluster that is started all at once needs no warning.
+	f.said = time.Now().Add(firstTell - tellMissing)
 	found := map[string]initialRecord{f.self.name: {ID: f.self.nodeID(), Name: f.self.name}}
 	for {
 		settled, err := f.round(ctx, found)
@@ -93,9 +100,13 @@ func (f *formation) round(ctx context.Context, found map[string]initialRecord) (
 	}
 	wg.Wait()
 	close(replies)
+	tell := time.Since(f.said) > tellMissing
 	for r := range replies {
 		if r.err != nil {
-			f.logger.Debug("initial member does not answer yet", "member", r.m.Name, "address", r.m.Address, "error", r.err)
+			if tell {
+				f.said = time.Now()
+				f.logger.Warn("waiting for a member of initial-cluster", "member", r.m.Name, "address", r.m.Address, "error", r.err)
+			}
 			continue
 		}
 		settled, err := f.check(r.m, r.h)

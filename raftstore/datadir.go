@@ -67,6 +67,9 @@ type dataDir struct {
 // openDataDir makes the directory if it is missing, locks it and checks its
 // format. Errors: ErrDataDirLocked, ErrDataDirFormat.
 func openDataDir(path string) (*dataDir, error) {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is a file, not a directory: give another path", ErrDataDirFormat, path)
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("raftstore: make data directory: %w", err)
 	}
@@ -95,7 +98,7 @@ func lockDir(path string) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%w: %s", ErrDataDirLocked, path)
+		return nil, fmt.Errorf("%w: %s: stop it, or give another directory", ErrDataDirLocked, path)
 	}
 	return nil, fmt.Errorf("raftstore: lock data directory %s: %w", path, err)
 }
@@ -111,7 +114,7 @@ func (d *dataDir) checkFormat() error {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(raw)))
 	if err != nil || n < 1 {
-		return fmt.Errorf("%w: %s holds %q", ErrDataDirFormat, d.file(formatFile), raw)
+		return fmt.Errorf("%w: %s holds %q and not a number: give another directory, or put back a copy of this one", ErrDataDirFormat, d.file(formatFile), raw[:min(len(raw), 32)])
 	}
 	if n > dataDirFormat {
 		return fmt.Errorf("%w: %s has format %d, this build reads up to %d: start a newer version", ErrDataDirFormat, d.path, n, dataDirFormat)
@@ -145,10 +148,10 @@ func (d *dataDir) loadIdentity() (identityRecord, error) {
 		return rec, fmt.Errorf("raftstore: read identity: %w", err)
 	}
 	if err := json.Unmarshal(raw, &rec); err != nil {
-		return rec, fmt.Errorf("%w: read %s: %w", ErrDataDirCorrupt, d.file(identityFile), err)
+		return rec, damaged(fmt.Errorf("read %s: %w", d.file(identityFile), err))
 	}
 	if rec.NodeID == "" {
-		return rec, fmt.Errorf("%w: %s names no node", ErrDataDirCorrupt, d.file(identityFile))
+		return rec, damaged(fmt.Errorf("%s names no node", d.file(identityFile)))
 	}
 	return rec, nil
 }
@@ -156,7 +159,7 @@ func (d *dataDir) loadIdentity() (identityRecord, error) {
 func (d *dataDir) newIdentity() (identityRecord, error) {
 	// A log without its identity must not get a new one: it would vote twice.
 	if _, err := os.Stat(d.file(storeFile)); err == nil {
-		return identityRecord{}, fmt.Errorf("%w: %s is there but %s is missing", ErrDataDirCorrupt, d.file(storeFile), identityFile)
+		return identityRecord{}, damaged(fmt.Errorf("%s is there but %s is missing", d.file(storeFile), identityFile))
 	}
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {

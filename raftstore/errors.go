@@ -100,6 +100,14 @@ var (
 	ErrHandshake = errors.New("raftstore: bad handshake")
 )
 
+// newMember is the remedy for a data directory that cannot be used any more.
+const newMember = "if other members have the data, remove this one, empty the directory and add it as a new member; else put back a copy of the directory"
+
+// damaged makes an ErrDataDirCorrupt of what was found, with the remedy.
+func damaged(found error) error {
+	return fmt.Errorf("%w: %w: %s", ErrDataDirCorrupt, found, newMember)
+}
+
 // classified carries the class beside the error for those sentinels that do
 // not determine it.
 type classified struct {

@@ -40,7 +40,10 @@ var (
 const openTimeout = time.Second
 
 func openLogStore(path string, cfg Config, fail func(reason string)) (*logStore, error) {
-	disk, err := raftboltdb.New(raftboltdb.Options{
+	if err := checkBoltFile(path); err != nil {
+		return nil, damaged(fmt.Errorf("open log store %s: %w", path, err))
+	}
+	disk, err := openBolt(raftboltdb.Options{
 		Path:   path,
 		NoSync: cfg.NoFsync,
 		BoltOptions: &bbolt.Options{
@@ -51,13 +54,23 @@ func openLogStore(path string, cfg Config, fail func(reason string)) (*logStore,
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: open log store: %w", ErrDataDirCorrupt, err)
+		return nil, fmt.Errorf("raftstore: open log store %s: %w", path, err)
 	}
 	s := &logStore{disk: disk, hook: cfg.StoreHook, fail: fail}
 	s.dog = newWatchdog(cfg.LogStoreDeadline, func(op string) {
 		fail(fmt.Sprintf("log store operation %s has not returned for %v: the disk hangs", op, cfg.LogStoreDeadline))
 	})
 	return s, nil
+}
+
+// openBolt turns the library's panic about keys out of order into an error.
+func openBolt(o raftboltdb.Options) (disk *raftboltdb.BoltStore, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			disk, err = nil, damaged(fmt.Errorf("%v", p))
+		}
+	}()
+	return raftboltdb.New(o)
 }
 
 // watch runs one operation under the watchdog.
@@ -91,9 +104,14 @@ func (s *logStore) LastIndex() (index uint64, err error) {
 	return index, err
 }
 
-// GetLog implements raft.LogStore.
+// GetLog implements raft.LogStore. An entry that cannot be read ends the node
+// with a reason; Raft would end it with a panic.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
-	return s.watch("GetLog", func() error { return s.disk.GetLog(index, log) })
+	err := s.watch("GetLog", func() error { return s.disk.GetLog(index, log) })
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		s.fail(fmt.Sprintf("entry %d of the log cannot be read: %v: %s", index, err, newMember))
+	}
+	return err
 }
 
 // StoreLog implements raft.LogStore.
@@ -191,12 +209,12 @@ func (s *logStore) checkStamp(self *identity) error {
 	stamp, err := s.Get(stampKey)
 	switch {
 	case err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound):
-		return fmt.Errorf("%w: read log store: %w", ErrDataDirCorrupt, err)
+		return damaged(fmt.Errorf("read log store: %w", err))
 	case string(stamp) == rec.NodeID:
 	case len(stamp) > 0:
-		return fmt.Errorf("%w: the log store is of node %s, the directory of node %s", ErrDataDirCorrupt, stamp, rec.NodeID)
+		return damaged(fmt.Errorf("the log store is of node %s, the directory of node %s", stamp, rec.NodeID))
 	case rec.StoreMade:
-		return fmt.Errorf("%w: the log store of node %s is gone, and its votes with it: remove the member, empty the directory and add it as a new one", ErrDataDirCorrupt, rec.NodeID)
+		return damaged(fmt.Errorf("the log store of node %s is gone, and its votes with it", rec.NodeID))
 	default:
 		if err := s.Set(stampKey, []byte(rec.NodeID)); err != nil {
 			return fmt.Errorf("raftstore: mark log store: %w", err)

@@ -139,12 +139,12 @@ func (n *Node) startRaft() error {
 func newRaft(rc *raft.Config, fsm raft.FSM, logs raft.LogStore, stable raft.StableStore, snaps raft.SnapshotStore, trans raft.Transport) (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r, err = nil, fmt.Errorf("%w: the log does not follow on a usable snapshot (%v): remove the member, empty the directory and add it as a new one", ErrDataDirCorrupt, p)
+			r, err = nil, damaged(fmt.Errorf("the log does not follow on a usable snapshot (%v)", p))
 		}
 	}()
 	r, err = raft.NewRaft(rc, fsm, logs, stable, snaps, trans)
 	if err != nil {
-		return nil, fmt.Errorf("%w: start raft: %w", ErrDataDirCorrupt, err)
+		return nil, damaged(fmt.Errorf("start raft: %w", err))
 	}
 	return r, nil
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxHandshakes bounds the connections that have not said yet what they are.
@@ -45,7 +47,7 @@ func (a peerAddr) String() string { return string(a) }
 func listenPeers(cfg Config, self *identity, applied func() uint64, unfit func(reason string)) (*peerPort, error) {
 	ln, err := net.Listen("tcp", cfg.PeerListen)
 	if err != nil {
-		return nil, fmt.Errorf("raftstore: listen for peers: %w", err)
+		return nil, ListenError("peer-listen", cfg.PeerListen, err)
 	}
 	advertise := cfg.PeerAdvertise
 	if tcp, ok := ln.Addr().(*net.TCPAddr); advertise == "" && ok {
@@ -64,6 +66,20 @@ func listenPeers(cfg Config, self *identity, applied func() uint64, unfit func(r
 	p.raft, p.rpc = newConnQueue(p.addr, p.done), newConnQueue(p.addr, p.done)
 	p.wg.Go(p.serve)
 	return p, nil
+}
+
+// ListenError says what to do about an address that cannot be listened on; key
+// is the name of the setting that has it.
+func ListenError(key, address string, err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%s: %s is in use by another process: stop that, or set %s to another host:port; port 0 takes a free one: %w", key, address, key, err)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %s is no address of this machine: set %s to one that is: %w", key, address, key, err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%s: this user must not listen on %s: set %s to a port from 1024: %w", key, address, key, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // serve accepts until the port is closed.

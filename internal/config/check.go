@@ -2,7 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,9 +75,9 @@ func (n Node) addresses() []Conflict {
 		if a.address == "" && a.empty {
 			continue
 		}
-		host, _, err := net.SplitHostPort(a.address)
-		if err != nil {
-			out = append(out, Conflict{Key: a.key, Message: fmt.Sprintf("%q is not host:port", a.address)})
+		host, problem := splitAddress(a.address)
+		if problem != "" {
+			out = append(out, Conflict{Key: a.key, Message: problem})
 			continue
 		}
 		if ip := net.ParseIP(host); !a.advised && !n.InsecureListen && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -84,6 +87,21 @@ func (n Node) addresses() []Conflict {
 	}
 	return out
 }
+
+// splitAddress gives the host, or what is wrong.
+func splitAddress(address string) (host, problem string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Sprintf("%q is not host:port", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Sprintf("%q has no port from 0 to 65535", address)
+	}
+	return host, ""
+}
+
+// maxInitialMembers is raftstore's.
+const maxInitialMembers = 15
 
 // Member is one of the first members of a cluster.
 type Member struct{ Name, Address string }
@@ -95,17 +113,34 @@ func (n Node) Members() ([]Member, *Conflict) {
 		return nil, nil
 	}
 	var out []Member
-	self := false
+	bad := func(format string, args ...any) *Conflict {
+		return &Conflict{Key: "initial-cluster", Message: fmt.Sprintf(format, args...)}
+	}
+	names, addresses := map[string]bool{}, map[string]string{}
 	for part := range strings.SplitSeq(n.InitialCluster, ",") {
 		name, address, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok || name == "" || address == "" {
-			return nil, &Conflict{Key: "initial-cluster", Message: fmt.Sprintf("%q is not name=host:port", part)}
+			return nil, bad("%q is not name=host:port", part)
 		}
-		self = self || name == n.Name
+		if _, problem := splitAddress(address); problem != "" {
+			return nil, bad("%s: %s", name, problem)
+		}
+		if names[name] {
+			return nil, bad("the name %s is there twice; give each node its own", name)
+		}
+		if other := addresses[address]; other != "" {
+			return nil, bad("%s and %s have the same address, %s; give each node its own", other, name, address)
+		}
+		names[name], addresses[address] = true, name
 		out = append(out, Member{name, address})
 	}
-	if !self {
-		return nil, &Conflict{Key: "initial-cluster", Message: fmt.Sprintf("it does not have this node, whose name is %s", n.Name), Needs: "name"}
+	if len(out) > maxInitialMembers {
+		return nil, bad("it has %d members, at most %d are allowed; add others later", len(out), maxInitialMembers)
+	}
+	if !names[n.Name] {
+		c := bad("it does not have this node, whose name is %s; add it, or set name to one of %s", n.Name, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
+		c.Needs = "name"
+		return nil, c
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -148,6 +149,14 @@ func TestFile_TwoSpellings(t *testing.T) {
 	}
 }
 
+func members(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("n%d=h:%d", i, i))
+	}
+	return strings.Join(out, ",")
+}
+
 func TestFile_ValuesBesideEachOther(t *testing.T) {
 	const first = "n1=127.0.0.1:1,n2=127.0.0.1:2"
 	for text, want := range map[string]string{
@@ -162,8 +171,14 @@ func TestFile_ValuesBesideEachOther(t *testing.T) {
 		"advertise: example.org:7070":                               "",
 		"data-dir: ''":                                              "hf.yaml:1: data-dir: it is empty",
 		"initial-cluster: n1":                                       `hf.yaml:1: initial-cluster: "n1" is not name=host:port`,
+		"listen: 127.0.0.1:99999":                                   `hf.yaml:1: listen: "127.0.0.1:99999" has no port from 0 to 65535`,
+		"listen: 127.0.0.1:http":                                    `hf.yaml:1: listen: "127.0.0.1:http" has no port from 0 to 65535`,
+		"initial-cluster: n1=h":                                     `hf.yaml:1: initial-cluster: n1: "h" is not host:port`,
+		"initial-cluster: n1=h:1,n1=h:2":                            "hf.yaml:1: initial-cluster: the name n1 is there twice; give each node its own",
+		"initial-cluster: n1=h:1,n2=h:1":                            "hf.yaml:1: initial-cluster: n1 and n2 have the same address, h:1; give each node its own",
+		"initial-cluster: " + members(16):                           "hf.yaml:1: initial-cluster: it has 16 members, at most 15 are allowed; add others later",
 		"initial-cluster: n2=127.0.0.1:1":                           "", // each node may say its name by a flag
-		"name: x\ninitial-cluster: " + first:                        "hf.yaml:2: initial-cluster: it does not have this node, whose name is x",
+		"name: x\ninitial-cluster: " + first:                        "hf.yaml:2: initial-cluster: it does not have this node, whose name is x; add it, or set name to one of n1, n2",
 		"session-timeout: 1x\nheartbeat-interval: 10 s":             `hf.yaml:1: session-timeout: "1x" has an unknown unit "x"; the units are d, h, min, s, ms, µs and ns`,
 	} {
 		if _, got := loadText(t, text); strings.Join(got, "\n") != want {

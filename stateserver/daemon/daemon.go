@@ -55,7 +55,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	lis, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for clients: %w", err)
+		return nil, raftstore.ListenError("listen", cfg.Listen, err)
 	}
 	registry := newRegistry()
 	metrics, err := listenHTTP(cfg, registry)
