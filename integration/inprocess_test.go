@@ -141,6 +141,10 @@ func TestRollingRestart_GoesUnnoticed(t *testing.T) {
 	scenario.RollingRestart(t, harness.InProcess(t, harness.Options{}), harness.Rolls())
 }
 
+func TestClient_OfALaterReleaseWorks(t *testing.T) {
+	scenario.NewerClient(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestDeafHost_OperatorsGoElsewhere(t *testing.T) {
 	scenario.DeafHost(t, harness.InProcess(t, harness.Options{Proxied: true}))
 }
