@@ -93,5 +93,5 @@ func (a *app) open() (*connect.Cluster, target, error) {
 
 // contextFlag adds --context to every command.
 func (a *app) contextFlag(root *cobra.Command) {
-	root.PersistentFlags().StringVar(&a.contextName, "context", "", "name of a cluster that `holdfast context add` keeps (default $HOLDFAST_CONTEXT, else the current one)")
+	root.PersistentFlags().StringVar(&a.contextName, "context", "", "`name` of a cluster, as holdfast context add keeps it (default $HOLDFAST_CONTEXT, else the current one)")
 }

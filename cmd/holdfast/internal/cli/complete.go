@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
@@ -133,6 +134,26 @@ func completeLocalNodes(dir *string) completion {
 		}
 		return out, noFiles
 	}
+}
+
+// completeMembers completes the names of the members of the cluster.
+func (a *app) completeMembers(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	return a.ask(func(ctx context.Context, c *connect.Cluster) (out []string, err error) {
+		var answer *holdfastv1.ClusterServiceDescribeResponse
+		err = c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+			answer, err = connect.View(ctx, conn)
+			return err
+		})
+		for _, m := range answer.GetMembers() {
+			if strings.HasPrefix(m.GetName(), word) {
+				out = append(out, cobra.CompletionWithDesc(m.GetName(), m.GetClientAddress()))
+			}
+		}
+		return out, err
+	})
 }
 
 // completeContexts completes the names of the contexts.

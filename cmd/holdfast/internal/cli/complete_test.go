@@ -47,6 +47,8 @@ func TestComplete_NamesFromTheCluster(t *testing.T) {
 		{"list -o ", "table\njson"},
 		{"list --context ", "dev\t127.0.0.1:7171"},
 		{"context use ", "dev\t127.0.0.1:7171"},
+		{"cluster remove ", "n1\t" + f.address + "\nn2\t127.0.0.1:1"},
+		{"cluster transfer-leadership n2", "n2\t127.0.0.1:1"},
 		{"completion ", "bash\nzsh\nfish"},
 		{"describe unknown-job --excep", "--exceptions\tshow the exceptions alone, all of them, with their stacks"},
 	} {

@@ -86,7 +86,7 @@ A removal is refused while the cluster could not lose another node afterwards:
 add a node first, or say --force. One that would leave no majority is always
 refused. A removed node comes back only as a new member, with an empty data
 directory.`,
-		Example: "  holdfast cluster remove n3",
+		Example: "  holdfast cluster remove n3", ValidArgsFunction: a.completeMembers,
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "remove it although the cluster could then not lose another node")
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
@@ -112,7 +112,7 @@ func (a *app) clusterTransferCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "transfer-leadership [NODE]", Short: "Hand leadership to another node", Args: between(0, "NODE"),
 		Long:    "NODE is the name, id or peer address of the node that is to lead; without it the one that is furthest does.",
-		Example: "  holdfast cluster transfer-leadership n2",
+		Example: "  holdfast cluster transfer-leadership n2", ValidArgsFunction: a.completeMembers,
 		RunE: a.do(func(ctx context.Context, args []string) error {
 			var leader *holdfastv1.Member
 			err := a.memberChange(ctx, "waiting for the new leader", func(ctx context.Context, s holdfastv1.ClusterServiceClient) error {
@@ -187,7 +187,7 @@ func (a *app) nodeRemoveCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "remove NODE --dir DIR", Short: "Take a node out of the cluster and stop it; its files stay", Args: exactly("NODE"),
-		Example: "  holdfast node remove n3 --dir ./hf",
+		Example: "  holdfast node remove n3 --dir ./hf", ValidArgsFunction: completeLocalNodes(&dir),
 	}
 	dirFlag(cmd, &dir)
 	cmd.Flags().BoolVar(&force, "force", false, "remove it although the cluster could then not lose another node")

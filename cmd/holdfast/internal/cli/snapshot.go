@@ -205,7 +205,7 @@ func (a *app) printSnapshot(file string, info raftstore.SnapshotInfo) error {
 			sizes = append(sizes, fmt.Sprintf("%s %s", kind, render.Bytes(v.Bytes[kind])))
 		}
 		fmt.Fprintf(w, "bytes by kind: %s\n\n", strings.Join(sizes, ", "))
-		return t.Write(w)
+		return a.table(w, t)
 	})
 }
 
