@@ -39,6 +39,8 @@ func TestMain_ExitCodesAndSentences(t *testing.T) {
 		{"resume counts", exit.Refused, "OFFSET_OUT_OF_RANGE: offsets 3 to 9 are gone; `holdfast resume --accept-gap`"},
 		{"resume counts --accept-gap", exit.OK, ""},
 		{"nonsense", exit.Usage, "unknown command"},
+		{"descrbe counts", exit.Usage, "unknown command \"descrbe\"; did you mean `holdfast describe`? `holdfast --help` lists all\n"},
+		{"state lst counts", exit.Usage, "or `holdfast state list`?"},
 		{"cluster nonsense", exit.Usage, "unknown command \"nonsense\""},
 		{"list --nonsense", exit.Usage, "unknown flag: --nonsense"},
 		{"list -o yaml", exit.Usage, "--output is table or json"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,12 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 		Example:       "  holdfast demo\n  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast run -p 2 -- ./my-program\n  holdfast state list my-job",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -65,6 +71,17 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	return root
 }
 
+// unknownCommand names the commands that the word is close to.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	text := fmt.Sprintf("unknown command %q", word)
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean `%s %s`?", cmd.CommandPath(), strings.Join(near, "`, or `"+cmd.CommandPath()+" "))
+		return exit.Errorf(exit.Usage, "%s `%s --help` lists all", text, cmd.CommandPath())
+	}
+	return exit.Errorf(exit.Usage, "%s; see `%s --help`", text, cmd.CommandPath())
+}
+
 // parent is a command that only holds others. cobra would print its help and
 // call that success, also for a word that no command has.
 func (a *app) parent(use, group, short, example string) *cobra.Command {
@@ -72,7 +89,7 @@ func (a *app) parent(use, group, short, example string) *cobra.Command {
 		Use: use, GroupID: group, Short: short, Example: example,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Errorf(exit.Usage, "unknown command %q; see `%s --help`", args[0], cmd.CommandPath())
+				return unknownCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
