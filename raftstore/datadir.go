@@ -71,7 +71,7 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("%w: %s is a file, not a directory: give another path", ErrDataDirFormat, path)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("raftstore: make data directory: %w", err)
+		return nil, fmt.Errorf("raftstore: make data directory: %w", withRemedy(err))
 	}
 	lock, err := lockDir(path)
 	if err != nil {
@@ -90,7 +90,7 @@ func openDataDir(path string) (*dataDir, error) {
 func lockDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("raftstore: open lock file: %w", err)
+		return nil, fmt.Errorf("raftstore: open lock file: %w", withRemedy(err))
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
@@ -186,7 +186,7 @@ const tmpSuffix = ".tmp"
 func (d *dataDir) writeFile(name string, data []byte) error {
 	tmp := d.file(name) + tmpSuffix
 	if err := writeSynced(tmp, data); err != nil {
-		return fmt.Errorf("raftstore: write %s: %w", tmp, err)
+		return fmt.Errorf("raftstore: write: %w", withRemedy(err))
 	}
 	return d.replace(tmp, name)
 }

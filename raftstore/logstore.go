@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // diskStore is what a log store on disk offers to Raft.
@@ -54,7 +55,7 @@ func openLogStore(path string, cfg Config, fail func(reason string)) (*logStore,
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("raftstore: open log store %s: %w", path, err)
+		return nil, fmt.Errorf("raftstore: open log store %s: %w", path, withRemedy(err))
 	}
 	s := &logStore{disk: disk, hook: cfg.StoreHook, fail: fail}
 	s.dog = newWatchdog(cfg.LogStoreDeadline, func(op string) {
@@ -87,7 +88,18 @@ func (s *logStore) watch(op string, f func() error) error {
 func (s *logStore) write(op string, f func() error) error {
 	err := s.watch(op, f)
 	if err != nil {
-		s.fail(fmt.Sprintf("log store operation %s failed: %v", op, err))
+		s.fail(fmt.Sprintf("log store operation %s failed: %v", op, withRemedy(err)))
+	}
+	return err
+}
+
+// withRemedy says what to do about a disk that does not take what is written.
+func withRemedy(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w: make room on the disk of the data directory and start the node again", err)
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w: mount the disk of the data directory for writing and start the node again", err)
 	}
 	return err
 }

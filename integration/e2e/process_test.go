@@ -121,3 +121,10 @@ func TestProcess_Jobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) { run(t, c.For(t)) })
 	}
 }
+
+// 10,000 streams, of which a node takes what max-streams says by default.
+func TestProcess_TooManyStreams(t *testing.T) {
+	scenario.TooManyStreams(t, cluster(t, harness.Options{}), 4096, 10_000)
+}
+
+func TestProcess_NeverReads(t *testing.T) { scenario.NeverReads(t, cluster(t, harness.Options{})) }

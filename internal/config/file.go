@@ -50,7 +50,7 @@ func readFile(name string) *file {
 	}
 	in, err := os.Open(name)
 	if err != nil {
-		return fail(0, plainError(err))
+		return fail(0, plainError(err)+remedyOf(err))
 	}
 	defer in.Close()
 	if info, err := in.Stat(); err == nil && info.IsDir() {
@@ -72,15 +72,26 @@ func plainError(err error) string {
 	return err.Error()
 }
 
+// remedyOf is what to do about a file that cannot be opened.
+func remedyOf(err error) string {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "; give the path of a file, or none for the defaults"
+	case errors.Is(err, os.ErrPermission):
+		return "; this user must be able to read it"
+	}
+	return ""
+}
+
 // parseFile decodes YAML: keys with dots, or nested, or both.
 func parseFile(name string, data []byte) *file {
 	f := &file{name: name, seen: map[string]int{}}
 	if len(data) > maxFileBytes {
-		f.problem(0, "", fmt.Sprintf("it is larger than %d bytes", maxFileBytes))
+		f.problem(0, "", fmt.Sprintf("it is larger than %d bytes, which no configuration is", maxFileBytes))
 		return f
 	}
 	if at := firstBinary(data); at >= 0 {
-		f.problem(1+bytes.Count(data[:at], []byte("\n")), "", fmt.Sprintf("it is not a text file: byte %d is neither UTF-8 nor printable", at))
+		f.problem(1+bytes.Count(data[:at], []byte("\n")), "", fmt.Sprintf("it is not a text file: byte %d is neither UTF-8 nor printable; save it as plain UTF-8", at))
 		return f
 	}
 	root, err := f.decode(data)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -74,9 +75,9 @@ func TestFile_Problems(t *testing.T) {
 		"name: a\nx: [":                           {"hf.yaml:2: it is not YAML: did not find expected node content"},
 		"name: a\n\tlisten: b":                    {"hf.yaml:2: it is not YAML: found a tab character that violates indentation"},
 		"name: *nowhere":                          {"hf.yaml:1: it is not YAML: unknown anchor 'nowhere' referenced"},
-		"name: a\nb\x00c: d":                      {"hf.yaml:2: it is not a text file: byte 9 is neither UTF-8 nor printable"},
-		"name: \xff":                              {"hf.yaml:1: it is not a text file: byte 6 is neither UTF-8 nor printable"},
-		strings.Repeat("#\n", maxFileBytes):       {"hf.yaml: it is larger than 1048576 bytes"},
+		"name: a\nb\x00c: d":                      {"hf.yaml:2: it is not a text file: byte 9 is neither UTF-8 nor printable; save it as plain UTF-8"},
+		"name: \xff":                              {"hf.yaml:1: it is not a text file: byte 6 is neither UTF-8 nor printable; save it as plain UTF-8"},
+		strings.Repeat("#\n", maxFileBytes):       {"hf.yaml: it is larger than 1048576 bytes, which no configuration is"},
 	} {
 		if _, got := loadText(t, text); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("%.60q:\ngot  %q\nwant %q", text, got, want)
@@ -86,6 +87,9 @@ func TestFile_Problems(t *testing.T) {
 
 func TestFile_ProblemsOfValues(t *testing.T) {
 	for text, want := range map[string]string{
+		"execution.checkpointing.interval: -1 s":                 `execution.checkpointing.interval: "-1 s" is negative; it must be 0 or more`,
+		"execution.checkpointing.timeout: 0":                     `execution.checkpointing.timeout: 0 ms is below the least value, 1 ms`,
+		"max-streams: 0":                                         `max-streams: 0 is below the least value, 1`,
 		"session-timeout: abc":                                   `session-timeout: "abc" does not begin with a whole number`,
 		"session-timeout: 1.5 s":                                 `session-timeout: "1.5 s" is not a whole number; use a smaller unit`,
 		"session-timeout: 5 parsecs":                             `session-timeout: "5 parsecs" has an unknown unit "parsecs"; the units are d, h, min, s, ms, µs and ns`,
@@ -191,12 +195,64 @@ func TestFile_OnesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]string{
 		dir:                           dir + ": it is a directory, not a file",
-		filepath.Join(dir, "missing"): filepath.Join(dir, "missing") + ": no such file or directory",
+		filepath.Join(dir, "missing"): filepath.Join(dir, "missing") + ": no such file or directory; give the path of a file, or none for the defaults",
 	} {
 		if r := Load(Sources{File: name}); r.Err() == nil || r.Err().Error() != want {
 			t.Errorf("got %v, want %s", r.Err(), want)
 		}
 	}
+}
+
+// A byte order mark is no part of the first key.
+func TestFile_ByteOrderMark(t *testing.T) {
+	if r, problems := loadText(t, "\ufeffname: a\n"); problems != nil || r.Config.Node.Name != "a" {
+		t.Errorf("%q, %+v", problems, r.Config.Node)
+	}
+	// What Windows calls Unicode.
+	if _, got := loadText(t, "\xff\xfen\x00a\x00"); len(got) != 1 || got[0] != "hf.yaml:1: it is not a text file: byte 0 is neither UTF-8 nor printable; save it as plain UTF-8" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Files that are made to be large, or to become so, are refused in little memory.
+func TestFile_BombsAreBounded(t *testing.T) {
+	bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+	for c := 'b'; c <= 'p'; c++ {
+		bomb += fmt.Sprintf("%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
+	}
+	large := filepath.Join(t.TempDir(), "large.yaml")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	for name, load := range map[string]func() int{
+		"100 MB":        func() int { return len(Load(Sources{File: large}).Problems) },
+		"a device":      func() int { return len(Load(Sources{File: "/dev/zero"}).Problems) },
+		"aliases":       func() int { _, p := loadText(t, bomb); return len(p) },
+		"nesting":       func() int { _, p := loadText(t, strings.Repeat("a: {", 200_000)); return len(p) },
+		"100,000 keys":  func() int { _, p := loadText(t, manyKeys(100_000)); return len(p) },
+		"one long line": func() int { _, p := loadText(t, "name: "+strings.Repeat("x", 1<<20)); return len(p) },
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		problems := load()
+		runtime.ReadMemStats(&after)
+		if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; problems == 0 || mib > 512 {
+			t.Errorf("%s: %d problems, %d MiB were allocated", name, problems, mib)
+		} else {
+			t.Logf("%s: %d problems, %d MiB were allocated", name, problems, mib)
+		}
+	}
+}
+
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "k%d: 1\n", i)
+	}
+	return b.String()[:min(b.Len(), maxFileBytes)]
 }
 
 func TestFile_EmptyIsTold(t *testing.T) {

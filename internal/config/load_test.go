@@ -82,7 +82,7 @@ func TestLoad_ProblemsOfVariables(t *testing.T) {
 func TestLoad_ProblemsOfFlags(t *testing.T) {
 	for flag, want := range map[string]string{
 		"raft.peer-timeout=1x":  `--raft-peer-timeout: "1x" has an unknown unit "x"; the units are d, h, min, s, ms, µs and ns`,
-		"session-timeout=-5s":   `--session-timeout: "-5s" does not begin with a whole number`,
+		"session-timeout=-5s":   `--session-timeout: "-5s" is negative; it must be 0 or more`,
 		"session-timeout=1s":    `--session-timeout: session-timeout of 1 s is less than twice heartbeat-interval of 3 s`,
 		"insecure-listen=maybe": `--insecure-listen: "maybe" is neither true nor false`,
 		"insecure-listen=1":     "",

@@ -120,6 +120,8 @@ func split(text string) (uint64, string, error) {
 	}
 	label := strings.ToLower(strings.TrimSpace(trimmed[end:]))
 	switch {
+	case end == 0 && trimmed[0] == '-':
+		return 0, "", fmt.Errorf("%q is negative; it must be 0 or more", text)
 	case end == 0:
 		return 0, "", fmt.Errorf("%q does not begin with a whole number", text)
 	case strings.HasPrefix(label, ".") || strings.HasPrefix(label, ","):

@@ -30,7 +30,7 @@ func TestParseDuration_Errors(t *testing.T) {
 		"":                     `"" is empty`,
 		"  ":                   `"  " is empty`,
 		"s":                    `"s" does not begin with a whole number`,
-		"-5 s":                 `"-5 s" does not begin with a whole number`,
+		"-5 s":                 `"-5 s" is negative; it must be 0 or more`,
 		"1.5 s":                `"1.5 s" is not a whole number; use a smaller unit`,
 		"5 parsecs":            `"5 parsecs" has an unknown unit "parsecs"; the units are d, h, min, s, ms, µs and ns`,
 		"1m30s":                `"1m30s" has an unknown unit "m30s"; the units are d, h, min, s, ms, µs and ns`,
@@ -77,7 +77,7 @@ func TestParseSize_Errors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                    `"" is empty`,
 		"mb":                  `"mb" does not begin with a whole number`,
-		"-1":                  `"-1" does not begin with a whole number`,
+		"-1":                  `"-1" is negative; it must be 0 or more`,
 		"1.5 gb":              `"1.5 gb" is not a whole number; use a smaller unit`,
 		"5 mib":               `"5 mib" has an unknown unit "mib"; the units are b, kb, mb, gb and tb`,
 		"8388608 tb":          `"8388608 tb" is more than the largest size, 8388607 tb`,
