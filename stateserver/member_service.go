@@ -25,7 +25,7 @@ var memberErrors = []struct {
 	{raftstore.ErrRemoved, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE, "a member that was removed does not come back as it is"},
 	{raftstore.ErrWrongCluster, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE,
 		"stop it and start it with --join on an empty data directory; the state it has is lost to this cluster"},
-	{raftstore.ErrClusterVersion, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE, "start the node with a build that supports the cluster's version (docs/upgrades.md)"},
+	{raftstore.ErrClusterVersion, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE, "then add it again"},
 	{raftstore.ErrWrongNode, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_ADDABLE, "name the node by the id that it logs when it starts, or leave the id out"},
 	{raftstore.ErrUnknownMember, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND, "`holdfast cluster status` shows the members"},
 	{raftstore.ErrAborted, holdfastv1.ErrorReason_ERROR_REASON_MEMBERSHIP_CHANGE_FAILED,

@@ -65,6 +65,8 @@ func TestProcess_Downgrade(t *testing.T) {
 	scenario.Downgrade(t, cluster(t, harness.Options{SnapshotThreshold: 500}))
 }
 
+func TestProcess_OldNodeJoins(t *testing.T) { scenario.OldNodeJoins(t, cluster(t, harness.Options{})) }
+
 func TestProcess_AllNodesRestart(t *testing.T) {
 	scenario.AllNodesRestart(t, cluster(t, harness.Options{SnapshotThreshold: 500}), harness.Restarts())
 }

@@ -101,6 +101,37 @@ func Downgrade(t *testing.T, c *harness.Cluster) {
 	l.check()
 }
 
+// OldNodeJoins tries to add a node of the old build to a cluster that was raised:
+// whoever adds it is told both versions and the remedy. With the new build it is
+// added.
+func OldNodeJoins(t *testing.T, c *harness.Cluster) {
+	next := harness.Binary(t, harness.NextBuild)
+	f := harness.StartFlusher(c, harness.FlusherConfig{Job: "with-checkpoints", CheckpointMs: 100, Pause: traffic})
+	for i := range c.Size() {
+		f.WaitAcked(20)
+		c.Stop(i)
+		c.UseBuild(i, next)
+		c.Start(i)
+		c.WaitCaughtUp(i)
+	}
+	waitVersion(c, nextVersion)
+	joiner := c.Joining()
+	err := c.AddNode(c.Leader().Index, joiner)
+	expectFailure(t, "adding an old node", err, failure{reason: "NODE_NOT_ADDABLE", outcome: "not_applied"})
+	if said := harness.FailureOf(err).Message; !strings.Contains(said, refusedOldBuild) {
+		t.Errorf("adding an old node fails with %q, want %q", said, refusedOldBuild)
+	} else {
+		t.Logf("adding an old node fails with: %s", said)
+	}
+	c.Stop(joiner)
+	c.UseBuild(joiner, next)
+	c.Start(joiner)
+	c.Until("the new build to be added", func() error { return c.AddNode(c.Leader().Index, joiner) })
+	c.WaitMembers(c.Size())
+	checkFlusher(t, f)
+	c.VerifyReplicas()
+}
+
 // refusedStart starts a node that must refuse, with the status given and a text
 // that names both versions and the remedy.
 func refusedStart(t *testing.T, c *harness.Cluster, i, want int) {
@@ -114,21 +145,19 @@ func refusedStart(t *testing.T, c *harness.Cluster, i, want int) {
 	t.Logf("after the raise the old build of %s ended with status %d: %s", c.Node(i).Name, status, refusedOldBuild)
 }
 
-// newNodeLeads sees to it that one of the nodes up to newest, which are new, leads
-// the old ones, if there are any: it is what could halt them. Old leaders are
-// restarted as they are; with one old node a single time is enough.
-func newNodeLeads(l *rollingLoad, newest int) {
-	for range 5 {
-		leader := l.c.Leader().Index
-		if leader <= newest {
-			l.pass()
-			return
+// newNodeLeads hands leadership to a node that is new: what it proposes is what
+// could halt the old ones.
+func newNodeLeads(l *rollingLoad, i int) {
+	l.c.Until("the new node "+l.c.Node(i).Name+" to lead", func() error {
+		if l.c.Leader().Index == i {
+			return nil
 		}
-		l.roll(leader, func() {})
-	}
-	if newest >= l.c.Size()-2 {
-		l.t.Fatal("no new node leads, although the old one was restarted")
-	}
+		if err := l.c.Transfer(l.c.RunningNodes()[0], i); err != nil {
+			return err
+		}
+		return errorf("another one leads")
+	})
+	l.pass()
 }
 
 // blameHalts says which invariant is broken if nodes halted and the test failed.
