@@ -303,12 +303,13 @@ func (d *Driver) enough(now time.Time, m *Machine, j jobState) bool {
 	return len(pick(want, d.standbys(now, m, j.JobId))) == len(want)
 }
 
-// restartDue tells whether the backoff of a failed subtask is over. The wait is
-// measured from when this leader first saw it and never longer than it was set.
+// restartDue tells whether the backoff of a failed subtask is over. It is as long
+// as it was set, from when this leader first saw it: the times in the log are
+// another node's, whose wall clock may be ahead or behind.
 func (d *Driver) restartDue(now time.Time, j jobState, t *jobTimers) bool {
 	if t.notBefore != j.Restart.NotBeforeMs {
 		t.notBefore = j.Restart.NotBeforeMs
-		wait := min(t.notBefore-now.UnixMilli(), t.notBefore-j.Restart.LastFailureMs)
+		wait := t.notBefore - j.Restart.LastFailureMs
 		t.restartAt = now.Add(time.Duration(max(wait, 0)) * time.Millisecond)
 	}
 	return !now.Before(t.restartAt)

@@ -72,7 +72,7 @@ func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*
 			fmt.Sprintf("the submission id has %d characters, at most %d are allowed", len(r.SubmissionId), maxIDBytes), "field", "submission_id"))
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
-		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: time.Now().UnixMilli(),
+		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: j.s.clock.now().UnixMilli(),
 	}}})
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (j *jobService) Cancel(ctx context.Context, r *holdfastv1.CancelRequest) (*
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{
-		JobId: id, RequestId: request, TimeMs: time.Now().UnixMilli(),
+		JobId: id, RequestId: request, TimeMs: j.s.clock.now().UnixMilli(),
 	}}})
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (j *jobService) Resume(ctx context.Context, r *holdfastv1.ResumeRequest) (*
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_ResumeJob{ResumeJob: &internalv1.ResumeJob{
-		JobId: id, RequestId: request, AcceptGap: r.AcceptGap, TimeMs: time.Now().UnixMilli(),
+		JobId: id, RequestId: request, AcceptGap: r.AcceptGap, TimeMs: j.s.clock.now().UnixMilli(),
 	}}})
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (j *jobService) TriggerCheckpoint(ctx context.Context, r *holdfastv1.Trigge
 		return nil, err
 	}
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_BeginCheckpoint{BeginCheckpoint: &internalv1.BeginCheckpoint{
-		JobId: id, RequestId: request, TimeMs: time.Now().UnixMilli(), Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
+		JobId: id, RequestId: request, TimeMs: j.s.clock.now().UnixMilli(), Trigger: holdfastv1.CheckpointTrigger_CHECKPOINT_TRIGGER_MANUAL,
 	}}})
 	if err != nil {
 		return nil, err

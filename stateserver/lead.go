@@ -22,14 +22,15 @@ type leadership struct {
 	store *raftstore.Store
 	cfg   coordinator.DriverConfig
 	log   *slog.Logger
+	clock steadyClock
 
 	mu     sync.Mutex
 	driver *coordinator.Driver // nil while this node does not lead
 	wakeup chan struct{}
 }
 
-func newLeadership(store *raftstore.Store, cfg coordinator.DriverConfig, log *slog.Logger) *leadership {
-	return &leadership{store: store, cfg: cfg, log: log, wakeup: make(chan struct{}, 1)}
+func newLeadership(store *raftstore.Store, cfg coordinator.DriverConfig, log *slog.Logger, clock steadyClock) *leadership {
+	return &leadership{store: store, cfg: cfg, log: log, clock: clock, wakeup: make(chan struct{}, 1)}
 }
 
 // observe takes a host's report; false if this node does not lead.
@@ -39,7 +40,7 @@ func (l *leadership) observe(r *internalv1.ReportStreamsRequest) bool {
 	if l.driver == nil {
 		return false
 	}
-	l.driver.Observe(time.Now(), r)
+	l.driver.Observe(l.clock.now(), r)
 	select {
 	case l.wakeup <- struct{}{}:
 	default:
@@ -63,7 +64,7 @@ func (l *leadership) standbySlots(m *coordinator.Machine, job string) int {
 	if l.driver == nil {
 		return 0
 	}
-	return l.driver.StandbySlots(time.Now(), m, job)
+	return l.driver.StandbySlots(l.clock.now(), m, job)
 }
 
 // run leads whenever this node is the leader, until ctx ends.
@@ -88,7 +89,7 @@ func (l *leadership) lead(ctx context.Context, changes <-chan struct{}) {
 	if err := l.store.Barrier(ctx); err != nil {
 		return
 	}
-	l.setDriver(coordinator.NewDriver(l.cfg, time.Now()))
+	l.setDriver(coordinator.NewDriver(l.cfg, l.clock.now()))
 	defer l.setDriver(nil)
 	l.log.Info("leading", "term", l.store.Term())
 	events, stop := l.store.Watch("")
@@ -132,7 +133,7 @@ func (l *leadership) step() (cmds []*internalv1.Command) {
 	l.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		cmds = l.driver.Step(time.Now(), m)
+		cmds = l.driver.Step(l.clock.now(), m)
 		if c := m.ClusterVersionDue(members); c != nil {
 			l.log.Info("every member supports a higher cluster version; raising it",
 				"from", m.ClusterVersion(), "to", c.GetSetClusterVersion().GetVersion())

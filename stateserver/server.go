@@ -43,7 +43,9 @@ type Config struct {
 	// Metrics is the registry of the node's metrics. nil: they are counted and
 	// shown to nobody.
 	Metrics prometheus.Registerer
-	Logger  *slog.Logger
+	// Clock is read once, as the wall clock. Default: time.Now.
+	Clock  func() time.Time
+	Logger *slog.Logger
 }
 
 // Server is the edge of one node.
@@ -55,6 +57,7 @@ type Server struct {
 	peers *peers
 	lead  *leadership
 	hosts *sessions
+	clock steadyClock
 
 	metrics  *metrics
 	progress progress
@@ -94,6 +97,7 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store, log: cfg.Logger, ctx: ctx, cancel: cancel,
 		health: health.NewServer(), hosts: newSessions(), metrics: newMetrics(), caughtUp: make(chan struct{}),
+		clock: newSteadyClock(cfg.Clock),
 	}
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
@@ -101,7 +105,7 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	s.fwd.resent = s.metrics.resent
 	s.lead = newLeadership(store, coordinator.DriverConfig{
 		SessionTimeout: cfg.SessionTimeout, ReconnectGrace: cfg.ReconnectGrace, NodeSilence: 4 * cfg.StatusInterval,
-	}, cfg.Logger)
+	}, cfg.Logger, s.clock)
 	s.public = s.newGRPC(true)
 	s.internal = s.newGRPC(false)
 	internalv1.RegisterPeerServiceServer(s.internal, &peerService{s: s})

@@ -192,7 +192,7 @@ func (x *session) tellOutcomes(v coordinator.SubtaskView) {
 	}
 	if v.Pending != nil && v.Pending.ID > h.barrier {
 		h.barrier = v.Pending.ID
-		h.times.barrierSent(v.Pending.ID, v.Pending.TriggeredMs, time.Now())
+		h.times.barrierSent(v.Pending.ID, v.Pending.TriggeredMs, x.s.clock.now())
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Barrier{Barrier: &holdfastv1.Barrier{
 			FencingToken: h.token, CheckpointId: v.Pending.ID, BaseCheckpointId: v.Pending.Base, TimestampMs: v.Pending.TriggeredMs}}})
 	}

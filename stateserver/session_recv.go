@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -51,7 +50,7 @@ func (x *session) handle(m *holdfastv1.OperatorMessage) {
 	case *holdfastv1.OperatorMessage_BarrierPassed:
 		// The cut of the output; while no output goes through the host it is only timed.
 		if x.current(f.BarrierPassed.GetFencingToken(), "BarrierPassed") {
-			x.hold.times.barrierPassed(f.BarrierPassed.GetCheckpointId(), time.Now())
+			x.hold.times.barrierPassed(f.BarrierPassed.GetCheckpointId(), x.s.clock.now())
 		}
 	case *holdfastv1.OperatorMessage_CheckpointReady:
 		x.onReady(f.CheckpointReady)
@@ -96,7 +95,7 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 	if !x.window(f.Seq, 0, "CheckpointReady") {
 		return
 	}
-	now := time.Now()
+	now := x.s.clock.now()
 	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
 		Positions: f.Positions, TimeMs: now.UnixMilli(), Times: x.hold.times.ready(f.CheckpointId, now),
@@ -115,7 +114,7 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		return
 	}
 	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
-		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: time.Now().UnixMilli(),
+		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: x.s.clock.now().UnixMilli(),
 	}}})
 }
 
@@ -131,7 +130,7 @@ func (x *session) onFailed(f *holdfastv1.Failed) {
 	}
 	x.submit(&internalv1.Command{Command: &internalv1.Command_FailSubtask{FailSubtask: &internalv1.FailSubtask{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, FailureClass: f.FailureClass, Error: clip(f.Error),
-		TimeMs: time.Now().UnixMilli(), Jitter: 2*rand.Float64() - 1,
+		TimeMs: x.s.clock.now().UnixMilli(), Jitter: 2*rand.Float64() - 1,
 	}}})
 }
 
@@ -147,7 +146,7 @@ func (x *session) onSplitsFound(f *holdfastv1.SplitsFound) {
 			"the splits of source %q take %d bytes, at most %d are allowed; read fewer partitions", f.OperatorUid, n, raftstore.MaxPayload-commandOverheadBytes))}
 	}
 	x.submit(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
-		JobId: x.jobID, OperatorUid: f.OperatorUid, Splits: f.Splits, Error: clip(f.Error), TimeMs: time.Now().UnixMilli(),
+		JobId: x.jobID, OperatorUid: f.OperatorUid, Splits: f.Splits, Error: clip(f.Error), TimeMs: x.s.clock.now().UnixMilli(),
 	}}})
 }
 

@@ -56,6 +56,10 @@ type Config struct {
 	// possible; 0: the highest that the build supports.
 	MaxClusterVersion uint64
 
+	// Clock is read once, as the wall clock, for times that people are shown.
+	// Default: time.Now.
+	Clock func() time.Time
+
 	// Raft holds the timeouts of the replicated log. DataDir, names and
 	// addresses in it are set from the fields above.
 	Raft raftstore.Config

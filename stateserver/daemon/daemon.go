@@ -65,7 +65,10 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	d, err := start(ctx, cfg, lis, metrics, registry)
 	if err != nil {
 		metrics.close()
-		return nil, errors.Join(err, lis.Close())
+		if closed := lis.Close(); !errors.Is(closed, net.ErrClosed) { // the server may have closed it
+			err = errors.Join(err, closed)
+		}
+		return nil, err
 	}
 	return d, nil
 }
@@ -84,7 +87,7 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 	d := &Daemon{cfg: cfg, store: store, client: lis.Addr(), metrics: metrics, registry: registry}
 	d.server, err = stateserver.New(store, stateserver.Config{
 		ClientAddress: d.ClientAddress(), HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
-		ReconnectGrace: cfg.ReconnectGrace, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
+		ReconnectGrace: cfg.ReconnectGrace, Clock: cfg.Clock, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
 		MetricsAddress: metrics.address(), Metrics: registry,
 	})
 	if err != nil {
