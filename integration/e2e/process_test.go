@@ -99,6 +99,18 @@ func TestProcess_Partitions(t *testing.T) {
 	scenario.Partitions(t, cluster(t, harness.Options{Size: 5, Proxied: true, SessionTimeout: 4 * time.Second}))
 }
 
+func TestProcess_HungDisk(t *testing.T) {
+	harness.RequireEnv(t, harness.EnvBin)
+	disk := harness.HangingDisk(t)
+	scenario.HungDisk(t, cluster(t, harness.Options{DataDirs: map[int]string{1: disk.Dir()}}), 1, disk)
+}
+
+func TestProcess_FullDisk(t *testing.T) {
+	harness.RequireEnv(t, harness.EnvBin)
+	disk := harness.SmallDisk(t, 32)
+	scenario.FullDisk(t, cluster(t, harness.Options{DataDirs: map[int]string{1: disk.Dir()}}), 1, disk)
+}
+
 func TestProcess_Zombie(t *testing.T) {
 	scenario.ZombieWithCheckpoints(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
 }

@@ -244,4 +244,6 @@ func (c *Cluster) Deafen(i int) { c.network.peers[i].setDeaf(true) }
 // Hear ends Deafen.
 func (c *Cluster) Hear(i int) { c.network.peers[i].setDeaf(false) }
 
-func (c *Cluster) isDeaf(i int) bool { return c.network != nil && i < len(c.network.peers) && c.network.peers[i].isDeaf() }
+func (c *Cluster) isDeaf(i int) bool {
+	return c.network != nil && i < len(c.network.peers) && c.network.peers[i].isDeaf()
+}

@@ -183,6 +183,28 @@ func (c *Cluster) Ended(i int) (status int, ended bool) {
 	}
 }
 
+// WaitExit waits until a node's process has ended by itself, and returns its
+// status. The node can be started again then.
+func (c *Cluster) WaitExit(i int) int {
+	c.t.Helper()
+	b, ok := c.Backend.(*processes)
+	if !ok {
+		c.t.Fatalf("nodes of this back end (%s) do not end by themselves", c.Backend.Kind())
+	}
+	p := b.get(c.nodes[i])
+	select {
+	case <-p.Done():
+	case <-time.After(Patience()):
+		c.t.Fatalf("waited %s for %s to end", Patience(), c.nodes[i].Name)
+	}
+	b.take(c.nodes[i])
+	c.setRunning(i, false)
+	return p.ExitCode()
+}
+
+// Log is what a node has logged so far.
+func (c *Cluster) Log(i int) string { return read(c.LogFile(i)) }
+
 func (b *processes) get(n Node) *Process {
 	b.mu.Lock()
 	defer b.mu.Unlock()
