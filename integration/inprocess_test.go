@@ -122,7 +122,7 @@ func TestZombie_PrintsNothingTwice(t *testing.T) {
 }
 
 func TestRandomFaults_CountOnce(t *testing.T) {
-	scenario.RandomFaults(t, harness.InProcess(t, harness.Options{Tune: mixed}), harness.Faults(), harness.Seed())
+	scenario.RandomFaults(t, harness.InProcess(t, harness.Options{Tune: mixed, Proxied: true}), harness.Faults(), harness.Seed())
 }
 
 func TestHostKill_WhileASubtaskWaits(t *testing.T) {

@@ -120,7 +120,7 @@ func TestProcess_ZombieWithoutCheckpoints(t *testing.T) {
 }
 
 func TestProcess_RandomFaults(t *testing.T) {
-	scenario.RandomFaults(t, cluster(t, harness.Options{SnapshotThreshold: 500, SessionTimeout: 5 * time.Second}), harness.Faults(), harness.Seed())
+	scenario.RandomFaults(t, cluster(t, harness.Options{Proxied: true, SnapshotThreshold: 500, SessionTimeout: 4 * time.Second}), harness.Faults(), harness.Seed())
 }
 
 // The rest needs no processes; running it on them shows that both back ends
