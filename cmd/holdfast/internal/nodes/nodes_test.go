@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 func serve() {
 	fs := flag.NewFlagSet("holdfastd", flag.ExitOnError)
 	listen := fs.String("listen", "", "")
-	for _, name := range []string{"data-dir", "name", "peer-listen", "initial-cluster"} {
+	for _, name := range []string{"data-dir", "name", "peer-listen", "initial-cluster", "metrics-listen"} {
 		fs.String(name, "", "")
 	}
 	_ = fs.Parse(os.Args[1:])
