@@ -73,10 +73,14 @@ race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)
 
 .PHONY: bench
-bench: ## benchmarks: figures, no verdict; the cluster's own need about a minute
+bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
 	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./clients/go/...
-	go test -run='^$$' -bench=Flush -benchtime=500x ./integration/bench
-	go test -run='^$$' -bench='Updates|Counter' -benchtime=1x ./integration/bench
+	bin/holdfast bench state
+	bin/holdfast bench flush
+	bin/holdfast bench count
+	bin/holdfast bench failover
+	bin/holdfast bench memory
+	bin/holdfast bench checkpoints
 
 ##@ Check
 

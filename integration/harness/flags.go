@@ -36,6 +36,10 @@ func Seed() uint64 {
 	return uint64(number("HOLDFAST_TEST_SEED", int(time.Now().UnixNano()>>10)))
 }
 
+// Checkpoints is how many checkpoints in a row a test takes
+// (HOLDFAST_TEST_CHECKPOINTS, default 500; 100000 for the acceptance).
+func Checkpoints() int { return number("HOLDFAST_TEST_CHECKPOINTS", 500) }
+
 // Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
 // default 60s). It is no measure of speed: nothing should ever come near it.
 func Patience() time.Duration {

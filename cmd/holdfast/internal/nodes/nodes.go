@@ -29,6 +29,8 @@ type Cluster struct {
 	dir string
 	// Bound makes the nodes die with this process; see procs.Spec.
 	Bound bool
+	// Flags are given to each node that is started, beside its own.
+	Flags []string
 
 	mu    sync.Mutex
 	nodes []Node

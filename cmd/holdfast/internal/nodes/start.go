@@ -56,7 +56,7 @@ func (c *Cluster) launch(binary string, n *Node) error {
 		args = append(args, "--initial-cluster", c.initialCluster())
 	}
 	p, err := procs.Start(procs.Spec{
-		Path: binary, Args: args,
+		Path: binary, Args: append(args, c.Flags...),
 		Stdout: log, Stderr: log,
 		DieWithParent: c.Bound,
 	})

@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/holdfast-io/holdfast/integration/harness"
+)
+
+// maxNodeBytes is what a node with an empty job may take.
+const maxNodeBytes = 60 << 20
+
+// maxRecordBytes bounds the coordinator's records of one job with its history and
+// 1024 kept results of requests.
+const maxRecordBytes = 256 << 10
+
+// bench runs a measurement and reads its report.
+func bench(t *testing.T, report any, args ...string) {
+	t.Helper()
+	bin := harness.RequireEnv(t, harness.EnvBin)[0]
+	cmd := exec.Command(filepath.Join(bin, "holdfast"), append([]string{"bench", "-o", "json"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("holdfast bench %v: %v", args, err)
+	}
+	if err := json.Unmarshal(out, report); err != nil {
+		t.Fatalf("holdfast bench %v said %s: %v", args, out, err)
+	}
+	t.Logf("holdfast bench %v: %s", args, out)
+}
+
+// TestBench_EmptyJobTakesLittleMemory: a node of three with a job that has no
+// records and a checkpoint a second stays below 60 MiB, mapped files counted.
+func TestBench_EmptyJobTakesLittleMemory(t *testing.T) {
+	var r struct {
+		Checkpoints uint64
+		Nodes       []struct {
+			Name      string
+			Resident  uint64 `json:"resident_bytes"`
+			Peak      uint64 `json:"peak_bytes"`
+			Anonymous uint64 `json:"anonymous_bytes"`
+			File      uint64 `json:"file_bytes"`
+		}
+	}
+	bench(t, &r, "memory", "--duration", "15s")
+	if len(r.Nodes) != 3 || r.Checkpoints == 0 {
+		t.Fatalf("%d nodes, %d checkpoints", len(r.Nodes), r.Checkpoints)
+	}
+	for _, n := range r.Nodes {
+		if n.Resident == 0 || n.Peak > maxNodeBytes {
+			t.Errorf("%s: %d bytes at the end, %d at most, of them %d anonymous and %d of files; the bound is %d",
+				n.Name, n.Resident, n.Peak, n.Anonymous, n.File, maxNodeBytes)
+		}
+	}
+}
+
+// TestBench_CheckpointsLeaveNothingBehind takes many checkpoints in a row: the
+// counts are right, and the coordinator's records stay bounded
+// (HOLDFAST_TEST_CHECKPOINTS; 100000 for the acceptance).
+func TestBench_CheckpointsLeaveNothingBehind(t *testing.T) {
+	var r struct {
+		Curve []struct {
+			Checkpoints uint64
+			Records     uint64 `json:"records_bytes"`
+		}
+	}
+	n := harness.Checkpoints()
+	bench(t, &r, "checkpoints", "--checkpoints", fmt.Sprint(n), "--jobs", "4")
+	last := r.Curve[len(r.Curve)-1]
+	if last.Checkpoints != uint64(n) {
+		t.Errorf("%d checkpoints, want %d", last.Checkpoints, n)
+	}
+	for _, row := range r.Curve {
+		if row.Records > maxRecordBytes {
+			t.Errorf("%d bytes of records after %d checkpoints, the bound is %d", row.Records, row.Checkpoints, maxRecordBytes)
+		}
+	}
+}
