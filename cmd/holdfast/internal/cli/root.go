@@ -44,7 +44,7 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.Errorf(exit.Usage, "%w; see `%s --help`", err, cmd.CommandPath())
+		return exit.Errorf(exit.Usage, "%w; see `%s --help`", flagError(err), cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addressList, "address", "", "client addresses of nodes, comma separated; each is tried (default $HOLDFAST_ADDRESS, else those of the context, else 127.0.0.1:7070)")

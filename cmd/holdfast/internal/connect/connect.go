@@ -5,6 +5,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func Split(list string) ([]string, error) {
 		}
 		if !strings.Contains(a, ":") {
 			return nil, exit.Errorf(exit.Usage, "the address %q has no port; host:port is needed", a)
+		}
+		if n, err := strconv.ParseUint(a[strings.LastIndex(a, ":")+1:], 10, 16); err != nil || n == 0 {
+			return nil, exit.Errorf(exit.Usage, "the address %q has no port from 1 to 65535; host:port is needed", a)
 		}
 		out = append(out, a)
 	}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+)
+
+// Each way to use the command line wrongly, with the exit code and the exact text
+// on standard error; DIR is an empty directory.
+func TestMain_BadInput(t *testing.T) {
+	hermetic(t)
+	f := startFake(t)
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args string
+		code exit.Code
+		want string
+	}{
+		{"nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast --help`\n"},
+		{"--nonsense", exit.Usage, "holdfast: unknown flag: --nonsense; see `holdfast --help`\n"},
+		{"list extra", exit.Usage, "holdfast: `holdfast list` takes no arguments; see `holdfast list --help`\n"},
+		{"list --nonsense", exit.Usage, "holdfast: unknown flag: --nonsense; see `holdfast list --help`\n"},
+		{"list -o yaml", exit.Usage, "holdfast: --output is table or json, not \"yaml\"; see `holdfast --help`\n"},
+		{"describe", exit.Usage, "holdfast: `holdfast describe` needs JOB; see `holdfast describe --help`\n"},
+		{"describe a b", exit.Usage, "holdfast: `holdfast describe` needs JOB; see `holdfast describe --help`\n"},
+		{"describe x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"describe leaderless", exit.Unavailable, "holdfast: NO_LEADER: no leader is known; `holdfast cluster status` shows the nodes; a majority must run\n"},
+		{"cancel", exit.Usage, "holdfast: `holdfast cancel` needs JOB; see `holdfast cancel --help`\n"},
+		{"cancel x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"cancel suspended", exit.Refused, "holdfast: JOB_STATE: the job is SUSPENDED; `holdfast describe` shows the job\n"},
+		{"resume", exit.Usage, "holdfast: `holdfast resume` needs JOB; see `holdfast resume --help`\n"},
+		{"resume x", exit.Refused, "holdfast: OFFSET_OUT_OF_RANGE: offsets 3 to 9 are gone; `holdfast resume --accept-gap` goes on without the missing records\n"},
+		{"resume counts", exit.Refused, "holdfast: OFFSET_OUT_OF_RANGE: offsets 3 to 9 are gone; `holdfast resume --accept-gap` goes on without the missing records\n"},
+		{"checkpoint", exit.Usage, "holdfast: `holdfast checkpoint` needs JOB; see `holdfast checkpoint --help`\n"},
+		{"checkpoint x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"checkpoint counts --timeout abc", exit.Usage, "holdfast: --timeout is a duration such as 500ms, 30s or 5m, not \"abc\"; see `holdfast checkpoint --help`\n"},
+		{"checkpoints", exit.Usage, "holdfast: `holdfast checkpoints` needs JOB; see `holdfast checkpoints --help`\n"},
+		{"checkpoints x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"checkpoints counts abc", exit.Usage, "holdfast: the checkpoint id \"abc\" is no number from 1; `holdfast checkpoints counts` lists them; see `holdfast --help`\n"},
+		{"checkpoints counts 99", exit.NotFound, "holdfast: CHECKPOINT_NOT_FOUND: checkpoint 99 is not remembered; `holdfast checkpoints` lists those that are remembered\n"},
+		{"state nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast state --help`\n"},
+		{"state get", exit.Usage, "holdfast: `holdfast state get` needs JOB KEY; see `holdfast state get --help`\n"},
+		{"state get counts", exit.Usage, "holdfast: `holdfast state get` needs JOB KEY; see `holdfast state get --help`\n"},
+		{"state get x a", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"state get counts a --state other", exit.NotFound, "holdfast: no such state in the job \"counts\"; it has --uid mapper --state counters\n"},
+		{"state get counts a --uid nobody", exit.NotFound, "holdfast: no such state in the job \"counts\"; it has --uid mapper --state counters\n"},
+		{"state get counts a --key-type uuid", exit.Usage, "holdfast: --key-type is string, int64, float64, bool, json or bytes, not \"uuid\"; see `holdfast --help`\n"},
+		{"state get counts a --key-type int64", exit.Usage, "holdfast: the key \"a\" is no int64; see `holdfast --help`\n"},
+		{"state get counts absent", exit.NotFound, "holdfast: 1 of 1 keys have no value\n"},
+		{"state get counts a --checkpoint abc", exit.Usage, "holdfast: --checkpoint is a whole number from 0, not \"abc\"; see `holdfast state get --help`\n"},
+		{"state get counts a --checkpoint -1", exit.Usage, "holdfast: --checkpoint is a whole number from 0, not \"-1\"; see `holdfast state get --help`\n"},
+		{"state list", exit.Usage, "holdfast: `holdfast state list` needs JOB; see `holdfast state list --help`\n"},
+		{"state list x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"state list counts --limit 0", exit.Usage, "holdfast: --limit is 1 to 10000, not 0; see `holdfast --help`\n"},
+		{"state list counts --limit many", exit.Usage, "holdfast: --limit is a whole number from 0, not \"many\"; see `holdfast state list --help`\n"},
+		{"state list counts --limit 10001", exit.Usage, "holdfast: --limit is 1 to 10000, not 10001; see `holdfast --help`\n"},
+		{"state list counts --page-token !", exit.Usage, "holdfast: --page-token \"!\" is not one that was printed; see `holdfast --help`\n"},
+		{"cluster nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast cluster --help`\n"},
+		{"cluster start", exit.Usage, "holdfast: --dir is needed: the directory of the local cluster; see `holdfast --help`\n"},
+		{"cluster start --nodes 0 --dir DIR", exit.Usage, "holdfast: a local cluster has 1 to 9 nodes, not 0; see `holdfast --help`\n"},
+		{"cluster start --nodes x --dir DIR", exit.Usage, "holdfast: --nodes is a whole number, not \"x\"; see `holdfast cluster start --help`\n"},
+		{"cluster stop", exit.Usage, "holdfast: --dir is needed: the directory of the local cluster; see `holdfast --help`\n"},
+		{"cluster stop --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},
+		{"cluster status --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},
+		{"cluster verify extra", exit.Usage, "holdfast: `holdfast cluster verify` takes no arguments; see `holdfast cluster verify --help`\n"},
+		{"cluster add", exit.Usage, "holdfast: `holdfast cluster add` needs ADDRESS; see `holdfast cluster add --help`\n"},
+		{"cluster remove", exit.Usage, "holdfast: `holdfast cluster remove` needs NODE; see `holdfast cluster remove --help`\n"},
+		{"node kill", exit.Usage, "holdfast: `holdfast node kill` needs NODE; see `holdfast node kill --help`\n"},
+		{"node kill n1", exit.Usage, "holdfast: --dir is needed: the directory of the local cluster; see `holdfast --help`\n"},
+		{"node kill n1 --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},
+		{"node start n9 --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},
+		{"run", exit.Usage, "holdfast: `holdfast run` needs PROGRAM; see `holdfast run --help`\n"},
+		{"run -- /does/not/exist", exit.Usage, "holdfast: exec: \"/does/not/exist\": stat /does/not/exist: no such file or directory; see `holdfast --help`\n"},
+		{"run -p 0 -- true", exit.Usage, "holdfast: -p is 1 or more, not 0; see `holdfast --help`\n"},
+		{"run -p x -- true", exit.Usage, "holdfast: --parallelism is a whole number, not \"x\"; see `holdfast run --help`\n"},
+		{"run --restart maybe -- true", exit.Usage, "holdfast: --restart is on-failure or never, not \"maybe\"; see `holdfast --help`\n"},
+		{"demo --records-per-second 0", exit.Usage, "holdfast: --records-per-second is 1 to 10000, not 0; see `holdfast --help`\n"},
+		{"config check", exit.Usage, "holdfast: `holdfast config check` needs FILE; see `holdfast config check --help`\n"},
+		{"config check a b", exit.Usage, "holdfast: `holdfast config check` needs FILE; see `holdfast config check --help`\n"},
+		{"config check /does/not/exist", exit.Failure, "holdfast: the configuration has 1 problem\n"},
+		{"config show --config /does/not/exist", exit.Failure, "holdfast: /does/not/exist: no such file or directory; give the path of a file, or none for the defaults\nholdfast: the configuration has 1 problem\n"},
+		{"config show --nonsense", exit.Usage, "holdfast: unknown flag: --nonsense; see `holdfast config show --help`\n"},
+		{"completion csh", exit.Usage, "holdfast: there is a completion for bash, zsh and fish, not for \"csh\"; see `holdfast completion --help`\n"},
+		{"context use nowhere", exit.NotFound, "holdfast: there is no context \"nowhere\"; `holdfast context list` shows them\n"},
+		{"version extra", exit.Usage, "holdfast: `holdfast version` takes no arguments; see `holdfast version --help`\n"},
+		{"--address nope list", exit.Usage, "holdfast: the address \"nope\" has no port; host:port is needed; see `holdfast --help`\n"},
+		{"--address 127.0.0.1:99999 list", exit.Usage, "holdfast: the address \"127.0.0.1:99999\" has no port from 1 to 65535; host:port is needed; see `holdfast --help`\n"},
+		{"--timeout abc list", exit.Usage, "holdfast: --timeout is a duration such as 500ms, 30s or 5m, not \"abc\"; see `holdfast list --help`\n"},
+	} {
+		code, _, stderr := invoke(f, strings.Fields(strings.ReplaceAll(c.args, "DIR", dir))...)
+		if want := strings.ReplaceAll(c.want, "DIR", dir); code != c.code || stderr != want {
+			t.Errorf("holdfast %s: exit code %d, want %d\ngot  %swant %s", c.args, code, c.code, stderr, want)
+		}
+	}
+}
