@@ -14,6 +14,9 @@ INTEGRATION_LIMIT ?= 10m
 E2E_LIMIT         ?= 20m
 RACE_LIMIT        ?= 8m
 
+# How long each fuzzer runs.
+FUZZ_TIME ?= 5m
+
 # The same on every machine, whatever its number of cores: how many packages and how many parallel tests of
 # a package run at a time. Tests with clusters in them run alone.
 UNIT_FLAGS    ?= -p=2 -parallel=4
@@ -71,6 +74,10 @@ test-e2e: build build-next venv ## scenarios with real processes and a real Apac
 .PHONY: race
 race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzzer for FUZZ_TIME each, one after the other (their seeds run in test-unit)
+	nice scripts/fuzz.sh $(FUZZ_TIME)
 
 .PHONY: bench
 bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes

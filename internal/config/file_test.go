@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -276,13 +277,14 @@ func TestFile_EveryProblemIsTold(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"name: a\nraft: {heartbeat-timeout: 1 s}\n", "state.backend: rocksdb\n", "a: [", "a: &a [*a]", "<<: {name: x}", "\x00", "? {a: b}\n: c",
-		"name: a\n---\nname: b", "restart-strategy: off\n", "state.memory.max-size: 9223372036854775807 b\n", "!!x name: y", "# c", "'': ''",
+		"name: a\n---\nname: b", "restart-strategy: off\n", "state.memory.max-size: 9223372036854775807 b\n", "!!x name: y", "# c", "'': ''", "\"\r\r",
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parsed := parseFile("f", data)
-		lines := strings.Count(string(data), "\n") + 2
+		// To YAML these all end a line.
+		lines := len(regexp.MustCompile("[\n\r\u0085\u2028\u2029]").FindAllIndex(data, -1)) + 2
 		for _, p := range parsed.problems {
 			if p.Message == "" || strings.Contains(p.Message, "\n") || p.Source.Line > lines || p.Source.Line < 0 {
 				t.Errorf("%q: %+v", data, p)

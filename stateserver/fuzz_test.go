@@ -1,0 +1,157 @@
+package stateserver
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+)
+
+// fuzzShapes are a subtask by hash and one by partition, with the keyed state
+// that a node would have for them.
+func fuzzShapes(tb testing.TB) map[*holdfastv1.Assign]*keyed.Store {
+	tb.Helper()
+	ids := []*holdfastv1.StateId{{Id: 1}, {Id: 2}}
+	splits := []*holdfastv1.Split{{Topic: "t", Partition: 2}, {Topic: "t", Partition: 3}}
+	out := map[*holdfastv1.Assign]*keyed.Store{}
+	for _, a := range []*holdfastv1.Assign{
+		{StateIds: ids, Splits: splits, KeyGroupEnd: 8},
+		{StateIds: ids, Splits: splits, KeyGroupStart: 2, KeyGroupEnd: 4, CoPartitioned: true},
+	} {
+		s := keyed.New()
+		if err := s.Create(1, keyed.SpaceConfig{
+			Start: a.KeyGroupStart, End: a.KeyGroupEnd, NumGroups: 8, CoPartitioned: a.CoPartitioned,
+			States: []keyed.StateConfig{{ID: 1, MaxBytes: 1 << 10}, {ID: 2, Type: keyed.TypeInt64}},
+		}); err != nil {
+			tb.Fatal(err)
+		}
+		out[a] = s
+	}
+	return out
+}
+
+// FuzzOperatorMessage takes any bytes as a frame of an operator. No frame makes
+// a check fall over; what the checks let through, the keyed state understands,
+// so that no malformed frame reaches the log (invariant 13).
+func FuzzOperatorMessage(f *testing.F) {
+	get := &holdfastv1.Get{RequestId: 1, Sections: []*holdfastv1.KeySection{{StateId: 1, KeyLengths: []uint32{1, 2}, Keys: []byte("abb")}}}
+	byPartition := section("a", "b")
+	byPartition.KeyGroup = proto.Uint32(3)
+	number := &holdfastv1.FlushSection{StateId: 2, Ops: []byte{3}, KeyLengths: []uint32{1}, Keys: []byte("k"), ValueLengths: []uint32{8}, Values: make([]byte, 8)}
+	at := []*holdfastv1.Position{{Topic: "t", Partition: 2, NextOffset: 5}, {Topic: "t", Partition: 3}}
+	for _, m := range []*holdfastv1.OperatorMessage{
+		{Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{section("a", "bb"), number}}}},
+		{Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{byPartition}}}},
+		{Message: &holdfastv1.OperatorMessage_Get{Get: get}},
+		{Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{Seq: 1, CheckpointId: 1, Positions: at}}},
+		{Message: &holdfastv1.OperatorMessage_Finished{Finished: &holdfastv1.Finished{Positions: at[:1]}}},
+		{Message: &holdfastv1.OperatorMessage_Failed{Failed: &holdfastv1.Failed{Error: &holdfastv1.Error{Message: "é", Metadata: map[string]string{"stack": "x"}}}}},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := &holdfastv1.OperatorMessage{}
+		if proto.Unmarshal(data, m) != nil {
+			return
+		}
+		for a, store := range fuzzShapes(t) {
+			checkFrame(t, shapeOf(a), store, m)
+		}
+	})
+}
+
+func checkFrame(t *testing.T, s shape, store *keyed.Store, m *holdfastv1.OperatorMessage) {
+	t.Helper()
+	switch x := m.Message.(type) {
+	case *holdfastv1.OperatorMessage_Flush:
+		if x.Flush == nil {
+			return
+		}
+		if _, e := s.checkFlush(x.Flush, limits()); e == nil {
+			mustApply(t, store, x.Flush)
+		}
+	case *holdfastv1.OperatorMessage_Get:
+		if s.checkGet(x.Get, limits()) != nil {
+			return
+		}
+		for _, sec := range x.Get.GetSections() {
+			group := int64(keyed.ByHash)
+			if sec.KeyGroup != nil {
+				group = int64(*sec.KeyGroup)
+			}
+			vals := &keyed.Values{MaxBytes: 100}
+			if err := store.Get(1, 0, sec.StateId, group, sec.KeyLengths, sec.Keys, vals); err != nil {
+				t.Fatalf("%v was let through: %v", sec, err)
+			}
+		}
+	case *holdfastv1.OperatorMessage_CheckpointReady:
+		if s.checkPositions("CheckpointReady", x.CheckpointReady.GetPositions()) == nil && len(x.CheckpointReady.GetPositions()) != len(s.splits) {
+			t.Fatalf("positions %v for splits %v", x.CheckpointReady.GetPositions(), s.splits)
+		}
+	case *holdfastv1.OperatorMessage_Finished:
+		_ = s.checkPositions("Finished", x.Finished.GetPositions())
+	case *holdfastv1.OperatorMessage_Failed:
+		e := clip(x.Failed.GetError())
+		if n := proto.Size(e); n > raftstore.MaxPayload-commandOverheadBytes || !utf8.ValidString(e.GetMessage()) {
+			t.Fatalf("an error of %d bytes is kept as %d bytes, message %q", proto.Size(x.Failed.GetError()), n, e.GetMessage())
+		}
+	}
+}
+
+// mustApply gives a flush that was let through to the keyed state, which may
+// refuse what it holds and how much of it, and nothing of its form.
+func mustApply(t *testing.T, store *keyed.Store, f *holdfastv1.Flush) {
+	t.Helper()
+	cmd := &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
+		SubtaskId: 1 << 40, FencingToken: 1 << 40, Seq: f.Seq, Sections: f.Sections}}}
+	if n := proto.Size(cmd); n > raftstore.MaxPayload {
+		t.Fatalf("a flush that was let through makes a command of %d bytes", n)
+	}
+	var sections []keyed.Section
+	for _, sec := range f.Sections {
+		sections = append(sections, raftstore.KeyedSection(sec))
+	}
+	before := store.Hash()
+	err := store.Apply(1, sections)
+	switch {
+	case err == nil:
+	case errors.Is(err, keyed.ErrTypeMismatch), errors.Is(err, keyed.ErrStateTooLarge):
+		if store.Hash() != before {
+			t.Fatalf("%v was refused and changed the state", f)
+		}
+	default:
+		t.Fatalf("%v was let through: %v", f, err)
+	}
+}
+
+// FuzzPageToken takes any page token: it is refused, or means what it says.
+func FuzzPageToken(f *testing.F) {
+	f.Add(scanCursor{3, keyed.Cursor{KeyGroup: 7, AfterKey: true, Key: []byte("k")}}.token())
+	f.Add(scanCursor{}.token())
+	f.Add([]byte{cursorVersion, 0x80, 0x00, 1, 1})
+	f.Fuzz(func(t *testing.T, token []byte) {
+		c, err := parseCursor(token)
+		if err != nil {
+			return
+		}
+		again, err := parseCursor(c.token())
+		if err != nil || again.subtask != c.subtask || again.at.KeyGroup != c.at.KeyGroup || again.at.AfterKey != c.at.AfterKey ||
+			c.at.AfterKey && !bytes.Equal(again.at.Key, c.at.Key) {
+			t.Fatalf("%x is %+v, and then %+v, %v", token, c, again, err)
+		}
+		for _, s := range fuzzShapes(t) {
+			_, _, _, _ = s.Scan(1, 0, 1, c.at, 10, 100)
+		}
+	})
+}
