@@ -58,10 +58,31 @@ func (c *Cluster) load() error {
 	if f.Version != fileVersion {
 		return fmt.Errorf("%s has version %d; this program knows %d", filepath.Join(c.dir, fileName), f.Version, fileVersion)
 	}
+	if err := f.check(); err != nil {
+		return fmt.Errorf("%s is damaged: %w", filepath.Join(c.dir, fileName), err)
+	}
 	for i := range f.Nodes {
 		f.Nodes[i].dir = c.dir
 	}
 	c.nodes = f.Nodes
+	return nil
+}
+
+// check refuses what no program writes: data would be looked for elsewhere than
+// below the directory, and signals would go to whole groups of processes.
+func (f file) check() error {
+	seen := map[string]bool{}
+	for _, n := range f.Nodes {
+		switch {
+		case n.Name == "" || n.Name != filepath.Base(n.Name) || n.Name == "." || n.Name == "..":
+			return fmt.Errorf("%q is no name of a node", n.Name)
+		case seen[n.Name]:
+			return fmt.Errorf("two nodes have the name %q", n.Name)
+		case n.Pid < 0:
+			return fmt.Errorf("node %q has the process id %d", n.Name, n.Pid)
+		}
+		seen[n.Name] = true
+	}
 	return nil
 }
 
