@@ -145,6 +145,10 @@ func submit(spec *holdfastv1.JobSpec, submission, id string) *internalv1.Command
 	return &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{Spec: spec, SubmissionId: submission, JobId: id, TimeMs: 1}}}
 }
 
+func cancel(job string) *internalv1.Command {
+	return &internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{JobId: job}}}
+}
+
 func splits(job string, offsets ...int64) *internalv1.Command {
 	r := &internalv1.RecordSplits{JobId: job, OperatorUid: "source"}
 	for i := range offsets {

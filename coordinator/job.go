@@ -17,6 +17,11 @@ func (m *Machine) applySubmit(c *internalv1.SubmitJob) *internalv1.CommandResult
 	if err != nil {
 		return refusal(err)
 	}
+	if made := m.byID[c.JobId]; made != nil && made.Spec.Name == spec.Name && made.SubmissionId == c.SubmissionId {
+		// The same entry again, whose first answer was lost. Whatever became of its
+		// job since, and of others of the name, it did not join them.
+		return &internalv1.CommandResult{JobId: made.JobId}
+	}
 	if old := m.byName[spec.Name]; old != nil {
 		switch {
 		case !ended(old.Status) && proto.Equal(old.Spec, spec):

@@ -302,6 +302,25 @@ func TestSubmit_JoinDifferTerminated(t *testing.T) {
 	}
 }
 
+// Invariant 6: an entry that is applied again, because its answer was lost, gives
+// the answer that it gave, although its job has ended and another one runs.
+func TestSubmit_AppliedAgainNamesItsOwnJob(t *testing.T) {
+	l := newLog(t)
+	first := submit(counterSpec("count"), "s1", "a")
+	l.must(first)
+	l.must(cancel("a"))
+	l.must(submit(counterSpec("count"), "s2", "b"))
+	for _, again := range []string{"b runs", "b has ended"} {
+		if r := l.must(first); r.JobId != "a" || r.Joined {
+			t.Errorf("%s: the entry that made job a answers %v", again, r)
+		}
+		l.do(cancel("b"))
+	}
+	if got := len(l.m.Summaries()); got != 2 {
+		t.Errorf("there are %d jobs, want 2", got)
+	}
+}
+
 func TestRecordSplits_FirstAnswerWins(t *testing.T) {
 	l := newLog(t)
 	l.must(submit(counterSpec("count"), "", "job"))
