@@ -158,3 +158,7 @@ func TestLaggingNode_LoadsASnapshot(t *testing.T) {
 		cfg.Raft.SnapshotThreshold, cfg.Raft.SnapshotInterval, cfg.Raft.TrailingLogs = 100, 20*time.Millisecond, 50
 	}}))
 }
+
+func TestHistories_AreLinearizable(t *testing.T) {
+	scenario.Histories(t, harness.InProcess(t, harness.Options{Proxied: true, Tune: mixed}), harness.Histories(), harness.Seed())
+}

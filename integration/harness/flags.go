@@ -40,6 +40,10 @@ func Seed() uint64 {
 // (HOLDFAST_TEST_CHECKPOINTS, default 500; 100000 for the acceptance).
 func Checkpoints() int { return number("HOLDFAST_TEST_CHECKPOINTS", 500) }
 
+// Histories is how many histories are recorded and checked for linearizability
+// (HOLDFAST_TEST_HISTORIES, default 6; 200 for the acceptance).
+func Histories() int { return number("HOLDFAST_TEST_HISTORIES", 6) }
+
 // Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
 // default 60s). It is no measure of speed: nothing should ever come near it.
 func Patience() time.Duration {

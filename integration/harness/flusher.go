@@ -34,7 +34,21 @@ type FlusherConfig struct {
 	Addresses func(slot int) []string
 	// Dumb flushers take barriers and never answer them.
 	Dumb bool
+	// Observe, if set, is told what is sent and acknowledged. For one slot.
+	Observe FlusherObserver
 }
+
+// FlusherObserver sees a flusher's flushes, numbered from 1 over all attempts.
+// Its methods must not wait.
+type FlusherObserver interface {
+	Sent(flush int64, adds map[string]int64)
+	Acked(flush int64)
+}
+
+type nobody struct{}
+
+func (nobody) Sent(int64, map[string]int64) {}
+func (nobody) Acked(int64)                  {}
 
 const (
 	flusherSource = "flushes"
@@ -57,6 +71,9 @@ func (c *FlusherConfig) setDefaults() {
 	}
 	if c.Retained == 0 {
 		c.Retained = 3
+	}
+	if c.Observe == nil {
+		c.Observe = nobody{}
 	}
 }
 

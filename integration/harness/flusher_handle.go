@@ -123,6 +123,9 @@ func (s *flusherSlot) ackThrough(seq uint64) {
 		for k, d := range s.frames[0].adds {
 			s.durable[k] += d
 		}
+		if n := s.frames[0].number; n != 0 {
+			s.f.Config.Observe.Acked(n)
+		}
 		s.frames = s.frames[1:]
 	}
 	if s.partial != nil && len(s.frames) > 0 {

@@ -54,6 +54,8 @@ type frame struct {
 	flush *holdfastv1.Flush
 	ready *holdfastv1.CheckpointReady
 	adds  map[string]int64
+	// number is the flush's over all attempts, 0 of a Ready.
+	number int64
 }
 
 func (f frame) message(token uint64) *holdfastv1.OperatorMessage {
@@ -293,7 +295,7 @@ func (s *flusherSlot) sendFlush() {
 	s.flushes[split] = n + 1
 	s.stats.Flushes++
 	s.seq++
-	fr := frame{seq: s.seq, adds: map[string]int64{}}
+	fr := frame{seq: s.seq, adds: map[string]int64{}, number: s.stats.Flushes}
 	sec := &holdfastv1.FlushSection{StateId: s.stateID(), KeyGroup: s.keyGroup(split)}
 	for i := range s.f.Config.Ops {
 		key, delta := flusherOp(split, n, i, s.f.Config.Keys)
@@ -306,6 +308,7 @@ func (s *flusherSlot) sendFlush() {
 		sec.ValueLengths = append(sec.ValueLengths, 8)
 	}
 	fr.flush = &holdfastv1.Flush{Seq: s.seq, Sections: []*holdfastv1.FlushSection{sec}}
+	s.f.Config.Observe.Sent(fr.number, fr.adds)
 	s.send(fr)
 }
 
