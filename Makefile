@@ -79,6 +79,14 @@ race: ## the core packages under the race detector (limit RACE_LIMIT)
 fuzz: ## every fuzzer for FUZZ_TIME each, one after the other (their seeds run in test-unit)
 	nice scripts/fuzz.sh $(FUZZ_TIME)
 
+.PHONY: planted
+planted: ## plants every bug of docs/planted-bugs.md: its test must fail
+	scripts/planted.sh all
+
+.PHONY: planted-fast
+planted-fast: ## those of them that need no cluster, as CI does
+	scripts/planted.sh fast
+
 .PHONY: bench
 bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
 	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./clients/go/...
@@ -92,7 +100,7 @@ bench: build ## benchmarks: figures, no verdict; those of the cluster need about
 ##@ Check
 
 .PHONY: verify
-verify: check-proto proto-breaking lint build race test ## what CI runs: static checks first, tests last
+verify: check-proto proto-breaking lint build race planted-fast test ## what CI runs: static checks first, tests last
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## vet, staticcheck and the few others of .golangci.yml

@@ -42,7 +42,7 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 	case !checkpointsEnabled(j):
 		return Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINTS_DISABLED,
 			fmt.Sprintf("job %q runs without checkpoints; enable them in the program (EnableCheckpointing)", j.Spec.Name))
-	case j.Pending != nil:
+	case blocksBegin(j):
 		return notApplied(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING,
 			fmt.Sprintf("checkpoint %d of job %q is pending; one runs at a time", j.Pending.Id, j.Spec.Name),
 			"checkpoint", fmt.Sprint(j.Pending.Id))
@@ -57,11 +57,9 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 // host measured, if it did.
 func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs int64, times *holdfastv1.SubtaskCheckpointTimes) {
 	p := ref.job.Pending
-	for _, a := range p.Acks {
-		if a.SubtaskId == ref.st.Id {
-			m.metrics.countUnchanged("ready", reasonSecondAck)
-			return
-		}
+	if m.ackStands(p, ref.st.Id) {
+		m.metrics.countUnchanged("ready", reasonSecondAck)
+		return
 	}
 	m.keyed.Freeze(ref.st.Id, p.Id)
 	p.Acks = append(p.Acks, &holdfastv1.SubtaskAck{

@@ -44,10 +44,7 @@ func (m *Machine) applySubmit(c *internalv1.SubmitJob) *internalv1.CommandResult
 		CreatedMs: c.TimeMs, Vertices: buildVertices(spec), NextCheckpointId: 1,
 		Counts: &holdfastv1.CheckpointCounts{}, Restart: &internalv1.RestartState{},
 	}
-	forSubtasks(j, func(_ vertexState, st subtaskState) {
-		st.Id = m.nextSubtaskID
-		m.nextSubtaskID++
-	})
+	m.numberSubtasks(j)
 	m.jobs = append(m.jobs, j)
 	m.index(j)
 	m.touch(j)

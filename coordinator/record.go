@@ -18,7 +18,7 @@ func (m *Machine) Records() []*internalv1.Record {
 	m.saveNext(meta)
 	out = append(out, &internalv1.Record{Record: &internalv1.Record_Meta{Meta: meta}})
 	for _, j := range m.jobs {
-		out = append(out, &internalv1.Record{Record: &internalv1.Record_Job{Job: proto.CloneOf(j)}})
+		out = append(out, &internalv1.Record{Record: &internalv1.Record_Job{Job: jobRecord(j)}})
 	}
 	for _, n := range m.nodes {
 		out = append(out, &internalv1.Record{Record: &internalv1.Record_Node{Node: proto.CloneOf(n)}})

@@ -15,17 +15,17 @@ func (m *Machine) takeSeq(ref subtaskRef, command string, token, seq uint64) *in
 	switch {
 	case st == nil:
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0"))
-	case token != st.FencingToken:
+	case !tokenIsCurrent(st, token):
 		return m.answer(st, fenced(st))
-	case seq <= st.LastSeq:
+	case seqIsTaken(st, seq):
 		m.metrics.countUnchanged(command, reasonDuplicate)
 		return m.answer(st, nil)
-	case st.Refusal != nil:
+	case refusalStands(st):
 		return m.answer(st, Failure(holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED,
 			"an earlier flush of this attempt was refused: "+st.Refusal.Message))
 	case st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
 		return m.answer(st, fenced(st))
-	case seq > st.LastSeq+1:
+	case seqLeavesGap(st, seq):
 		return m.answer(st, notApplied(holdfastv1.ErrorReason_ERROR_REASON_SEQ_GAP,
 			fmt.Sprintf("seq %d does not follow %d; send again from %d", seq, st.LastSeq, st.LastSeq+1)))
 	}
@@ -68,8 +68,10 @@ func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 	if r := m.takeSeq(ref, "ready", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
-	ref.st.LastSeq = c.Seq
-	if p := ref.job.Pending; p != nil && p.Id == c.CheckpointId {
+	if takesSeq(ref.job, c.CheckpointId) {
+		ref.st.LastSeq = c.Seq
+	}
+	if waitsFor(ref.job, c.CheckpointId) {
 		m.ack(ref, c.Positions, c.TimeMs, c.Times)
 	} else {
 		m.metrics.countUnchanged("ready", reasonDecided)
@@ -125,7 +127,7 @@ func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.Co
 			return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the stream has another subtask"))
 		}
 	}
-	m.abortPending(j, Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "a subtask was assigned anew"), c.TimeMs)
+	m.abortForAssign(j, c.TimeMs)
 	for _, t := range c.Targets {
 		if e := m.assignOne(index, m.bySubtask[t.SubtaskId], t); e != nil {
 			m.remember(m.bySubtask[t.SubtaskId], e, holdfastv1.ExceptionClass_EXCEPTION_CLASS_INTERNAL, c.TimeMs)
@@ -146,7 +148,7 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 	if st.NodeId != "" || st.RestoredCheckpoint != 0 || st.Attempt != 0 {
 		j.Restart.Restarts++
 	}
-	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, 0, nil
+	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, seqOfNewAttempt(st), nil
 	st.NodeId, st.InstanceId, st.ProcessId = t.NodeId, t.InstanceId, t.ProcessId
 	m.setSession(st, t.SessionId)
 	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
@@ -155,7 +157,7 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 		return nil
 	}
 	st.RestoredCheckpoint = j.LatestCompleted
-	if !m.keyed.Restore(st.Id, j.LatestCompleted) {
+	if !m.rollBack(st, j.LatestCompleted) {
 		return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
 			fmt.Sprintf("the state of checkpoint %d is gone", j.LatestCompleted), "checkpoint", fmt.Sprint(j.LatestCompleted))
 	}

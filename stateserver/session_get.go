@@ -55,7 +55,7 @@ func (x *session) answerGets() {
 	for {
 		select {
 		case c := <-x.gets:
-			if err := x.s.store.WaitApplied(c.ctx, c.atLeast); err == nil {
+			if err := x.awaitOwnWrites(c); err == nil {
 				x.answerGet(c)
 			}
 			x.getBytes.Add(-c.size)

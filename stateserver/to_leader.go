@@ -52,7 +52,7 @@ var leaderMethods = map[string]time.Duration{
 // all that is committed; else, on the public port, it asks the leader.
 func (s *Server) toLeader(public bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if leaderMethods[info.FullMethod] == 0 {
+		if !asksLeader(info.FullMethod) {
 			return handler(ctx, req)
 		}
 		if !public {

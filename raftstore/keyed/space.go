@@ -48,7 +48,7 @@ func (sp *space) writable(d *stateData, i int) *table {
 	case t == nil:
 		t = newTable(sp.epoch)
 		d.groups[i] = t
-	case t.epoch != sp.epoch:
+	case isShared(t, sp.epoch):
 		t = t.clone(sp.epoch)
 		d.groups[i] = t
 	}

@@ -53,7 +53,7 @@ func (a *attempt) ready() bool {
 	seq := a.lastSeq + 1
 	m := &holdfastv1.OperatorMessage{
 		Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{
-			FencingToken: a.token, Seq: seq, CheckpointId: s.checkpoint, Positions: a.positionsProto(s.positions),
+			FencingToken: a.token, Seq: seq, CheckpointId: s.checkpoint, Positions: a.positionsProto(a.cut(s)),
 		}},
 	}
 	size := proto.Size(m)

@@ -85,7 +85,7 @@ func (a *attempt) handle(e event) error {
 
 // handleCurrent handles what counts only under the token that is held (rule 3.8).
 func (a *attempt) handleCurrent(msg *holdfastv1.HostMessage) error {
-	if t, ok := tokenOf(msg); !ok || t != a.token {
+	if t, ok := tokenOf(msg); !ok || !a.current(t) {
 		return nil
 	}
 	switch m := msg.GetMessage().(type) {
@@ -148,7 +148,7 @@ func (a *attempt) resume(gen uint64, r *holdfastv1.Resume) error {
 	if err := a.acknowledge(r.GetLastSeq()); err != nil {
 		return err
 	}
-	for _, f := range a.inFlight.frames {
+	for _, f := range a.resend() {
 		if !a.sendFrame(f) {
 			// The stream is gone again; the next resume starts anew.
 			return nil

@@ -129,7 +129,7 @@ func (f *frameBuilder) take(e *Entry) bool {
 		return true
 	}
 	if !newest {
-		value, found = e.old.value, e.old.found
+		value, found = sealedOf(e)
 	}
 	size := len(e.key) + len(value) + opOverheadBytes
 	if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {

@@ -184,7 +184,7 @@ func (s *Store) Bytes() int { return s.bytes }
 // clean tells that the host has everything of the entry and nobody waits for
 // it (rules 5.3 and 5.5).
 func (s *Store) clean(e *Entry) bool {
-	return !e.loading && e.gen == 0 && e.old == nil && e.seq <= s.acked
+	return !e.loading && !unflushed(e) && !s.inFlight(e)
 }
 
 // Evict drops clean entries that were not used of late until the store is
