@@ -88,7 +88,7 @@ func (m *Metrics) countApplied(cmd *internalv1.Command, r *internalv1.CommandRes
 	}
 	m.applied[n].Inc()
 	if e := r.GetError(); e != nil {
-		m.refused.WithLabelValues(m.names[n], reasonName(e.Reason)).Inc()
+		m.refused.WithLabelValues(m.names[n], ReasonName(e.Reason)).Inc()
 	}
 }
 
@@ -102,11 +102,20 @@ func fieldNumber(cmd *internalv1.Command) protoreflect.FieldNumber {
 	return 0
 }
 
+// CommandName is how logs and metrics name a command: begin_checkpoint.
+func CommandName(cmd *internalv1.Command) string {
+	if f := cmd.ProtoReflect().WhichOneof(commandField); f != nil {
+		return string(f.Name())
+	}
+	return "unknown"
+}
+
 func (m *Metrics) countUnchanged(command, reason string) {
 	m.refused.WithLabelValues(command, reason).Inc()
 }
 
-func reasonName(r holdfastv1.ErrorReason) string {
+// ReasonName is how logs and metrics name a reason: FENCED.
+func ReasonName(r holdfastv1.ErrorReason) string {
 	return strings.TrimPrefix(r.String(), "ERROR_REASON_")
 }
 

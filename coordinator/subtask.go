@@ -283,7 +283,7 @@ func (m *Machine) setSession(st subtaskState, session string) {
 // remember adds to the exception history of a job. It comes before fence, which
 // forgets who had the attempt.
 func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, class holdfastv1.ExceptionClass, timeMs int64) {
-	m.metrics.failures.WithLabelValues(reasonName(e.GetReason())).Inc()
+	m.metrics.failures.WithLabelValues(ReasonName(e.GetReason())).Inc()
 	ref.job.Exceptions = append(ref.job.Exceptions, &holdfastv1.ExceptionRecord{
 		TimeMs: timeMs, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index, Attempt: ref.st.Attempt,
 		NodeId: ref.st.NodeId, NodeName: m.nodeName(ref.st.NodeId), ProcessId: ref.st.ProcessId, Error: e, ExceptionClass: class,

@@ -105,7 +105,7 @@ func (f *formation) round(ctx context.Context, found map[string]initialRecord) (
 		if r.err != nil {
 			if tell {
 				f.said = time.Now()
-				f.logger.Warn("waiting for a member of initial-cluster", "member", r.m.Name, "address", r.m.Address, "error", r.err)
+				f.logger.Warn("waiting for a member of initial-cluster", "member", r.m.Name, "address", r.m.Address, "err", r.err)
 			}
 			continue
 		}

@@ -45,12 +45,15 @@ func (h *hclogger) Log(level hclog.Level, msg string, args ...any) {
 }
 
 // plainArgs formats the library's lazy values, which slog would print as a
-// list.
+// list, and calls errors as the rest of the log does.
 func plainArgs(args []any) []any {
 	out := make([]any, len(args))
 	for i, a := range args {
 		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
 			a = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+		if a == "error" && i%2 == 0 {
+			a = "err"
 		}
 		out[i] = a
 	}

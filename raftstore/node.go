@@ -180,7 +180,7 @@ func (n *Node) HandOff(ctx context.Context) {
 		return
 	}
 	if err := n.TransferLeadership(ctx, ""); err != nil && !errors.Is(err, ErrNotLeader) {
-		n.logger.Info("leadership was not handed over", "error", err)
+		n.logger.Warn("leadership was not handed over, the others must elect", "err", err)
 	}
 }
 

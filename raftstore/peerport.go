@@ -91,7 +91,7 @@ func (p *peerPort) serve() {
 		}
 		if err != nil {
 			// Out of descriptors, most likely: wait instead of spinning.
-			p.logger.Warn("cannot accept peer connections", "error", err)
+			p.logger.Warn("cannot accept peer connections", "err", err)
 			select {
 			case <-p.done:
 				return
@@ -118,7 +118,7 @@ func (p *peerPort) handle(raw net.Conn) {
 	g, err := p.greet(conn)
 	<-p.slots
 	if err != nil {
-		p.logger.Info("peer connection ended in its handshake", "remote", conn.RemoteAddr(), "error", err)
+		p.logger.Warn("a peer connection ended in its handshake", "remote", conn.RemoteAddr(), "err", err)
 	}
 	switch {
 	case err != nil || g.Kind == kindHello:
@@ -148,7 +148,7 @@ func (p *peerPort) greet(conn net.Conn) (greeting, error) {
 	// The answer to a joining node's first caller is made before judge.
 	a.ClusterID, a.Versions = p.self.clusterID(), p.self.spokenVersions()
 	if why := p.self.versions.Check(g.Versions.Cluster); g.Versions.Cluster != 0 && why != nil {
-		p.logger.Warn("a node of a cluster asks for this one, which does not support its version", "node", g.From, "name", g.FromName, "error", why)
+		p.logger.Warn("a node of a cluster asks for this one, which does not support its version", "node", g.From, "name", g.FromName, "err", why)
 	}
 	if err := writeAnswer(conn, a); err != nil {
 		return g, err

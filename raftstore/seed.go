@@ -131,7 +131,7 @@ func (n *Node) plant(seed *seedRecord, c raft.Configuration, snaps raft.Snapshot
 	}
 	if len(list) > 0 || last > 0 {
 		if err := os.Remove(n.dir.file(seedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			n.logger.Warn("the snapshot that this cluster began with is left over", "error", err)
+			n.logger.Warn("the snapshot that this cluster began with is left over", "err", err)
 		}
 		return nil
 	}

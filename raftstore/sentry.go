@@ -59,7 +59,7 @@ func (n *Node) wakeRaft() {
 	rc.ElectionTimeout = max(rc.ElectionTimeout, rc.HeartbeatTimeout)
 	for _, c := range []raft.ReloadableConfig{rc, shorter} {
 		if err := n.raft.ReloadConfig(c); err != nil {
-			n.logger.Warn("cannot wake raft", "error", err)
+			n.logger.Warn("cannot wake raft", "err", err)
 		}
 	}
 }

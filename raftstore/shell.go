@@ -160,7 +160,7 @@ func (s *shell) Restore(rc io.ReadCloser) error {
 	}
 	h, err := s.restore(rc)
 	if err != nil {
-		s.logger.Error("snapshot refused, the state stays as it was", "error", err)
+		s.logger.Error("snapshot refused, the state stays as it was", "err", err)
 		return err
 	}
 	s.countInstall(h.Index)

@@ -162,10 +162,23 @@ func (l *leadership) propose(ctx context.Context, cmds []*internalv1.Command) (a
 			return applied, false
 		}
 		if r.GetError() != nil {
-			l.log.Debug("a coordinator command was refused", "command", c, "reason", r.Error.Reason.String(), "message", r.Error.Message)
+			l.log.Debug("a coordinator command was refused", "command", coordinator.CommandName(c), "reason", coordinator.ReasonName(r.Error.Reason), "message", r.Error.Message)
 			continue
 		}
+		l.tell(c)
 		applied++
 	}
 	return applied, true
+}
+
+// tell logs what a person looks for afterwards: who was given up, and why.
+func (l *leadership) tell(c *internalv1.Command) {
+	switch {
+	case c.GetLoseSubtask() != nil:
+		x := c.GetLoseSubtask()
+		l.log.Warn("a subtask lost its process", "subtask", x.SubtaskId, "token", x.FencingToken, "why", x.Error.GetMessage())
+	case c.GetAbortCheckpoint() != nil:
+		x := c.GetAbortCheckpoint()
+		l.log.Warn("a checkpoint was given up", "job", x.JobId, "checkpoint", x.CheckpointId, "why", x.Reason.GetMessage())
+	}
 }

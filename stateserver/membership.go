@@ -78,7 +78,7 @@ func (s *Server) watchMembership(ctx context.Context) {
 			asked = time.Now()
 			if s.confirmRemoved(ctx) {
 				if err := s.store.MarkRemoved(); err != nil {
-					s.log.Error("the removal could not be written down; it is found out anew", "err", err)
+					s.log.Warn("the removal could not be written down; it is found out anew", "err", err)
 				}
 				continue
 			}

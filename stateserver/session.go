@@ -232,6 +232,7 @@ func (x *session) answered(token, seq uint64, size int, a answer) {
 		x.push(fencedMessage(a.result.FencingToken, a.result.Attempt))
 		x.drop()
 	default:
+		x.log.Error("a flush was refused", "token", token, "seq", seq, "reason", coordinator.ReasonName(e.Reason))
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
 			FencingToken: token, Seq: seq, Error: e}}})
 		x.drop()

@@ -52,12 +52,12 @@ func (x *session) checkHeard() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.silent++; x.silent > beatsOfSilence {
-		x.log.Info("no heartbeat for the session timeout; ending the stream")
+		x.log.Warn("no heartbeat for the session timeout; ending the stream")
 		x.fail(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, fmt.Sprintf(
 			"no heartbeat came for the session timeout of %s; send one every %s from a thread that user code cannot block (rule 3.3 of docs/protocol.md)", x.s.cfg.SessionTimeout, x.s.cfg.HeartbeatInterval)))
 	}
 	if e := x.s.unfit(); e != nil {
-		x.log.Info("this node cannot serve operators now; ending the stream", "why", e.Message)
+		x.log.Warn("this node cannot serve operators now; ending the stream", "why", e.Message)
 		x.fail(e)
 	}
 }

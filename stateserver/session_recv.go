@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/version"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -128,6 +129,8 @@ func (x *session) onFailed(f *holdfastv1.Failed) {
 		x.fail(violation("8.1", "Failed: error and failure_class must be set"))
 		return
 	}
+	// Not its message: it is the program's, and may hold anything.
+	x.log.Warn("an attempt failed", "token", f.FencingToken, "class", f.FailureClass.String(), "reason", coordinator.ReasonName(f.Error.Reason))
 	x.submit(&internalv1.Command{Command: &internalv1.Command_FailSubtask{FailSubtask: &internalv1.FailSubtask{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, FailureClass: f.FailureClass, Error: clip(f.Error),
 		TimeMs: x.s.clock.now().UnixMilli(), Jitter: 2*rand.Float64() - 1,
