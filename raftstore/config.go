@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/tlsfiles"
 )
 
 // InitialMember is one node of the first configuration of a cluster.
@@ -37,6 +38,10 @@ type Config struct {
 	// Default: the address of this node in InitialCluster, else the bound
 	// address if it is not that of all interfaces.
 	PeerAdvertise string
+	// PeerTLS has the files that secure connections between nodes, all three of
+	// them, or none: then there is no TLS. The certificate must be for
+	// <NodeName>.node.holdfast, for both ends.
+	PeerTLS tlsfiles.Files
 	// InitialCluster lists all first members, this node included, in any order
 	// and the same on each. Empty: a new data directory becomes a cluster of
 	// one. It is not looked at once the node belongs to a cluster.

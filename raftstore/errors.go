@@ -98,6 +98,8 @@ var (
 	ErrBadCommand = errors.New("raftstore: log entry is damaged")
 	// ErrHandshake: a peer connection did not begin as it must.
 	ErrHandshake = errors.New("raftstore: bad handshake")
+	// ErrWrongCertificate: a certificate is not that of the node that shows it.
+	ErrWrongCertificate = errors.New("raftstore: wrong certificate")
 )
 
 // newMember is the remedy for a data directory that cannot be used any more.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 )
@@ -21,12 +22,15 @@ import (
 //	4 bytes     CRC32C of everything before
 //
 // The checksum is against programs that speak something else, not against an
-// enemy: the peer port belongs in a trusted network.
+// enemy: that is what TLS is for, below the frames (peertls.go).
 const (
 	frameMagic   = "HFP\n"
 	frameVersion = 1
 	frameHeader  = 8
 	maxFrameBody = 16 << 10
+
+	// tlsHandshake begins every connection with TLS, before a version of 3.x.
+	tlsHandshake = 22
 )
 
 // connKind says what a connection is for.
@@ -52,6 +56,11 @@ const (
 	answerDialerVersion answerCode = 7
 	answerOwnVersion    answerCode = 8
 	answerRemoved       answerCode = 9
+	// answerWrongCertificate: the dialer's certificate is not that of the node
+	// which it says it is.
+	answerWrongCertificate answerCode = 10
+	// answerNeedsTLS is all that a dialer without TLS is told.
+	answerNeedsTLS answerCode = 11
 )
 
 // errVersion is a frame of another version than this build speaks.
@@ -132,6 +141,11 @@ func (a answer) err() error {
 		return fmt.Errorf("%w: %s", errNotReady, a.Message)
 	case answerDialerVersion, answerOwnVersion:
 		return fmt.Errorf("%w: %s", errRefusedVersion, a.Message)
+	case answerWrongCertificate:
+		// The message begins with the error itself.
+		return fmt.Errorf("%w%s", ErrWrongCertificate, strings.TrimPrefix(a.Message, ErrWrongCertificate.Error()))
+	case answerNeedsTLS:
+		return fmt.Errorf("%w: %s", ErrHandshake, a.Message)
 	default:
 		return fmt.Errorf("%w: refused with code %d: %s", ErrHandshake, a.Code, a.Message)
 	}
@@ -219,6 +233,9 @@ func readFrame(r io.Reader) (code uint8, fields []string, err error) {
 	head := make([]byte, frameHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return 0, nil, fmt.Errorf("%w: read header: %w", ErrHandshake, err)
+	}
+	if head[0] == tlsHandshake && head[1] == 3 {
+		return 0, nil, fmt.Errorf("%w: it speaks TLS, and this node's peer port has none", ErrHandshake)
 	}
 	if string(head[:4]) != frameMagic {
 		return 0, nil, fmt.Errorf("%w: not a Holdfast peer connection", ErrHandshake)

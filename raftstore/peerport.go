@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-io/holdfast/internal/tlsfiles"
 )
 
 // maxHandshakes bounds the connections that have not said yet what they are.
@@ -23,6 +25,7 @@ type peerPort struct {
 	timeout time.Duration
 	applied func() uint64
 	unfit   func(reason string)
+	tls     *peerTLS
 	logger  *slog.Logger
 	addr    peerAddr
 
@@ -45,6 +48,11 @@ func (peerAddr) Network() string { return "tcp" }
 func (a peerAddr) String() string { return string(a) }
 
 func listenPeers(cfg Config, self *identity, applied func() uint64, unfit func(reason string)) (*peerPort, error) {
+	logger := cfg.Logger.With("component", "peerport")
+	secure, err := openPeerTLS(cfg.PeerTLS, self.name, logger)
+	if err != nil {
+		return nil, err
+	}
 	ln, err := net.Listen("tcp", cfg.PeerListen)
 	if err != nil {
 		return nil, ListenError("peer-listen", cfg.PeerListen, err)
@@ -59,7 +67,7 @@ func listenPeers(cfg Config, self *identity, applied func() uint64, unfit func(r
 	}
 	p := &peerPort{
 		ln: ln, self: self, timeout: cfg.PeerTimeout, applied: applied, unfit: unfit,
-		logger: cfg.Logger.With("component", "peerport"), addr: peerAddr(advertise),
+		tls: secure, logger: logger, addr: peerAddr(advertise),
 		slots: make(chan struct{}, maxHandshakes), done: make(chan struct{}),
 		conns: map[*peerConn]struct{}{},
 	}
@@ -130,8 +138,12 @@ func (p *peerPort) handle(raw net.Conn) {
 	}
 }
 
-func (p *peerPort) greet(conn net.Conn) (greeting, error) {
-	if err := conn.SetDeadline(time.Now().Add(p.timeout)); err != nil {
+func (p *peerPort) greet(conn *peerConn) (greeting, error) {
+	deadline := time.Now().Add(p.timeout)
+	if err := conn.SetDeadline(deadline); err != nil {
+		return greeting{}, err
+	}
+	if err := p.acceptTLS(conn, deadline); err != nil {
 		return greeting{}, err
 	}
 	g, err := readGreeting(conn)
@@ -143,7 +155,7 @@ func (p *peerPort) greet(conn net.Conn) (greeting, error) {
 		// Not one of ours: say nothing.
 		return g, err
 	default:
-		a.Code, a.Message = p.self.judge(g)
+		a.Code, a.Message = p.judge(conn, g)
 	}
 	// The answer to a joining node's first caller is made before judge.
 	a.ClusterID, a.Versions = p.self.clusterID(), p.self.spokenVersions()
@@ -158,6 +170,32 @@ func (p *peerPort) greet(conn net.Conn) (greeting, error) {
 	}
 	p.self.learnName(g.From, g.FromName)
 	return g, conn.SetDeadline(time.Time{})
+}
+
+// acceptTLS secures a connection that came, if the port has TLS.
+func (p *peerPort) acceptTLS(conn *peerConn, deadline time.Time) error {
+	if p.tls == nil {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	secured, err := p.tls.accept(ctx, conn.raw)
+	if err == nil {
+		conn.Conn = secured
+		return nil
+	}
+	if plaintext(err) {
+		_ = writeAnswer(conn.raw, answer{Code: answerNeedsTLS, Message: "this node's peer port needs TLS: see tls.peer.cert-file"})
+	}
+	tlsfiles.Linger(conn.raw, deadline)
+	return tlsfiles.ExplainAccept(err)
+}
+
+func (p *peerPort) judge(conn *peerConn, g greeting) (answerCode, string) {
+	if err := p.self.proves(certificateOf(conn), g.From, g.FromName); err != nil {
+		return answerWrongCertificate, err.Error()
+	}
+	return p.self.judge(g)
 }
 
 // dial opens a connection and does the handshake. ctx bounds both.
@@ -186,24 +224,43 @@ func (p *peerPort) dial(ctx context.Context, kind connKind, id, address string) 
 	return conn, a, nil
 }
 
-func (p *peerPort) introduce(ctx context.Context, conn net.Conn, kind connKind, id string) (answer, error) {
+func (p *peerPort) introduce(ctx context.Context, conn *peerConn, kind connKind, id string) (answer, error) {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return answer{}, err
 	}
 	// A canceled context must end the handshake before its deadline.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if p.tls != nil {
+		secured, err := p.tls.dial(ctx, conn.raw)
+		if err != nil {
+			return answer{}, err
+		}
+		conn.Conn = secured
+	}
 	rec := p.self.record()
 	g := greeting{
 		Kind: kind, ClusterID: rec.ClusterID, From: rec.NodeID, FromName: p.self.name, To: id, List: p.self.list,
 		Versions: p.self.spokenVersions(),
 	}
-	if err := writeGreeting(conn, g); err != nil {
-		return answer{}, err
-	}
+	// In TLS 1.3 the other end may refuse this one's certificate while the greeting
+	// is sent; then reading tells it.
+	sent := writeGreeting(conn, g)
 	a, err := readAnswer(conn)
+	if tlsfiles.IsAlert(err) {
+		err = tlsfiles.ExplainDial(err)
+	} else if sent != nil && err != nil {
+		err = sent
+	}
 	if err == nil {
+		if err := p.self.proves(certificateOf(conn), a.NodeID, a.Name); err != nil {
+			return answer{}, err // whatever it answers counts for nothing
+		}
 		err = a.err()
+	}
+	if err == nil && id != "" && a.NodeID != id {
+		err = fmt.Errorf("%w: it calls itself %s (%s)", ErrWrongNode, a.NodeID, a.Name)
 	}
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -238,7 +295,7 @@ func (p *peerPort) close() {
 	close(p.done)
 	_ = p.ln.Close()
 	for c := range conns {
-		_ = c.Conn.Close()
+		_ = c.raw.Close()
 	}
 	p.wg.Wait()
 	p.raft.drain()
@@ -247,14 +304,16 @@ func (p *peerPort) close() {
 
 // peerConn is a connection that close knows of.
 type peerConn struct {
+	// Conn is raw, or TLS on it. It changes before anybody else has it.
 	net.Conn
+	raw  net.Conn
 	port *peerPort
 }
 
 // track registers a connection, or closes it and returns nil if the port is
 // closed.
 func (p *peerPort) track(conn net.Conn) *peerConn {
-	c := &peerConn{Conn: conn, port: p}
+	c := &peerConn{Conn: conn, raw: conn, port: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns == nil {
@@ -265,10 +324,11 @@ func (p *peerPort) track(conn net.Conn) *peerConn {
 	return c
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. It says no goodbye in TLS, which could wait for a
+// node that has stopped reading; what is carried has ends of its own.
 func (c *peerConn) Close() error {
 	c.port.mu.Lock()
 	delete(c.port.conns, c)
 	c.port.mu.Unlock()
-	return c.Conn.Close()
+	return c.raw.Close()
 }

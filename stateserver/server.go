@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -29,6 +30,8 @@ import (
 type Config struct {
 	// ClientAddress is the address told to clients, host:port.
 	ClientAddress string
+	// Credentials secure the port for clients; nil: it has no TLS.
+	Credentials credentials.TransportCredentials
 	// HeartbeatInterval and SessionTimeout are told to operator processes.
 	HeartbeatInterval, SessionTimeout time.Duration
 	// ReconnectGrace is how long the process of a broken stream may take.
@@ -130,6 +133,9 @@ func (s *Server) newGRPC(public bool) *grpc.Server {
 		opts = append(opts, grpc.MaxRecvMsgSize(maxMessageBytes))
 	}
 	opts = append(opts, grpc.ChainUnaryInterceptor(s.membersOnly(public), s.toLeader(public)))
+	if public && s.cfg.Credentials != nil {
+		opts = append(opts, grpc.Creds(s.cfg.Credentials))
+	}
 	g := grpc.NewServer(opts...)
 	holdfastv1.RegisterJobServiceServer(g, &jobService{s: s})
 	holdfastv1.RegisterStateServiceServer(g, &stateService{s: s})

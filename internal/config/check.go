@@ -38,6 +38,7 @@ func CheckNode(n Node) []Conflict {
 	if n.Debug.Pprof && n.MetricsListen == "" {
 		out = append(out, Conflict{Key: "debug.pprof", With: "metrics-listen", Message: "/debug/pprof/ is served on the port of metrics-listen, which is not set"})
 	}
+	out = append(out, n.TLS.conflicts()...)
 	if n.SessionTimeout < 2*n.HeartbeatInterval {
 		out = append(out, between("session-timeout", n.SessionTimeout, "less than twice", "heartbeat-interval", n.HeartbeatInterval))
 	}
@@ -67,10 +68,12 @@ func (n Node) addresses() []Conflict {
 	for _, a := range []struct {
 		key, address   string
 		empty, advised bool
+		tls            TLSPort
+		certKey        string
 	}{
-		{"listen", n.Listen, false, false}, {"advertise", n.Advertise, true, true},
-		{"peer-listen", n.PeerListen, false, false}, {"peer-advertise", n.PeerAdvertise, true, true},
-		{"metrics-listen", n.MetricsListen, true, false},
+		{"listen", n.Listen, false, false, n.TLS.Client, "tls.client.cert-file"}, {key: "advertise", address: n.Advertise, empty: true, advised: true},
+		{"peer-listen", n.PeerListen, false, false, TLSPort(n.TLS.Peer), "tls.peer.cert-file"}, {key: "peer-advertise", address: n.PeerAdvertise, empty: true, advised: true},
+		{key: "metrics-listen", address: n.MetricsListen, empty: true},
 	} {
 		if a.address == "" && a.empty {
 			continue
@@ -80,9 +83,44 @@ func (n Node) addresses() []Conflict {
 			out = append(out, Conflict{Key: a.key, Message: problem})
 			continue
 		}
-		if ip := net.ParseIP(host); !a.advised && !n.InsecureListen && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			out = append(out, Conflict{Key: a.key, Message: a.address + " is not a loopback address, and this node has no TLS: anyone who reaches it " +
-				"could read and change state; use 127.0.0.1, or set insecure-listen if the network is trusted"})
+		if ip := net.ParseIP(host); a.advised || a.tls.CertFile != "" || n.InsecureListen || host == "localhost" || ip != nil && ip.IsLoopback() {
+			continue
+		}
+		c := Conflict{Key: a.key, Message: a.address + " is not a loopback address, and this port has no TLS: anyone who reaches it " +
+			"could read and change state; set " + a.certKey + ", use 127.0.0.1, or set insecure-listen if the network is trusted"}
+		switch {
+		case a.certKey == "":
+			c.Message = a.address + " is not a loopback address, and this port never has TLS: anyone who reaches it could read what is there; " +
+				"use 127.0.0.1, or set insecure-listen if the network is trusted"
+		case a.tls != (TLSPort{}):
+			c.Needs = a.certKey // the rest is there: the certificate differs from node to node
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// conflicts tells which files are missing beside others. What is in the files is
+// looked at when the node starts.
+func (t TLS) conflicts() []Conflict {
+	type setting struct{ key, file string }
+	cert, key, ca := setting{"tls.client.cert-file", t.Client.CertFile}, setting{"tls.client.key-file", t.Client.KeyFile}, setting{"tls.client.ca-file", t.Client.CAFile}
+	peerCert, peerKey, peerCA := setting{"tls.peer.cert-file", t.Peer.CertFile}, setting{"tls.peer.key-file", t.Peer.KeyFile}, setting{"tls.peer.ca-file", t.Peer.CAFile}
+	var out []Conflict
+	for _, rule := range []struct {
+		has, needs setting
+		why        string
+	}{
+		{cert, key, "which needs its key"}, {key, cert, "which needs its certificate"},
+		{ca, cert, "which clients are judged by once the port has TLS: its certificate is needed"},
+		{peerCert, peerKey, "which needs its key"}, {peerKey, peerCert, "which needs its certificate"},
+		{peerCert, peerCA, "and nodes always show each other certificates: their authorities are needed"},
+		{peerCA, peerCert, "and nodes always show each other certificates: this node's is needed"},
+	} {
+		missing := Conflict{Key: rule.needs.key, With: rule.has.key, Message: fmt.Sprintf("%s is not set, and %s is %s, %s", rule.needs.key, rule.has.key, rule.has.file, rule.why), Needs: rule.needs.key}
+		known := slices.ContainsFunc(out, func(c Conflict) bool { return c.Key == missing.Key })
+		if rule.has.file != "" && rule.needs.file == "" && !known {
+			out = append(out, missing)
 		}
 	}
 	return out

@@ -38,7 +38,7 @@ type Node struct {
 	PeerAdvertise  string `key:"peer-advertise" derived:"the address in initial-cluster, else of peer-listen" since:"0.1.0" about:"host:port told to other nodes."`
 	InitialCluster string `key:"initial-cluster" derived:"a cluster of this node alone" since:"0.1.0" about:"The first members, the same list on each: name=host:port,... of their peer addresses. Used once."`
 	Join           bool   `key:"join" default:"false" since:"0.1.0" about:"A new data directory waits to be added to a cluster that runs (holdfast cluster add) and makes none. Not together with initial-cluster. Used once."`
-	InsecureListen bool   `key:"insecure-listen" default:"false" since:"0.1.0" about:"Listen beyond loopback although there is no TLS."`
+	InsecureListen bool   `key:"insecure-listen" default:"false" since:"0.1.0" about:"Listen beyond loopback on a port without TLS."`
 	MetricsListen  string `key:"metrics-listen" derived:"no such port" since:"0.1.0" about:"host:port of an HTTP port for /metrics, /healthz and /readyz. Port 0 takes a free one."`
 
 	HeartbeatInterval time.Duration `key:"heartbeat-interval" default:"3 s" min:"1 ms" since:"0.1.0" about:"How often operator processes send a heartbeat."`
@@ -48,9 +48,31 @@ type Node struct {
 
 	MaxClusterVersion uint64 `key:"max-cluster-version" derived:"the highest that the build supports" min:"1" since:"0.1.0" about:"The highest cluster version that the node says it supports. Set to the cluster's version it keeps the way back to the release before open, see docs/upgrades.md."`
 
+	TLS   TLS
 	Raft  Raft
 	Log   Log
 	Debug Debug
+}
+
+// TLS secures the ports of a node, see docs/security.md. The files are read anew
+// when they change.
+type TLS struct {
+	Client TLSPort // tls.client.*: the port for clients
+	Peer   TLSPeer // tls.peer.*: the port for other nodes
+}
+
+// TLSPort is tls.client.*.
+type TLSPort struct {
+	CertFile string `key:"tls.client.cert-file" derived:"no TLS on the client port" since:"0.1.0" about:"Certificate of the port for clients, in PEM, with those between it and the authority behind it. Its names are those under which clients reach the node."`
+	KeyFile  string `key:"tls.client.key-file" derived:"no TLS on the client port" since:"0.1.0" about:"Private key of tls.client.cert-file, in PEM, without a passphrase."`
+	CAFile   string `key:"tls.client.ca-file" derived:"clients need no certificate" since:"0.1.0" about:"Authorities of clients, in PEM. If it is set, clients must show a certificate of one of them."`
+}
+
+// TLSPeer is tls.peer.*.
+type TLSPeer struct {
+	CertFile string `key:"tls.peer.cert-file" derived:"no TLS between nodes" since:"0.1.0" about:"Certificate that this node shows other nodes, in PEM, as a server and as a client. It must be for the DNS name NAME.node.holdfast, where NAME is the value of name."`
+	KeyFile  string `key:"tls.peer.key-file" derived:"no TLS between nodes" since:"0.1.0" about:"Private key of tls.peer.cert-file, in PEM, without a passphrase."`
+	CAFile   string `key:"tls.peer.ca-file" derived:"no TLS between nodes" since:"0.1.0" about:"Authorities of nodes, in PEM. Nodes must show a certificate of one of them."`
 }
 
 // Raft configures the replicated log of a node. A zero field that is derived

@@ -56,7 +56,7 @@ func TestFile_Problems(t *testing.T) {
 		"flush.max-delay: 1 s":                    {"hf.yaml:1: flush.max-delay: there is no such key; did you mean state.flush.max-delay?"},
 		"\nfrobnicate:\n  a: 1\n  b: 2":           {"hf.yaml:2: frobnicate: there is no such key"},
 		"raft:\n  hartbeat-timeout: 1 s":          {"hf.yaml:2: raft.hartbeat-timeout: there is no such key; did you mean raft.heartbeat-timeout?"},
-		"name: a\nlisten: x:1\nname: b":           {"hf.yaml:3: name: it is there twice; the first is in line 1", "hf.yaml:2: listen: x:1 is not a loopback address, and this node has no TLS: anyone who reaches it could read and change state; use 127.0.0.1, or set insecure-listen if the network is trusted"},
+		"name: a\nlisten: x:1\nname: b":           {"hf.yaml:3: name: it is there twice; the first is in line 1", "hf.yaml:2: listen: x:1 is not a loopback address, and this port has no TLS: anyone who reaches it could read and change state; set tls.client.cert-file, use 127.0.0.1, or set insecure-listen if the network is trusted"},
 		"log.level: info\nlog: {level: warn}":     {"hf.yaml:2: log.level: it is there twice; the first is in line 1"},
 		"log: {level: info}\nlog: {format: text}": {"hf.yaml:2: log: it is there twice; the first is in line 1"},
 		"listen: [a, b]":                          {"hf.yaml:1: listen: it must be one value (text), and is a list"},

@@ -33,14 +33,15 @@ type Config struct {
 	InitialCluster string
 	// Join makes a new data directory wait to be added to a cluster that runs.
 	Join bool
-	// InsecureListen allows addresses other than loopback although there is no
-	// TLS.
+	// InsecureListen allows addresses other than loopback for ports without TLS.
 	InsecureListen bool
 	// MetricsListen is where /metrics, /healthz and /readyz are served, host:port;
 	// empty: nowhere.
 	MetricsListen string
 	// Pprof serves /debug/pprof/ there too.
 	Pprof bool
+	// TLS has the files that secure the ports.
+	TLS config.TLS
 
 	// HeartbeatInterval and SessionTimeout are told to operator processes.
 	HeartbeatInterval, SessionTimeout time.Duration
@@ -85,7 +86,7 @@ func FromSettings(n config.Node) Config {
 	return Config{
 		DataDir: n.DataDir, Name: n.Name, Listen: n.Listen, Advertise: n.Advertise,
 		PeerListen: n.PeerListen, PeerAdvertise: n.PeerAdvertise,
-		InitialCluster: n.InitialCluster, Join: n.Join, InsecureListen: n.InsecureListen,
+		InitialCluster: n.InitialCluster, Join: n.Join, InsecureListen: n.InsecureListen, TLS: n.TLS,
 		MetricsListen: n.MetricsListen, Pprof: n.Debug.Pprof,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
@@ -100,7 +101,7 @@ func (c Config) settings() config.Node {
 	return config.Node{
 		DataDir: c.DataDir, Name: c.Name, Listen: c.Listen, Advertise: c.Advertise,
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
-		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen,
+		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen, TLS: c.TLS,
 		MetricsListen:     c.MetricsListen,
 		MaxClusterVersion: c.MaxClusterVersion,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,

@@ -74,7 +74,12 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 }
 
 func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry) (*Daemon, error) {
+	creds, err := clientCredentials(cfg)
+	if err != nil {
+		return nil, err
+	}
 	rc := cfg.Raft
+	rc.PeerTLS = peerFiles(cfg.TLS.Peer)
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
 	rc.Join = cfg.Join
 	rc.PeerListen, rc.PeerAdvertise, rc.Logger = cfg.PeerListen, cfg.PeerAdvertise, cfg.Logger
@@ -86,7 +91,7 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 	}
 	d := &Daemon{cfg: cfg, store: store, client: lis.Addr(), metrics: metrics, registry: registry}
 	d.server, err = stateserver.New(store, stateserver.Config{
-		ClientAddress: d.ClientAddress(), HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
+		ClientAddress: d.ClientAddress(), Credentials: creds, HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReconnectGrace: cfg.ReconnectGrace, Clock: cfg.Clock, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
 		MetricsAddress: metrics.address(), Metrics: registry,
 	})
