@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -31,7 +31,7 @@ type StreamExecutionEnvironment struct {
 	maxParallel  int
 	slots        int
 	log          *slog.Logger
-	credentials  credentials.TransportCredentials
+	credentials  func() credentials.TransportCredentials
 
 	checkpoint *holdfastv1.CheckpointConfig
 	backend    StateBackend
@@ -70,10 +70,12 @@ func WithLogger(log *slog.Logger) Option {
 	return func(e *StreamExecutionEnvironment) { e.log = log }
 }
 
-// WithTransportCredentials sets how connections are secured; not at all by
-// default.
+// WithTransportCredentials sets how connections are secured, instead of
+// HOLDFAST_TLS_CA_FILE and the other variables of TLS.
 func WithTransportCredentials(c credentials.TransportCredentials) Option {
-	return func(e *StreamExecutionEnvironment) { e.credentials = c }
+	return func(e *StreamExecutionEnvironment) {
+		e.credentials = func() credentials.TransportCredentials { return c }
+	}
 }
 
 // WithTaskSlots sets how many subtasks this process offers to run, instead of
@@ -84,8 +86,12 @@ func WithTaskSlots(n int) Option {
 
 // GetExecutionEnvironment reads HOLDFAST_ADDRESS (comma separated),
 // HOLDFAST_SUBMISSION_ID, HOLDFAST_PROCESS_ID, HOLDFAST_PARALLELISM,
-// HOLDFAST_TASK_SLOTS and HOLDFAST_JOB_NAME. What the program does not set of a
-// job comes from the file that HOLDFAST_CONFIG names and from variables such as
+// HOLDFAST_TASK_SLOTS and HOLDFAST_JOB_NAME. With HOLDFAST_TLS_CA_FILE the
+// connections have TLS, with HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE they
+// show a certificate, and HOLDFAST_TLS_SERVER_NAME is what the nodes' certificates
+// are for if it is not the host; the files are read anew for each connection.
+//
+// What the program does not set of a job comes from the file that HOLDFAST_CONFIG names and from variables such as
 // HOLDFAST_EXECUTION_CHECKPOINTING_INTERVAL; docs/configuration.md has the list.
 // What is wrong with any of them is told by Execute.
 func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
@@ -96,7 +102,6 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 		parallelism:  1,
 		checkpoint:   &holdfastv1.CheckpointConfig{},
 		writers:      map[io.Writer]*lineWriter{},
-		credentials:  insecure.NewCredentials(),
 	}
 	for address := range strings.SplitSeq(os.Getenv("HOLDFAST_ADDRESS"), ",") {
 		if address = strings.TrimSpace(address); address != "" {
@@ -112,6 +117,9 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 	for _, o := range options {
 		o(e)
 	}
+	if e.credentials == nil {
+		e.secure()
+	}
 	if e.processID == "" {
 		e.processID = slot.RandomID()
 	}
@@ -122,6 +130,15 @@ func GetExecutionEnvironment(options ...Option) *StreamExecutionEnvironment {
 		e.log.Warn("configuration: " + n)
 	}
 	return e
+}
+
+// secure reads how connections are secured.
+func (e *StreamExecutionEnvironment) secure() {
+	client, err := grpctls.FromEnvironment(os.Getenv).Open()
+	if err != nil {
+		e.problem(err)
+	}
+	e.credentials = func() credentials.TransportCredentials { return client.Credentials() }
 }
 
 func (e *StreamExecutionEnvironment) readNumber(name string, to *int) {

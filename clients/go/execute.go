@@ -95,7 +95,7 @@ func (e *StreamExecutionEnvironment) Execute(ctx context.Context, name string) e
 
 func (e *StreamExecutionEnvironment) dial(address string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address,
-		grpc.WithTransportCredentials(e.credentials),
+		grpc.WithTransportCredentials(e.credentials()),
 		grpc.WithDisableRetry(),
 		grpc.WithInitialWindowSize(1<<20),
 		grpc.WithInitialConnWindowSize(4<<20),
