@@ -1,11 +1,9 @@
 """The smallest complete client of the operator protocol: one slot that counts the words of a file, one a line.
-
 Written from docs/protocol.md and proto/holdfast/v1 alone; numbers in comments are rules of that page. One thread reads
 the stream, one sends heartbeats, the main thread owns all else. The distinct words have to fit into memory."""
-import argparse, contextlib, functools, os, queue, signal, struct, sys, threading, time, uuid
+import argparse, contextlib, functools, os, pathlib, queue, signal, struct, sys, threading, time, uuid
 from collections import deque
 from typing import Any
-
 import grpc
 from holdfast.v1 import error_pb2 as errors, job_pb2 as job, job_pb2_grpc, operator_pb2 as pb, operator_pb2_grpc
 
@@ -15,6 +13,13 @@ CHANNEL = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own: 3.
 RETRY, INT64 = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), struct.Struct("<q")
 log = functools.partial(print, "minimal.py:", file=sys.stderr, flush=True)
 
+def open_channel(address: str) -> grpc.Channel:  # 1: TLS if there is a CA file, a certificate if there is one
+    files = [os.environ.get(f"HOLDFAST_TLS_{name}_FILE") for name in ("CA", "KEY", "CERT")]
+    if not files[0]:
+        return grpc.insecure_channel(address, CHANNEL)
+    name = os.environ.get("HOLDFAST_TLS_SERVER_NAME")
+    credentials = grpc.ssl_channel_credentials(*(pathlib.Path(file).read_bytes() if file else None for file in files))
+    return grpc.secure_channel(address, credentials, CHANNEL + [("grpc.ssl_target_name_override", name)] * bool(name))
 
 class Stream:
     """One stream of Run. What comes down goes to the inbox as (stream, message), and its end as (stream, None)."""
@@ -22,7 +27,7 @@ class Stream:
         self.address, self.inbox, self.outgoing, self.ended = address, inbox, queue.SimpleQueue(), threading.Event()
         self.welcome, self.echoed = pb.Welcome(session_timeout_ms=15000), time.monotonic()
         self.outgoing.put(pb.OperatorMessage(hello=hello))  # None is the half-close
-        self.channel = grpc.insecure_channel(address, CHANNEL)
+        self.channel = open_channel(address)
         self.call = operator_pb2_grpc.OperatorServiceStub(self.channel).Run(iter(self.outgoing.get, None))
         for work in (self._read, self._beat):
             threading.Thread(target=work, daemon=True).start()
@@ -43,7 +48,6 @@ class Stream:
             elif self.welcome.session_id:
                 self.outgoing.put(pb.OperatorMessage(heartbeat={}))
         self.outgoing.put(None)
-
 
 class Attempt:
     """One life of the subtask, from its Assign on (4.3); it is dropped as a whole."""
@@ -73,7 +77,6 @@ class Attempt:
                            keys=b"".join(keys), value_lengths=map(len, values), values=b"".join(values))
             self.unsent.append(("flush", pb.Flush(sections=[section])))
 
-
 class Client:
     """A process with one slot; all of this runs in the main thread."""
     def __init__(self, args: argparse.Namespace) -> None:
@@ -92,11 +95,10 @@ class Client:
         source = dict(uid=SOURCE, parallelism=1, source=dict(connector="file", topics=[self.args.file]))
         counter = dict(uid=COUNTER, parallelism=1, states=[dict(name=STATE, kind=job.STATE_KIND_VALUE, type="int64")],
                        inputs=[dict(operator_uid=SOURCE, partitioning=job.PARTITIONING_HASH)])
-        spec = dict(name=self.args.job, operators=[source, counter],
-                    checkpoint=dict(interval_ms=self.args.checkpoint_interval))
+        spec = dict(name=self.args.job, operators=[source, counter], checkpoint=dict(interval_ms=self.args.interval))
         request = job.SubmitRequest(spec=spec, submission_id=os.environ.get("HOLDFAST_SUBMISSION_ID"))
         while True:
-            with grpc.insecure_channel(self.next_address(), CHANNEL) as channel:
+            with open_channel(self.next_address()) as channel:
                 try:
                     return job_pb2_grpc.JobServiceStub(channel).Submit(request, timeout=15).job_id
                 except grpc.RpcError as error:
@@ -223,12 +225,11 @@ class Client:
             self.send(*a.sent[-1])
         self.attempt = None if a.finished and not (a.unsent or a.sent) else a
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", required=True)
     parser.add_argument("--job", required=True)
-    parser.add_argument("--checkpoint-interval", type=int, default=1000, help="ms; 0 disables checkpoints")
+    parser.add_argument("--checkpoint-interval", dest="interval", type=int, default=1000, help="ms; 0: none")
     parser.add_argument("--follow", action="store_true", help="wait for more lines at the end of the file")
     parser.add_argument("--throttle-us", type=int, default=0, help="pause after each record")
     client = Client(parser.parse_args())
@@ -244,7 +245,6 @@ def main() -> None:
             client.stream.ended.wait(5)
     if client.job_ended.status != job.JOB_STATUS_FINISHED:
         sys.exit(f"minimal.py: {job.JobStatus.Name(client.job_ended.status)}: {client.job_ended.reason.message}")
-
 
 if __name__ == "__main__":
     main()
