@@ -8,8 +8,9 @@ import (
 	"github.com/holdfast-io/holdfast/coordinator"
 )
 
-// identity is what a node knows about itself and, for display, about the names
-// of others. It is safe for concurrent use.
+// identity is what a node knows about itself, and the names of others: to show
+// them, and with TLS to compare them with certificates. It is safe for concurrent
+// use.
 type identity struct {
 	dir     *dataDir
 	name    string

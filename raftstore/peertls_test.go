@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/tlsfiles"
 	"github.com/holdfast-io/holdfast/internal/tlstest"
 )
@@ -89,7 +90,10 @@ type stranger struct {
 
 func (s stranger) dial(t *testing.T, target *testNode, kind connKind) error {
 	t.Helper()
-	p := &peerPort{self: &identity{name: s.name, rec: identityRecord{NodeID: s.id, ClusterID: target.ClusterID()}, names: map[string]string{}}, timeout: patience, conns: map[*peerConn]struct{}{}}
+	p := &peerPort{
+		self:    &identity{name: s.name, versions: coordinator.Supported(), rec: identityRecord{NodeID: s.id, ClusterID: target.ClusterID()}, names: map[string]string{}},
+		timeout: patience, conns: map[*peerConn]struct{}{},
+	}
 	if s.files.Cert.Name != "" || s.files.CA.Name != "" {
 		src, err := tlsfiles.Open(s.files, nil, nil)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 )
 
 // Config is what all measurements can be told.
@@ -24,6 +25,8 @@ type Config struct {
 	// that is measured instead of one of its own.
 	Binary    string
 	Addresses []string
+	// Client secures calls to Addresses; nil: no TLS.
+	Client *grpctls.Client
 	// Patience bounds every wait for an answer.
 	Patience time.Duration
 	// Note tells what is going on.
@@ -65,7 +68,7 @@ func open(ctx context.Context, cfg Config, flags ...string) (*cluster, error) {
 		addresses = c.local.Addresses()
 	}
 	var err error
-	if c.calls, err = connect.Open(addresses, cfg.Patience); err != nil {
+	if c.calls, err = connect.Open(addresses, cfg.Patience, cfg.Client); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	// The sentence of an address where nobody answers.
@@ -83,7 +86,7 @@ func (c *cluster) start(ctx context.Context, flags []string) (err error) {
 	if c.dir, err = os.MkdirTemp("", "holdfast-bench-"); err != nil {
 		return err
 	}
-	if c.local, err = nodes.Create(c.dir, size, 0); err != nil {
+	if c.local, err = nodes.Create(c.dir, size, 0, ""); err != nil {
 		return err
 	}
 	c.local.Bound, c.local.Flags = true, flags
@@ -116,7 +119,7 @@ func (c *cluster) conn(address string) (*grpc.ClientConn, error) {
 	if conn := c.conns[address]; conn != nil {
 		return conn, nil
 	}
-	conn, err := connect.Dial(address)
+	conn, err := connect.Dial(address, c.cfg.Client)
 	if err != nil {
 		return nil, err
 	}

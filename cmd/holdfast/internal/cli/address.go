@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/contexts"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 )
 
 // The variables that say which cluster is meant.
@@ -83,7 +84,11 @@ func (a *app) open() (*connect.Cluster, target, error) {
 	if err != nil {
 		return nil, t, err
 	}
-	c, err := connect.Open(t.addresses, a.patience)
+	client, err := a.tlsFlags.settings(t.tls).Open()
+	if err != nil {
+		return nil, t, exit.Errorf(exit.Usage, "%w", err)
+	}
+	c, err := connect.Open(t.addresses, a.patience, client)
 	if err != nil {
 		return nil, t, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bench"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/contexts"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
@@ -43,6 +44,9 @@ func (a *app) benched(own bool, run func(bench.Config) error) error {
 			return exit.Errorf(exit.Usage, "this measurement needs nodes of its own; leave --address out")
 		}
 		addresses, err := connect.Split(a.addressList)
+		if err == nil {
+			cfg.Client, err = a.tlsFlags.settings(contexts.Context{}).Open()
+		}
 		if err != nil {
 			progress.Stop()
 			return err

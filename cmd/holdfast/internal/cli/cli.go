@@ -26,6 +26,7 @@ type app struct {
 
 	addressList string
 	contextName string
+	tlsFlags    tlsFlags
 	output      string
 	noColor     bool
 	patience    time.Duration

@@ -40,17 +40,20 @@ func needDir(dir string) error {
 }
 
 func (a *app) clusterStartCommand() *cobra.Command {
-	var dir string
+	var dir, tlsDir string
 	var count, basePort int
 	cmd := &cobra.Command{
 		Use: "start --dir DIR", Short: "Start nodes on this machine; those that run are left alone", Args: exactly(),
 		Long: `Starts holdfastd processes that go on when this command has ended. The first
 start chooses free ports and keeps them in DIR/cluster.json; with --base-port P
-node i has P+i-1 for clients and P+9+i for its peers. holdfastd is the program
+node i has P+i-1 for clients and P+9+i for its peers. With --tls-dir all ports
+have TLS, with the certificates that docs/security.md shows how to make: ca.crt,
+client.crt and client.key, and n1.crt and n1.key for the node n1. holdfastd is the program
 that HOLDFASTD names, else the one beside this program, else the one in PATH.`,
-		Example: "  holdfast cluster start --nodes 3 --dir ./hf",
+		Example: "  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast cluster start --nodes 3 --dir ./hf --tls-dir ./certs",
 	}
 	dirFlag(cmd, &dir)
+	cmd.Flags().StringVar(&tlsDir, "tls-dir", "", "directory with the certificates of the nodes and of clients; the nodes go on using it")
 	cmd.Flags().IntVar(&count, "nodes", 3, "number of nodes")
 	cmd.Flags().IntVar(&basePort, "base-port", 0, "first client port; 0 chooses free ports")
 	cmd.RunE = a.do(func(ctx context.Context, _ []string) error {
@@ -62,13 +65,13 @@ that HOLDFASTD names, else the one beside this program, else the one in PATH.`,
 				count = len(c.Nodes())
 			}
 		}
-		return a.startCluster(ctx, dir, count, basePort)
+		return a.startCluster(ctx, dir, count, basePort, tlsDir)
 	})
 	return cmd
 }
 
-func (a *app) startCluster(ctx context.Context, dir string, count, basePort int) error {
-	c, err := nodes.Create(dir, count, basePort)
+func (a *app) startCluster(ctx context.Context, dir string, count, basePort int, tlsDir string) error {
+	c, err := nodes.Create(dir, count, basePort, tlsDir)
 	if err != nil {
 		return err
 	}
@@ -105,9 +108,11 @@ type nodeView struct {
 }
 
 type startedView struct {
-	Dir     string     `json:"dir"`
-	Address string     `json:"address"`
-	Nodes   []nodeView `json:"nodes"`
+	Dir     string `json:"dir"`
+	Address string `json:"address"`
+	// Environment is what else clients need.
+	Environment []string   `json:"environment,omitempty"`
+	Nodes       []nodeView `json:"nodes"`
 }
 
 func viewNodes(c *nodes.Cluster, started []nodes.Node, names []string) []nodeView {
@@ -134,7 +139,7 @@ func viewNodes(c *nodes.Cluster, started []nodes.Node, names []string) []nodeVie
 
 // printStarted shows the named nodes, or all.
 func (a *app) printStarted(c *nodes.Cluster, started []nodes.Node, names ...string) error {
-	v := startedView{Dir: c.Dir(), Address: strings.Join(c.Addresses(), ","), Nodes: viewNodes(c, started, names)}
+	v := startedView{Dir: c.Dir(), Address: strings.Join(c.Addresses(), ","), Environment: tlsEnvironment(c.ClientTLS()), Nodes: viewNodes(c, started, names)}
 	return a.print(v, func(w io.Writer) error {
 		t := render.Table{Header: []string{"NODE", "PID", "CLIENT ADDRESS", "STATE", "LOG"}}
 		for _, n := range v.Nodes {
@@ -150,6 +155,9 @@ func (a *app) printStarted(c *nodes.Cluster, started []nodes.Node, names ...stri
 			return err
 		}
 		_, err := fmt.Fprintf(w, "\nexport HOLDFAST_ADDRESS=%s\n", v.Address)
+		for _, variable := range v.Environment {
+			fmt.Fprintf(w, "export %s\n", variable)
+		}
 		return err
 	})
 }

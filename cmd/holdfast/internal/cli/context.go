@@ -69,7 +69,7 @@ func (a *app) contextAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add NAME --address HOST:PORT,...", Short: "Keep a cluster under a name", Args: exactly("NAME"),
 		Long:    "The first context becomes the current one.",
-		Example: "  holdfast context add dev --address 127.0.0.1:7070\n  holdfast context add prod --address n1:7070,n2:7070,n3:7070",
+		Example: "  holdfast context add dev --address 127.0.0.1:7070\n  holdfast context add prod --address n1:7070,n2:7070,n3:7070 --tls-ca-file ca.crt --tls-cert-file me.crt --tls-key-file me.key",
 	}
 	cmd.Flags().BoolVar(&replace, "replace", false, "change a context that is there")
 	cmd.RunE = a.do(func(_ context.Context, args []string) error {
@@ -79,7 +79,10 @@ func (a *app) contextAddCommand() *cobra.Command {
 		if _, err := named(a.addressList, ""); err != nil {
 			return err
 		}
-		c.Address = a.addressList
+		c = contexts.Context{Address: a.addressList, TLSCA: a.tlsFlags.ca, TLSCert: a.tlsFlags.cert, TLSKey: a.tlsFlags.key, TLSServerName: a.tlsFlags.serverName}
+		if _, err := a.tlsFlags.settings(contexts.Context{}).Open(); err != nil {
+			return exit.Errorf(exit.Usage, "%w", err)
+		}
 		for _, file := range []*string{&c.TLSCA, &c.TLSCert, &c.TLSKey} {
 			if *file == "" {
 				continue

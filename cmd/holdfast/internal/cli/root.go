@@ -49,6 +49,7 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addressList, "address", "", "client addresses of nodes, comma separated; each is tried (default $HOLDFAST_ADDRESS, else those of the context, else 127.0.0.1:7070)")
 	a.contextFlag(root)
+	a.tlsFlags.register(flags)
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours on a terminal; as NO_COLOR")
 	flags.StringVarP(&a.output, "output", "o", string(render.FormatTable), "format of results: table or json")
 	flags.DurationVar(&a.patience, "timeout", defaultPatience, "how long a call is tried again while there is no leader or no node")

@@ -99,7 +99,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 		return err
 	}
 	r.supervisor = supervise.New(supervise.Config{
-		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: t.addresses,
+		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: t.addresses, Env: tlsEnvironment(a.tlsFlags.settings(t.tls)),
 		Parallelism: f.parallelism, JobName: f.job, Logs: logs,
 		Restart: f.restart == "on-failure", MinDelay: f.minDelay, MaxDelay: f.maxDelay, GiveUp: f.giveUp,
 		Grace: runGrace, Report: r.report, Event: r.event, Over: r.over,

@@ -237,7 +237,7 @@ With --dir: lays out a local cluster of --nodes nodes, for "holdfast cluster sta
 		if dir == "" {
 			return a.restoreInto(args[0], []string{dataDir}, "start holdfastd with --data-dir "+dataDir+"; with --initial-cluster once every member has such a directory")
 		}
-		c, err := nodes.Create(dir, count, 0)
+		c, err := nodes.Create(dir, count, 0, "")
 		if err != nil {
 			return err
 		}

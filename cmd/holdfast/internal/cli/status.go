@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -42,7 +43,11 @@ Without: what the nodes at --address and the members they know of see.`,
 		if err != nil {
 			return err
 		}
-		return a.showOrWatch(ctx, watch, nil, func(ctx context.Context) (seen, error) { return a.seenStatus(localStatus(ctx, c)), nil })
+		client, err := c.ClientTLS().Open()
+		if err != nil {
+			return err
+		}
+		return a.showOrWatch(ctx, watch, nil, func(ctx context.Context) (seen, error) { return a.seenStatus(localStatus(ctx, c, client)), nil })
 	})
 	return cmd
 }
@@ -85,7 +90,7 @@ const (
 	stateUnreachable = "unreachable"
 )
 
-func localStatus(ctx context.Context, c *nodes.Cluster) statusView {
+func localStatus(ctx context.Context, c *nodes.Cluster, client *grpctls.Client) statusView {
 	var members []memberView
 	for _, n := range c.Nodes() {
 		m := memberView{Name: n.Name, ClientAddress: n.ClientAddress, State: stateStopped}
@@ -94,7 +99,7 @@ func localStatus(ctx context.Context, c *nodes.Cluster) statusView {
 		}
 		members = append(members, m)
 	}
-	return lookAt(ctx, members)
+	return lookAt(ctx, members, client)
 }
 
 // statusByAddress asks the addresses for the members and each member for its
@@ -119,11 +124,11 @@ func (a *app) statusByAddress(ctx context.Context, c *connect.Cluster) (seen, er
 		// A node that was not taken into a cluster yet knows only itself.
 		members = []memberView{{Name: "-", NodeID: answer.GetNodeId(), ClientAddress: c.Addresses()[0], State: stateUnreachable}}
 	}
-	return a.seenStatus(lookAt(ctx, members)), nil
+	return a.seenStatus(lookAt(ctx, members, c.Client())), nil
 }
 
 // lookAt fills in what each node that is not stopped says of itself.
-func lookAt(ctx context.Context, members []memberView) statusView {
+func lookAt(ctx context.Context, members []memberView, client *grpctls.Client) statusView {
 	slices.SortFunc(members, func(a, b memberView) int { return strings.Compare(a.Name, b.Name) })
 	v := statusView{Members: members}
 	answers := make([]*holdfastv1.ClusterServiceDescribeResponse, len(members))
@@ -132,7 +137,7 @@ func lookAt(ctx context.Context, members []memberView) statusView {
 		if members[i].State == stateStopped {
 			continue
 		}
-		wg.Go(func() { answers[i] = describeNode(ctx, &members[i]) })
+		wg.Go(func() { answers[i] = describeNode(ctx, &members[i], client) })
 	}
 	wg.Wait()
 	var best uint64
@@ -151,8 +156,8 @@ func lookAt(ctx context.Context, members []memberView) statusView {
 	return v
 }
 
-func describeNode(ctx context.Context, m *memberView) *holdfastv1.ClusterServiceDescribeResponse {
-	conn, err := connect.Dial(m.ClientAddress)
+func describeNode(ctx context.Context, m *memberView, client *grpctls.Client) *holdfastv1.ClusterServiceDescribeResponse {
+	conn, err := connect.Dial(m.ClientAddress, client)
 	if err != nil {
 		m.Error = err.Error()
 		return nil

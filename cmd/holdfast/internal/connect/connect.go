@@ -11,11 +11,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -38,6 +39,8 @@ const (
 type Cluster struct {
 	addresses []string
 	conns     []*grpc.ClientConn
+	client    *grpctls.Client
+	secured   []*grpctls.Credentials // of conns
 	patience  time.Duration
 	// Origin is where the addresses came from, for errors; it may be empty.
 	Origin string
@@ -66,11 +69,13 @@ func Split(list string) ([]string, error) {
 }
 
 // Open makes a Cluster; nothing is connected yet. patience is how long a call
-// is tried again while there is no leader or no node.
-func Open(addresses []string, patience time.Duration) (*Cluster, error) {
-	c := &Cluster{addresses: addresses, patience: patience}
+// is tried again while there is no leader or no node. A nil client has no TLS.
+func Open(addresses []string, patience time.Duration, client *grpctls.Client) (*Cluster, error) {
+	c := &Cluster{addresses: addresses, patience: patience, client: client}
 	for _, a := range addresses {
-		conn, err := Dial(a)
+		creds := client.Credentials()
+		c.secured = append(c.secured, creds)
+		conn, err := dial(a, creds)
 		if err != nil {
 			c.Close()
 			return nil, exit.Errorf(exit.Usage, "the address %q is not valid: %w", a, err)
@@ -80,15 +85,19 @@ func Open(addresses []string, patience time.Duration) (*Cluster, error) {
 	return c, nil
 }
 
-// Dial makes a connection to one node, lazily.
-func Dial(address string) (*grpc.ClientConn, error) {
+// Dial makes a connection to one node, lazily. A nil client has no TLS.
+func Dial(address string, client *grpctls.Client) (*grpc.ClientConn, error) {
+	return dial(address, client.Credentials())
+}
+
+func dial(address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
 	backoff := grpc.ConnectParams{MinConnectTimeout: 2 * time.Second}
 	backoff.Backoff.BaseDelay = 50 * time.Millisecond
 	backoff.Backoff.Multiplier = 1.5
 	backoff.Backoff.MaxDelay = 500 * time.Millisecond
 	// passthrough: a name is resolved by the dialer, without a proxy from the environment.
 	return grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(backoff), grpc.WithNoProxy())
 }
 
@@ -101,6 +110,9 @@ func (c *Cluster) Close() {
 
 // Addresses are those given to Open.
 func (c *Cluster) Addresses() []string { return c.addresses }
+
+// Client secures connections to nodes whose addresses were learned meanwhile.
+func (c *Cluster) Client() *grpctls.Client { return c.client }
 
 // Patience is how long a call is tried again.
 func (c *Cluster) Patience() time.Duration { return c.patience }
@@ -137,6 +149,9 @@ func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error 
 				return exit.FromRPC(err)
 			}
 			last = preferReason(last, err)
+		}
+		if err := c.refused(last); err != nil {
+			return err
 		}
 		if !time.Now().Add(roundPause).Before(give) {
 			return c.explain(ctx, last)
@@ -186,6 +201,25 @@ func again(ctx context.Context, err error) bool {
 	}
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
+}
+
+// refused is not nil where every node was reached and TLS is what is wrong, which
+// waiting does not heal.
+func (c *Cluster) refused(last error) error {
+	var why error
+	for _, s := range c.secured {
+		if why = s.Refusal(); why == nil {
+			break
+		}
+	}
+	where := strings.Join(c.addresses, ", ")
+	switch {
+	case why != nil:
+		return exit.Errorf(exit.Refused, "no TLS with %s: %w", where, why)
+	case grpctls.NeedsTLS(last):
+		return exit.Errorf(exit.Refused, "%s has TLS: name the authorities of the nodes with --tls-ca-file or HOLDFAST_TLS_CA_FILE", where)
+	}
+	return nil
 }
 
 // preferReason keeps the error that says most: one with a reason of the

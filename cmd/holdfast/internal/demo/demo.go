@@ -169,7 +169,7 @@ func (d *demo) brokers() string { return strings.Join(d.broker.ListenAddrs(), ",
 func (d *demo) outputDir() string { return filepath.Join(d.dir, "output") }
 
 func (d *demo) startCluster(ctx context.Context) (err error) {
-	if d.cluster, err = nodes.Create(filepath.Join(d.dir, "cluster"), nodeCount, 0); err != nil {
+	if d.cluster, err = nodes.Create(filepath.Join(d.dir, "cluster"), nodeCount, 0, ""); err != nil {
 		return err
 	}
 	d.cluster.Bound = true
@@ -179,7 +179,7 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	if err = d.slowly("the nodes to serve", func() error { return d.cluster.WaitServing(ctx, stepLimit) }); err != nil {
 		return err
 	}
-	if d.api, err = connect.Open(d.cluster.Addresses(), callPatience); err != nil {
+	if d.api, err = connect.Open(d.cluster.Addresses(), callPatience, nil); err != nil {
 		return err
 	}
 	leader, err := d.leader(ctx, "")

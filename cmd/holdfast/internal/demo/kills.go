@@ -18,7 +18,7 @@ import (
 
 // view is what one node sees of the cluster.
 func view(ctx context.Context, address string) (*holdfastv1.ClusterServiceDescribeResponse, error) {
-	conn, err := connect.Dial(address)
+	conn, err := connect.Dial(address, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -15,11 +15,13 @@ import (
 // fileName is where a cluster's directory says what belongs to it.
 const fileName = "cluster.json"
 
-// fileVersion rises when an older program would misread the file.
-const fileVersion = 1
+// fileVersion rises when an older program would misread the file: 2 has TLS,
+// without which its nodes would not find each other.
+const fileVersion = 2
 
 type file struct {
 	Version int    `json:"version"`
+	TLSDir  string `json:"tls_dir,omitempty"`
 	Nodes   []Node `json:"nodes"`
 }
 
@@ -55,8 +57,8 @@ func (c *Cluster) load() error {
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return fmt.Errorf("%s is damaged: %w", filepath.Join(c.dir, fileName), err)
 	}
-	if f.Version != fileVersion {
-		return fmt.Errorf("%s has version %d; this program knows %d", filepath.Join(c.dir, fileName), f.Version, fileVersion)
+	if f.Version < 1 || f.Version > fileVersion {
+		return fmt.Errorf("%s has version %d; this program knows 1 to %d", filepath.Join(c.dir, fileName), f.Version, fileVersion)
 	}
 	if err := f.check(); err != nil {
 		return fmt.Errorf("%s is damaged: %w", filepath.Join(c.dir, fileName), err)
@@ -64,7 +66,7 @@ func (c *Cluster) load() error {
 	for i := range f.Nodes {
 		f.Nodes[i].dir = c.dir
 	}
-	c.nodes = f.Nodes
+	c.nodes, c.tlsDir = f.Nodes, f.TLSDir
 	return nil
 }
 
@@ -88,7 +90,11 @@ func (f file) check() error {
 
 // save replaces the file in one step, so that a reader sees the old or the new one.
 func (c *Cluster) save() error {
-	raw, err := json.MarshalIndent(file{Version: fileVersion, Nodes: c.nodes}, "", "  ")
+	f := file{Version: 1, Nodes: c.nodes, TLSDir: c.tlsDir}
+	if f.TLSDir != "" {
+		f.Version = fileVersion
+	}
+	raw, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return err
 	}

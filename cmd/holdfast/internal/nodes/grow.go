@@ -76,7 +76,7 @@ func (c *Cluster) WaitUp(ctx context.Context, limit time.Duration, name string) 
 	if err != nil {
 		return err
 	}
-	conn, err := connect.Dial(n.ClientAddress)
+	conn, err := connect.Dial(n.ClientAddress, nil)
 	if err != nil {
 		return err
 	}

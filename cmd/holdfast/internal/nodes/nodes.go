@@ -32,8 +32,9 @@ type Cluster struct {
 	// Flags are given to each node that is started, beside its own.
 	Flags []string
 
-	mu    sync.Mutex
-	nodes []Node
+	mu     sync.Mutex
+	nodes  []Node
+	tlsDir string
 	// children are those that this process started: it reaps them.
 	children map[string]*procs.Process
 }
@@ -49,8 +50,9 @@ func Open(dir string) (*Cluster, error) {
 }
 
 // Create lays out a cluster of n nodes in dir, or opens the one that is there.
-// With basePort 0 free ports are chosen; they stay the same afterwards.
-func Create(dir string, n, basePort int) (*Cluster, error) {
+// With basePort 0 free ports are chosen; they stay the same afterwards. With a
+// tlsDir all ports have TLS.
+func Create(dir string, n, basePort int, tlsDir string) (*Cluster, error) {
 	if n < 1 || n > MaxNodes {
 		return nil, exit.Errorf(exit.Usage, "a local cluster has 1 to %d nodes, not %d", MaxNodes, n)
 	}
@@ -61,10 +63,21 @@ func Create(dir string, n, basePort int) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.layOut(n, basePort); err != nil {
+	if tlsDir != "" {
+		if tlsDir, err = checkTLSDir(tlsDir, n); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.layOut(n, basePort, tlsDir); err != nil {
 		return nil, err
 	}
-	return c, c.load()
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	if tlsDir != "" && tlsDir != c.tlsDir {
+		return nil, exit.Errorf(exit.Usage, "the cluster in %s was not made with --tls-dir %s", c.dir, tlsDir)
+	}
+	return c, nil
 }
 
 func at(dir string) (*Cluster, error) {
@@ -81,7 +94,7 @@ func at(dir string) (*Cluster, error) {
 
 // layOut writes the first cluster.json. A link, not a rename, puts it in
 // place: of two that start at the same time one wins.
-func (c *Cluster) layOut(n, basePort int) error {
+func (c *Cluster) layOut(n, basePort int, tlsDir string) error {
 	path := filepath.Join(c.dir, fileName)
 	if _, err := os.Stat(path); err == nil {
 		return c.sameShape(n)
@@ -90,7 +103,7 @@ func (c *Cluster) layOut(n, basePort int) error {
 	if err != nil {
 		return exit.Errorf(exit.Refused, "%w", err)
 	}
-	fresh := &Cluster{dir: c.dir}
+	fresh := &Cluster{dir: c.dir, tlsDir: tlsDir}
 	for i := range n {
 		fresh.nodes = append(fresh.nodes, Node{Name: fmt.Sprintf("n%d", i+1), ClientAddress: client[i], PeerAddress: peer[i]})
 	}

@@ -61,7 +61,7 @@ func serve() {
 func cluster(t *testing.T, n int, mode string) *Cluster {
 	t.Helper()
 	t.Setenv(childEnv, mode)
-	c, err := Create(t.TempDir(), n, 0)
+	c, err := Create(t.TempDir(), n, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestCluster_StopEndsAllAndKeepsTheAddresses(t *testing.T) {
 	if again, err := c.Stop(false); err != nil || len(again) != 0 {
 		t.Fatalf("%d stopped twice, %v", len(again), err)
 	}
-	reopened, err := Create(c.Dir(), 3, 0)
+	reopened, err := Create(c.Dir(), 3, 0, "")
 	if err != nil || strings.Join(reopened.Addresses(), ",") != strings.Join(addresses, ",") {
 		t.Fatalf("%v, %v", reopened.Addresses(), err)
 	}
@@ -187,14 +187,14 @@ func TestWaitServing_Interrupted(t *testing.T) {
 
 func TestCreate_Refusals(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Create(dir, 3, 0); err != nil {
+	if _, err := Create(dir, 3, 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Create(dir, 5, 0); exit.CodeOf(err) != exit.Usage {
+	if _, err := Create(dir, 5, 0, ""); exit.CodeOf(err) != exit.Usage {
 		t.Errorf("another number of nodes: %v", err)
 	}
 	for _, n := range []int{-1, 0, MaxNodes + 1} {
-		if _, err := Create(t.TempDir(), n, 0); exit.CodeOf(err) != exit.Usage {
+		if _, err := Create(t.TempDir(), n, 0, ""); exit.CodeOf(err) != exit.Usage {
 			t.Errorf("%d nodes: %v", n, err)
 		}
 	}
@@ -209,7 +209,7 @@ func TestCreate_BusyBasePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := Create(t.TempDir(), 1, l.Addr().(*net.TCPAddr).Port); exit.CodeOf(err) != exit.Refused {
+	if _, err := Create(t.TempDir(), 1, l.Addr().(*net.TCPAddr).Port, ""); exit.CodeOf(err) != exit.Refused {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestCreate_AtTheSameTimeMakesOneCluster(t *testing.T) {
 	addresses := make([]string, 8)
 	for i := range addresses {
 		wg.Go(func() {
-			c, err := Create(dir, 3, 0)
+			c, err := Create(dir, 3, 0, "")
 			if err != nil {
 				t.Error(err)
 				return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
@@ -56,7 +57,7 @@ func (c *Cluster) launch(binary string, n *Node) error {
 		args = append(args, "--initial-cluster", c.initialCluster())
 	}
 	p, err := procs.Start(procs.Spec{
-		Path: binary, Args: append(args, c.Flags...),
+		Path: binary, Args: slices.Concat(args, c.tlsArgs(n.Name), c.Flags),
 		Stdout: log, Stderr: log,
 		DieWithParent: c.Bound,
 	})
@@ -95,7 +96,11 @@ func (n Node) Named(names []string) bool {
 }
 
 func (c *Cluster) waitOne(ctx context.Context, n Node, limit time.Duration) error {
-	conn, err := connect.Dial(n.ClientAddress)
+	client, err := c.ClientTLS().Open()
+	if err != nil {
+		return err
+	}
+	conn, err := connect.Dial(n.ClientAddress, client)
 	if err != nil {
 		return err
 	}
