@@ -136,7 +136,7 @@ func startExampleProcess(t *testing.T, c *harness.Cluster, args ...string) *harn
 	defer log.Close()
 	p, err := harness.Spawn(harness.Command{
 		Path: harness.Binary(t, "holdfast-example-checkpoint"), Args: args, Stdout: nil, Stderr: log,
-		Env: []string{"HOLDFAST_ADDRESS=" + addresses(c), "HOLDFAST_TASK_SLOTS=1"},
+		Env: append(c.ClientEnv(), "HOLDFAST_TASK_SLOTS=1"),
 	})
 	if err != nil {
 		t.Fatal(err)

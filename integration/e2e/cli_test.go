@@ -25,6 +25,8 @@ type local struct {
 	dir     string // of the cluster
 	logs    string // of the operators
 	address string
+	// security is nil without TLS.
+	security *harness.Security
 }
 
 // startLocal starts a cluster by the command line. It is stopped at the end.
@@ -43,9 +45,23 @@ func startLocal(t *testing.T) *local {
 		}
 		l.must("cluster", "stop", "--dir", l.dir)
 	})
-	l.json(&started, "cluster", "start", "--nodes", "3", "--dir", l.dir)
+	start := []string{"cluster", "start", "--nodes", "3", "--dir", l.dir}
+	if harness.AllTLS() {
+		l.security = harness.NewSecurity(t, filepath.Join(top, "tls"), "n1", "n2", "n3")
+		start = append(start, "--tls-dir", l.security.Dir())
+	}
+	l.json(&started, start...)
 	l.address = started.Address
 	return l
+}
+
+// env is what a person exports.
+func (l *local) env() []string {
+	env := []string{"HOLDFAST_ADDRESS=" + l.address}
+	if l.security != nil {
+		env = append(env, l.security.Environment()...)
+	}
+	return env
 }
 
 func (l *local) showLogs() {
@@ -61,7 +77,7 @@ func (l *local) showLogs() {
 func (l *local) run(args ...string) (stdout, stderr string, code int) {
 	l.t.Helper()
 	cmd := exec.Command(harness.Binary(l.t, "holdfast"), args...)
-	cmd.Env = append(os.Environ(), "HOLDFAST_ADDRESS="+l.address)
+	cmd.Env = append(os.Environ(), l.env()...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -170,7 +186,7 @@ func (l *local) startExample(b *broker, job, topic string, runFlags []string, pr
 		l.t.Fatal(err)
 	}
 	defer f.Close()
-	e.Process, err = harness.Spawn(harness.Command{Path: harness.Binary(l.t, "holdfast"), Args: args, Env: []string{"HOLDFAST_ADDRESS=" + l.address}, Stdout: f, Stderr: f})
+	e.Process, err = harness.Spawn(harness.Command{Path: harness.Binary(l.t, "holdfast"), Args: args, Env: l.env(), Stdout: f, Stderr: f})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -289,5 +305,3 @@ func tailOf(name string) string {
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
-
-func addresses(c *harness.Cluster) string { return strings.Join(c.Addresses(), ",") }

@@ -175,7 +175,7 @@ func (m *minimal) start(args ...string) *harness.Process {
 	p, err := harness.Spawn(harness.Command{
 		Path: m.python, Stdout: files[0], Stderr: files[1],
 		Args: append([]string{m.script, "--file", m.words.path, "--job", m.job, "--checkpoint-interval", m.interval}, args...),
-		Env:  []string{"PYTHONPATH=" + m.stubs, "HOLDFAST_ADDRESS=" + strings.Join(m.cluster.Addresses(), ",")},
+		Env:  append(m.cluster.ClientEnv(), "PYTHONPATH="+m.stubs),
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -72,6 +72,8 @@ type members struct {
 	nodes   []Node
 	initial string
 	network *network // nil without Options.Proxied
+	// security is nil without TLS.
+	security *Security
 
 	// mu guards what follows, and nodes, which grows.
 	mu      sync.Mutex
@@ -82,7 +84,7 @@ type members struct {
 	removed map[int]bool
 }
 
-func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Cluster {
+func newCluster(t testing.TB, o Options, backend func(*Cluster) Backend) *Cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "holdfast-"+strings.Map(fileSafe, t.Name())+"-")
 	if err != nil {
@@ -109,7 +111,10 @@ func newCluster(t testing.TB, o Options, backend func(dir string) Backend) *Clus
 		list = append(list, n.Name+"="+n.PeerAdvertise)
 	}
 	c.initial = strings.Join(list, ",")
-	c.Backend = backend(dir)
+	if o.TLS || AllTLS() {
+		c.secure()
+	}
+	c.Backend = backend(c)
 	t.Cleanup(c.cleanup)
 	c.StartAll()
 	return c
@@ -302,8 +307,16 @@ func (c *Cluster) Conn(i int) *grpc.ClientConn {
 
 // Dial connects to a node, with backoff short enough for tests.
 func Dial(addr string) (*grpc.ClientConn, error) {
+	creds, err := credentialsFor(addr)
+	if err != nil {
+		return nil, err
+	}
+	return dial(addr, creds)
+}
+
+func dial(addr string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20), grpc.MaxCallSendMsgSize(64<<20)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 50 * time.Millisecond},

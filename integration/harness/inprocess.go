@@ -18,6 +18,9 @@ import (
 // Options shape a cluster. The zero value is three nodes.
 type Options struct {
 	Size int
+	// TLS secures both ports of each node, with certificates on every side;
+	// HOLDFAST_TEST_TLS does so for every cluster.
+	TLS bool
 	// Proxied puts a proxy before both ports of each node, so that links between
 	// them can be cut and slowed.
 	Proxied bool
@@ -50,8 +53,8 @@ const (
 // timeouts of 50 ms and a session timeout of 3 s.
 func InProcess(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := newCluster(t, o, func(dir string) Backend {
-		return &inProcess{t: t, dir: dir, tune: o.Tune, daemons: map[int]*running{}}
+	c := newCluster(t, o, func(c *Cluster) Backend {
+		return &inProcess{t: t, dir: c.dir, security: c.security, tune: o.Tune, daemons: map[int]*running{}}
 	})
 	c.SessionTimeout, c.ElectionTimeout = sessionTimeoutInProcess, raftTimeoutInProcess
 	return c
@@ -59,9 +62,10 @@ func InProcess(t testing.TB, o Options) *Cluster {
 
 // inProcess runs nodes as daemons of this process.
 type inProcess struct {
-	t    testing.TB
-	dir  string
-	tune func(Node, *daemon.Config)
+	t        testing.TB
+	dir      string
+	security *Security
+	tune     func(Node, *daemon.Config)
 
 	mu      sync.Mutex
 	daemons map[int]*running
@@ -107,6 +111,9 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ListenAddress, n.PeerAddress
 	cfg.Advertise, cfg.PeerAdvertise, cfg.InitialCluster, cfg.Join = n.ClientAddress, n.PeerAdvertise, initialCluster, n.Join
 	cfg.MetricsListen = "127.0.0.1:0"
+	if b.security != nil {
+		cfg.TLS = b.security.config(n.Name)
+	}
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
 	timeout := raftTimeoutInProcess

@@ -36,6 +36,10 @@ func (c *Cluster) Joining() int {
 	i := c.Size()
 	n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[0], ListenAddress: addrs[0], PeerAddress: addrs[1], PeerAdvertise: addrs[1], Join: true}
 	n.DataDir = filepath.Join(c.dir, n.Name)
+	if c.security != nil {
+		c.security.Issue(n.Name)
+		c.security.Secure(n.ClientAddress, n.ListenAddress)
+	}
 	c.mu.Lock()
 	c.nodes = append(c.nodes, n)
 	c.running = append(c.running, false)

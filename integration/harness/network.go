@@ -23,8 +23,9 @@ type network struct {
 	peers, clients []*proxy
 	done           chan struct{}
 
-	mu    sync.Mutex
-	links map[way]*link
+	mu       sync.Mutex
+	links    map[way]*link
+	security *Security // nil without TLS
 }
 
 // way is a direction.
@@ -36,9 +37,9 @@ func newNetwork() *network { return &network{done: make(chan struct{}), links: m
 func (w *network) add(t testing.TB, n Node) {
 	t.Helper()
 	names := func(c net.Conn) (int, []byte, error) { return dialer(c) }
-	w.peers = append(w.peers, newProxy(t, w, n.Index, n.PeerAdvertise, n.PeerAddress, names))
+	w.peers = append(w.peers, newProxy(t, w, n.Index, n.PeerAdvertise, n.PeerAddress, true, names))
 	clients := func(net.Conn) (int, []byte, error) { return Clients, nil, nil }
-	w.clients = append(w.clients, newProxy(t, w, n.Index, n.ClientAddress, n.ListenAddress, clients))
+	w.clients = append(w.clients, newProxy(t, w, n.Index, n.ClientAddress, n.ListenAddress, false, clients))
 }
 
 func (w *network) link(from, to int) *link {
@@ -50,6 +51,18 @@ func (w *network) link(from, to int) *link {
 		w.links[way{from, to}] = l
 	}
 	return l
+}
+
+func (w *network) secure(s *Security) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.security = s
+}
+
+func (w *network) secured() *Security {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.security
 }
 
 func (w *network) close() {

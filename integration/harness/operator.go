@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,9 +48,9 @@ func StartOperator(t testing.TB, cfg OperatorConfig, addresses []string, env ...
 	defer stderr.Close()
 	o.Process, err = Spawn(Command{
 		Path: self, Dir: dir, Stdout: stdout, Stderr: stderr,
-		Env: append([]string{
+		Env: slices.Concat([]string{
 			EnvOperator + "=" + string(raw), "HOLDFAST_ADDRESS=" + strings.Join(addresses, ","), "HOLDFAST_PROCESS_ID=" + o.ID,
-		}, env...),
+		}, SecurityEnv(addresses), env),
 	})
 	if err != nil {
 		t.Fatal(err)

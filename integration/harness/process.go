@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,8 +20,8 @@ import (
 func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	binary := Binary(t, "holdfastd")
-	c := newCluster(t, o, func(dir string) Backend {
-		return &processes{binary: binary, builds: map[int]string{}, dir: dir, flags: o.flags(), running: map[int]*Process{}}
+	c := newCluster(t, o, func(c *Cluster) Backend {
+		return &processes{binary: binary, builds: map[int]string{}, dir: c.dir, security: c.security, flags: o.flags(), running: map[int]*Process{}}
 	})
 	c.SessionTimeout, c.ElectionTimeout = 15*time.Second, raftstore.DefaultConfig().HeartbeatTimeout
 	if o.SessionTimeout > 0 {
@@ -43,6 +44,7 @@ func (o Options) flags() []string {
 // processes runs nodes as child processes.
 type processes struct {
 	binary, dir string
+	security    *Security
 	flags       []string
 
 	mu      sync.Mutex
@@ -61,12 +63,16 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		return err
 	}
 	defer log.Close()
+	flags := b.flags
+	if b.security != nil {
+		flags = append(slices.Clone(flags), b.security.flags(n.Name)...)
+	}
 	p, err := Spawn(Command{
 		Path: b.build(n),
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ListenAddress, "--advertise", n.ClientAddress, "--peer-listen", n.PeerAddress,
 			"--peer-advertise", n.PeerAdvertise,
-		}, append(n.beginning(initialCluster), b.flags...)...),
+		}, append(n.beginning(initialCluster), flags...)...),
 		Stdout: log, Stderr: log,
 	})
 	if err != nil {

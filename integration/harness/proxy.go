@@ -16,19 +16,22 @@ type proxy struct {
 	node     int
 	// who tells who dials, and what it has read to learn that.
 	who func(net.Conn) (from int, read []byte, err error)
+	// terminates: in a cluster with TLS it takes part in that, as the node to who
+	// dials and as who dials to the node, since the greeting is within.
+	terminates bool
 
 	mu    sync.Mutex
 	deaf  bool
 	conns map[net.Conn]bool
 }
 
-func newProxy(t testing.TB, n *network, node int, address, target string, who func(net.Conn) (int, []byte, error)) *proxy {
+func newProxy(t testing.TB, n *network, node int, address, target string, terminates bool, who func(net.Conn) (int, []byte, error)) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target, net: n, node: node, who: who, conns: map[net.Conn]bool{}}
+	p := &proxy{listener: l, target: target, net: n, node: node, who: who, terminates: terminates, conns: map[net.Conn]bool{}}
 	go p.accept()
 	return p
 }
@@ -50,6 +53,10 @@ func (p *proxy) carry(in net.Conn) {
 		return
 	}
 	defer p.release(in)
+	raw := in
+	if p.terminates {
+		in = p.net.secured().server(in, p.node)
+	}
 	from, first, err := p.who(in)
 	if err != nil {
 		return // whoever it was went away
@@ -66,6 +73,9 @@ func (p *proxy) carry(in net.Conn) {
 		return
 	}
 	defer p.release(out)
+	if in != raw {
+		out = p.net.secured().client(out, from)
+	}
 	if _, err := out.Write(first); err != nil {
 		return
 	}

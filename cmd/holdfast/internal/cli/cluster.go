@@ -32,6 +32,10 @@ func dirFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "dir", "", "directory of the local cluster")
 }
 
+func tlsDirFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "tls-dir", "", "directory with the certificates of the nodes and of clients; the nodes go on using it")
+}
+
 func needDir(dir string) error {
 	if dir == "" {
 		return exit.Errorf(exit.Usage, "--dir is needed: the directory of the local cluster")
@@ -53,7 +57,7 @@ that HOLDFASTD names, else the one beside this program, else the one in PATH.`,
 		Example: "  holdfast cluster start --nodes 3 --dir ./hf\n  holdfast cluster start --nodes 3 --dir ./hf --tls-dir ./certs",
 	}
 	dirFlag(cmd, &dir)
-	cmd.Flags().StringVar(&tlsDir, "tls-dir", "", "directory with the certificates of the nodes and of clients; the nodes go on using it")
+	tlsDirFlag(cmd, &tlsDir)
 	cmd.Flags().IntVar(&count, "nodes", 3, "number of nodes")
 	cmd.Flags().IntVar(&basePort, "base-port", 0, "first client port; 0 chooses free ports")
 	cmd.RunE = a.do(func(ctx context.Context, _ []string) error {

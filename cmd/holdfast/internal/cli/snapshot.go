@@ -210,7 +210,7 @@ func (a *app) printSnapshot(file string, info raftstore.SnapshotInfo) error {
 }
 
 func (a *app) snapshotRestoreCommand() *cobra.Command {
-	var dataDir, dir string
+	var dataDir, dir, tlsDir string
 	var count int
 	cmd := &cobra.Command{
 		Use: "restore FILE", Short: "Make the data directory of a new cluster from a snapshot", Args: exactly("FILE"),
@@ -230,6 +230,7 @@ With --dir: lays out a local cluster of --nodes nodes, for "holdfast cluster sta
 	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data directory to make, which must be new or empty")
 	cmd.Flags().StringVar(&dir, "dir", "", "directory of a local cluster to make")
 	cmd.Flags().IntVar(&count, "nodes", 3, "number of nodes, with --dir")
+	tlsDirFlag(cmd, &tlsDir)
 	cmd.RunE = a.do(func(_ context.Context, args []string) error {
 		if (dataDir == "") == (dir == "") {
 			return exit.Errorf(exit.Usage, "one of --data-dir and --dir is needed: where the new cluster is to be")
@@ -237,7 +238,7 @@ With --dir: lays out a local cluster of --nodes nodes, for "holdfast cluster sta
 		if dir == "" {
 			return a.restoreInto(args[0], []string{dataDir}, "start holdfastd with --data-dir "+dataDir+"; with --initial-cluster once every member has such a directory")
 		}
-		c, err := nodes.Create(dir, count, 0, "")
+		c, err := nodes.Create(dir, count, 0, tlsDir)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,11 @@ func (c *Cluster) Grow() (Node, error) {
 		if err != nil {
 			return exit.Errorf(exit.Refused, "%w", err)
 		}
-		fresh = Node{Name: c.freeName(), ClientAddress: client[0], PeerAddress: peer[0], Joined: true, dir: c.dir}
+		name := c.freeName()
+		if err := c.checkCertificate(name); err != nil {
+			return err
+		}
+		fresh = Node{Name: name, ClientAddress: client[0], PeerAddress: peer[0], Joined: true, dir: c.dir}
 		c.nodes = append(c.nodes, fresh)
 		return nil
 	})
@@ -76,7 +80,11 @@ func (c *Cluster) WaitUp(ctx context.Context, limit time.Duration, name string) 
 	if err != nil {
 		return err
 	}
-	conn, err := connect.Dial(n.ClientAddress, nil)
+	security, err := c.ClientTLS().Open()
+	if err != nil {
+		return err
+	}
+	conn, err := connect.Dial(n.ClientAddress, security)
 	if err != nil {
 		return err
 	}

@@ -29,16 +29,28 @@ func checkTLSDir(dir string, n int) (string, error) {
 	for i := range n {
 		want = append(want, fmt.Sprintf("n%d.crt", i+1), fmt.Sprintf("n%d.key", i+1))
 	}
+	return abs, mustHave(abs, want)
+}
+
+// checkCertificate tells what a node that is added misses.
+func (c *Cluster) checkCertificate(node string) error {
+	if c.tlsDir == "" {
+		return nil
+	}
+	return mustHave(c.tlsDir, []string{node + ".crt", node + ".key"})
+}
+
+func mustHave(dir string, want []string) error {
 	var missing []string
 	for _, name := range want {
-		if _, err := os.Stat(filepath.Join(abs, name)); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			missing = append(missing, name)
 		}
 	}
-	if missing != nil {
-		return "", exit.Errorf(exit.Usage, "--tls-dir %s has no %s; a cluster of %d needs %s", abs, strings.Join(missing, ", "), n, strings.Join(want, ", "))
+	if missing == nil {
+		return nil
 	}
-	return abs, nil
+	return exit.Errorf(exit.Usage, "--tls-dir %s has no %s; needed are %s", dir, strings.Join(missing, ", "), strings.Join(want, ", "))
 }
 
 // tlsArgs are a node's flags of TLS: the certificate of a node serves both ports.
