@@ -61,7 +61,7 @@ test: test-unit test-integration test-e2e ## all tiers: unit, in process, proces
 .PHONY: test-unit
 test-unit: ## packages other than integration, no network (limit UNIT_LIMIT)
 	scripts/gotest.sh unit $(UNIT_LIMIT) ./... '!./integration/...' -- $(UNIT_FLAGS) $(TEST_ARGS)
-	scripts/gotest.sh 'unit of the next version' $(UNIT_LIMIT) ./coordinator ./raftstore -- -tags=next_version -run='Golden|Next|Version' $(UNIT_FLAGS)
+	scripts/gotest.sh 'unit of the next version' $(UNIT_LIMIT) ./coordinator ./raftstore ./stateserver/daemon -- -tags=next_version -run='Golden|Next|Version' $(UNIT_FLAGS)
 
 .PHONY: test-integration
 test-integration: ## scenarios with nodes and Kafka in process (limit INTEGRATION_LIMIT)
