@@ -105,7 +105,7 @@ func (c *client) final(err error) error {
 }
 
 func (c *client) notFound() error {
-	return fmt.Errorf("%w: topic %q on %s", source.ErrSourceNotFound, c.source.topic,
+	return fmt.Errorf("%w: topic %q on %s; create it, or mend its name or bootstrap.servers", source.ErrSourceNotFound, c.source.topic,
 		c.source.properties["bootstrap.servers"])
 }
 
@@ -204,7 +204,7 @@ func (c *client) resolve(ctx context.Context, splits []source.Split) error {
 		case reset == "earliest":
 			sp.StartOffset = low
 		default:
-			return fmt.Errorf("%w: %s[%d] has no committed offset in range and auto.offset.reset is none",
+			return fmt.Errorf("%w: %s[%d] has no committed offset in range and auto.offset.reset is none; set that to earliest or latest, or commit an offset for the group",
 				source.ErrPermanent, sp.Topic, sp.Partition)
 		}
 		sp.Resolved = true

@@ -207,3 +207,9 @@ func (s *safeBuffer) count(text string) int {
 	defer s.mu.Unlock()
 	return strings.Count(s.b.String(), text)
 }
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -125,6 +125,6 @@ type OffsetOutOfRangeError struct {
 
 // Error implements error.
 func (e *OffsetOutOfRangeError) Error() string {
-	return fmt.Sprintf("offset %d of %s[%d] is out of range: the first one available is %d",
+	return fmt.Sprintf("offset %d of %s[%d] is out of range: the first one available is %d; `holdfast resume --accept-gap` goes on from there, `holdfast cancel` gives up",
 		e.Offset, e.Topic, e.Partition, e.First)
 }
