@@ -52,6 +52,8 @@ type identityRecord struct {
 	// ClusterVersion is the highest cluster version that was applied here, if it
 	// is above the first, so that a build that does not support it does not start.
 	ClusterVersion uint32 `json:"cluster_version,omitempty"`
+	// Admitted says that the log had a record of this node: it was wholly a member.
+	Admitted bool `json:"admitted,omitempty"`
 	// Removed says that a leader confirmed that this node is no member any more.
 	Removed bool `json:"removed,omitempty"`
 	// Seed is set in a directory that was made from a snapshot.

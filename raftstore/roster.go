@@ -34,6 +34,17 @@ func (n *Node) Membership() Membership {
 	return IsMember
 }
 
+// MarkAdmitted writes down that this node was wholly a member at some time.
+func (n *Node) MarkAdmitted() error {
+	if n.Admitted() {
+		return nil
+	}
+	return n.self.update(func(r *identityRecord) { r.Admitted = true })
+}
+
+// Admitted tells whether [Node.MarkAdmitted] was called, ever.
+func (n *Node) Admitted() bool { return n.self.record().Admitted }
+
 // MarkRemoved writes down that this node is no member any more. The caller has
 // it from a leader that proved that it leads. There is no way back: the node
 // refuses every peer, and its data directory serves no cluster again.

@@ -74,7 +74,7 @@ func (s *Server) watchMembership(ctx context.Context) {
 				"name", s.store.Name(), "node", s.store.ID(), "cluster", s.store.ClusterID())
 			return
 		}
-		if s.doubtsMembership() && time.Since(asked) > leaderlessDoubt {
+		if doubts := s.doubtsMembership(); doubts && time.Since(asked) > leaderlessDoubt {
 			asked = time.Now()
 			if s.confirmRemoved(ctx) {
 				if err := s.store.MarkRemoved(); err != nil {
@@ -94,13 +94,28 @@ func (s *Server) watchMembership(ctx context.Context) {
 // doubtsMembership tells whether a node that was a member may have been removed:
 // the configuration it knows lacks it, or no leader has spoken to it of late.
 func (s *Server) doubtsMembership() bool {
-	registered := false
-	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { registered = m.NodeOf(s.store.ID()) != nil })
-	if !registered {
-		return false // never wholly a member: AddNode may be under way
+	if !s.admitted() {
+		return false // AddNode may be under way, or have ended half way
 	}
 	since := s.leaderless.Load()
 	return !s.listed() || since != nil && time.Since(*since) > leaderlessDoubt
+}
+
+// admitted tells whether the log has a record of this node, or once had: the end
+// of the record may be the last thing that a removed node is sent.
+func (s *Server) admitted() bool {
+	if s.store.Admitted() {
+		return true
+	}
+	registered := false
+	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { registered = m.NodeOf(s.store.ID()) != nil })
+	if !registered {
+		return false
+	}
+	if err := s.store.MarkAdmitted(); err != nil {
+		s.log.Warn("that this node is a member could not be written down", "err", err)
+	}
+	return true
 }
 
 // listed tells whether the configuration that this node knows has it.
@@ -120,9 +135,11 @@ func (s *Server) confirmRemoved(ctx context.Context) bool {
 		if m.ID == s.store.ID() {
 			continue
 		}
-		if r, err := s.readIndexOf(ctx, m.ID); err == nil {
+		r, err := s.readIndexOf(ctx, m.ID)
+		if err == nil {
 			return !r.Member
 		}
+		s.log.Debug("asked whether this node is still a member", "of", m.ID, "err", err)
 	}
 	return false
 }

@@ -73,16 +73,26 @@ func (s *Server) toLeader(public bool) grpc.UnaryServerInterceptor {
 			if s.leaderID() == s.store.ID() && s.store.Barrier(ctx) == nil {
 				// It may hand over in the middle: its successor answers then.
 				if out, err := handler(ctx, req); err == nil || !retryable(err) {
-					return out, err
+					return done(attempt, req, out, err)
 				}
 			} else if err := s.askOnce(ctx, info.FullMethod, in, out); err == nil || !retryable(err) {
-				return out, err
+				return done(attempt, req, out, err)
 			}
 			if err := s.awaitLeader(ctx, attempt); err != nil {
 				return nil, err
 			}
 		}
 	}
+}
+
+// done is the answer to a call that was asked attempt times before. A member that
+// is not there any more was removed by one of these, whose answer was lost.
+func done(attempt int, req, out any, err error) (any, error) {
+	r, removes := req.(*holdfastv1.RemoveNodeRequest)
+	if removes && attempt > 0 && status.Code(err) == codes.NotFound {
+		return &holdfastv1.RemoveNodeResponse{Member: &holdfastv1.Member{Name: r.Node}}, nil
+	}
+	return out, err
 }
 
 // askLeader asks whoever leads, this node too, until somebody answers.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
 	"github.com/holdfast-io/holdfast/integration/scenario"
@@ -19,4 +20,12 @@ func TestProcess_ReplaceNode(t *testing.T) { scenario.ReplaceNode(t, cluster(t, 
 
 func TestProcess_TransferLeadership(t *testing.T) {
 	scenario.TransferLeadership(t, cluster(t, harness.Options{}), 5)
+}
+
+func TestProcess_RestoreFromSnapshot(t *testing.T) {
+	scenario.RestoreFromSnapshot(t, cluster(t, harness.Options{}))
+}
+
+func TestProcess_QuorumLost(t *testing.T) {
+	scenario.QuorumLost(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}))
 }

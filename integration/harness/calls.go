@@ -69,7 +69,12 @@ func (c *Cluster) Anywhere(what string, f func(ctx context.Context, conn *grpc.C
 
 // On makes a call on one node.
 func (c *Cluster) On(i int, f func(ctx context.Context, conn *grpc.ClientConn) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	return c.OnWithin(i, callTimeout, f)
+}
+
+// OnWithin is On with a deadline of its own.
+func (c *Cluster) OnWithin(i int, limit time.Duration, f func(ctx context.Context, conn *grpc.ClientConn) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return f(ctx, c.Conn(i))
 }
