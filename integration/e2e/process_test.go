@@ -96,6 +96,10 @@ func TestProcess_StaleHost(t *testing.T) { scenario.StaleHost(t, stale(t), harne
 func TestProcess_StaleLeader(t *testing.T) { scenario.StaleLeader(t, stale(t), harness.Stale()) }
 
 func TestProcess_Partitions(t *testing.T) {
+	scenario.Partitions(t, cluster(t, harness.Options{Proxied: true, SessionTimeout: 4 * time.Second}))
+}
+
+func TestProcess_PartitionsWithABridge(t *testing.T) {
 	scenario.Partitions(t, cluster(t, harness.Options{Size: 5, Proxied: true, SessionTimeout: 4 * time.Second}))
 }
 

@@ -19,6 +19,10 @@ func Kills() int { return number("HOLDFAST_TEST_KILLS", 5) }
 // and leader (HOLDFAST_TEST_STALE, default 2; 20 for the acceptance).
 func Stale() int { return number("HOLDFAST_TEST_STALE", 2) }
 
+// PartitionTimeouts is how many election timeouts each partition lasts at least
+// (HOLDFAST_TEST_PARTITION_TIMEOUTS, default 8; 25 for the acceptance).
+func PartitionTimeouts() int { return number("HOLDFAST_TEST_PARTITION_TIMEOUTS", 8) }
+
 // Restarts is how often the restart scenarios kill all nodes
 // (HOLDFAST_TEST_RESTARTS, default 3; 10 for the acceptance).
 func Restarts() int { return number("HOLDFAST_TEST_RESTARTS", 3) }
