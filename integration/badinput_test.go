@@ -58,3 +58,7 @@ func TestBadInput_EarlyReadyTakesItsSeq(t *testing.T) {
 func TestBadInput_WrongTypeSuspendsOneJob(t *testing.T) {
 	scenario.WrongType(t, harness.InProcess(t, harness.Options{}))
 }
+
+func TestBadInput_GarbageConnections(t *testing.T) {
+	scenario.GarbageConnections(t, harness.InProcess(t, harness.Options{}))
+}
