@@ -57,13 +57,19 @@ func (s *Source) Spec() (source.Spec, error) {
 		return source.Spec{}, err
 	}
 	c.close()
+	return s.spec(), nil
+}
+
+// spec has of the properties only those that are shown: the others may be secrets,
+// and it goes into the replicated log.
+func (s *Source) spec() source.Spec {
 	spec := source.Spec{Connector: "kafka", Topics: []string{s.topic}, Properties: map[string]string{}}
 	for _, name := range shown {
 		if v, ok := s.properties[name]; ok {
 			spec.Properties[name] = v
 		}
 	}
-	return spec, nil
+	return spec
 }
 
 // reset is what auto.offset.reset says.
