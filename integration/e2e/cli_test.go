@@ -32,6 +32,13 @@ type local struct {
 // startLocal starts a cluster by the command line. It is stopped at the end.
 func startLocal(t *testing.T) *local {
 	t.Helper()
+	return startLocalTLS(t, "")
+}
+
+// startLocalTLS is startLocal with a --tls-dir; the clients get nothing of it by
+// themselves.
+func startLocalTLS(t *testing.T, tlsDir string) *local {
+	t.Helper()
 	harness.RequireEnv(t, harness.EnvBin)
 	top := t.TempDir()
 	l := &local{t: t, dir: filepath.Join(top, "cluster"), logs: filepath.Join(top, "logs")}
@@ -46,7 +53,9 @@ func startLocal(t *testing.T) *local {
 		l.must("cluster", "stop", "--dir", l.dir)
 	})
 	start := []string{"cluster", "start", "--nodes", "3", "--dir", l.dir}
-	if harness.AllTLS() {
+	if tlsDir != "" {
+		start = append(start, "--tls-dir", tlsDir)
+	} else if harness.AllTLS() {
 		l.security = harness.NewSecurity(t, filepath.Join(top, "tls"), "n1", "n2", "n3")
 		start = append(start, "--tls-dir", l.security.Dir())
 	}
