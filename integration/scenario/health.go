@@ -35,17 +35,21 @@ func Health(t *testing.T, c *harness.Cluster) {
 	}
 	f.WaitAcked(20)
 	checkFlusher(t, f)
-	leaders := 0.0
-	for i := range c.Size() {
-		m := c.Metrics(i)
-		leaders += m["holdfast_raft_is_leader"]
-		if m["holdfast_raft_leader_changes_total"] < 1 || m[`holdfast_coordinator_commands_applied_total{command="flush"}`] < 20 {
-			t.Errorf("%s: %v leader changes, %v flushes", c.Node(i).Name, m["holdfast_raft_leader_changes_total"], m[`holdfast_coordinator_commands_applied_total{command="flush"}`])
+	// Between two looks an election may pass.
+	harness.Until(t, "one node to say that it leads", func() error {
+		leaders := 0.0
+		for i := range c.Size() {
+			m := c.Metrics(i)
+			leaders += m["holdfast_raft_is_leader"]
+			if changes, flushes := m["holdfast_raft_leader_changes_total"], m[`holdfast_coordinator_commands_applied_total{command="flush"}`]; changes < 1 || flushes < 20 {
+				return fmt.Errorf("%s: %v leader changes, %v flushes", c.Node(i).Name, changes, flushes)
+			}
 		}
-	}
-	if leaders != 1 {
-		t.Errorf("%v nodes say that they lead", leaders)
-	}
+		if leaders != 1 {
+			return fmt.Errorf("%v nodes say that they lead", leaders)
+		}
+		return nil
+	})
 }
 
 func waitReady(t *testing.T, c *harness.Cluster, i, want int, says string) {
