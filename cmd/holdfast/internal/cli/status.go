@@ -21,15 +21,19 @@ import (
 
 func (a *app) clusterStatusCommand() *cobra.Command {
 	var dir string
-	var watch bool
+	var watch, check bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show the nodes, the leader, the term and the indexes", Args: exactly(),
+		Use: "status", Short: "Show the nodes, the leader, what is wrong and what to do", Args: exactly(),
 		Long: `With --dir: the processes of a local cluster and what each of them sees.
-Without: what the nodes at --address and the members they know of see.`,
+Without: what the nodes at --address and the members they know of see.
+
+With --check the exit code says how the cluster is: 0 all is well, 1 it works and
+something is wrong, 4 it does not work.`,
 		Example: "  holdfast cluster status --dir ./hf\n  holdfast cluster status --address 127.0.0.1:7070",
 	}
 	dirFlag(cmd, &dir)
 	watchFlag(cmd, &watch)
+	cmd.Flags().BoolVar(&check, "check", false, "fail if something is wrong")
 	cmd.RunE = a.do(func(ctx context.Context, _ []string) error {
 		if dir == "" {
 			c, _, err := a.open()
@@ -37,7 +41,7 @@ Without: what the nodes at --address and the members they know of see.`,
 				return err
 			}
 			defer c.Close()
-			return a.showOrWatch(ctx, watch, nil, a.withProgress("asking the nodes", c, a.statusByAddress))
+			return a.showStatus(ctx, watch, check, a.withProgress("asking the nodes", c, a.statusByAddress))
 		}
 		c, err := nodes.Open(dir)
 		if err != nil {
@@ -47,9 +51,24 @@ Without: what the nodes at --address and the members they know of see.`,
 		if err != nil {
 			return err
 		}
-		return a.showOrWatch(ctx, watch, nil, func(ctx context.Context) (seen, error) { return a.seenStatus(localStatus(ctx, c, client)), nil })
+		return a.showStatus(ctx, watch, check, func(ctx context.Context) (seen, error) { return a.seenStatus(localStatus(ctx, c, client)), nil })
 	})
 	return cmd
+}
+
+// showStatus shows one look, or more with --watch. With --check the findings of
+// the last one decide.
+func (a *app) showStatus(ctx context.Context, watch, check bool, look func(context.Context) (seen, error)) error {
+	var last statusView
+	err := a.showOrWatch(ctx, watch, nil, func(ctx context.Context) (seen, error) {
+		s, err := look(ctx)
+		last, _ = s.view.(statusView)
+		return s, err
+	})
+	if err != nil || !check {
+		return err
+	}
+	return verdict(last.Findings)
 }
 
 // memberView is one node: its process where it is local, and its own view.
@@ -79,6 +98,8 @@ type statusView struct {
 	// ClusterVersion is the committed one.
 	ClusterVersion uint32       `json:"cluster_version,omitempty"`
 	Members        []memberView `json:"members"`
+	// Findings are what is wrong, and what to do; none: all is well.
+	Findings []finding `json:"findings"`
 }
 
 // The states of a memberView.
@@ -153,6 +174,7 @@ func lookAt(ctx context.Context, members []memberView, client *grpctls.Client) s
 			best, v.Leader = answer.GetTerm(), nameOf(answer, answer.GetLeaderId())
 		}
 	}
+	v.Findings = append([]finding{}, diagnose(v, answers)...)
 	return v
 }
 
@@ -226,8 +248,10 @@ func (a *app) seenStatus(v statusView) seen {
 			return err
 		}
 		if v.Leader == "" {
-			_, err := fmt.Fprintln(w, "\nno leader")
-			return err
+			if _, err := fmt.Fprintln(w, "\nno leader"); err != nil {
+				return err
+			}
+			return printFindings(w, v.Findings)
 		}
 		gone := " (does not answer)"
 		for _, m := range v.Members {
@@ -235,8 +259,10 @@ func (a *app) seenStatus(v statusView) seen {
 				gone = ""
 			}
 		}
-		_, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s at version %d\n", v.Leader, gone, v.ClusterID, v.ClusterVersion)
-		return err
+		if _, err := fmt.Fprintf(w, "\nleader %s%s, cluster %s at version %d\n", v.Leader, gone, v.ClusterID, v.ClusterVersion); err != nil {
+			return err
+		}
+		return printFindings(w, v.Findings)
 	}}
 }
 
