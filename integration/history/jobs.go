@@ -12,11 +12,11 @@ type Submit struct{ Submission string }
 // Cancel ends the job under a request id, which a client may use again.
 type Cancel struct{ Request string }
 
-// Describe and List read.
-type (
-	Describe struct{}
-	List     struct{}
-)
+// Describe reads the newest job of the name.
+type Describe struct{}
+
+// List reads all of them.
+type List struct{}
 
 // Reads implements Input.
 func (Submit) Reads() bool   { return false }
@@ -28,21 +28,24 @@ func (List) Reads() bool     { return true }
 // ErrorReason without its prefix.
 type Reason string
 
-// The outputs of calls that succeeded. An empty job id is one that no answer
-// named.
-type (
-	Submitted struct{ JobID string }
-	Canceled  struct{}
-	Described struct {
-		JobID, Submission string
-		Ended             bool
-	}
-	// Listed is how many jobs of that name there are, and which one goes on.
-	Listed struct {
-		Jobs    int
-		Running string
-	}
-)
+// Submitted is the output of a Submit that succeeded. An empty job id is one that
+// no answer named.
+type Submitted struct{ JobID string }
+
+// Canceled is the output of a Cancel that succeeded.
+type Canceled struct{}
+
+// Described is the output of Describe.
+type Described struct {
+	JobID, Submission string
+	Ended             bool
+}
+
+// Listed is how many jobs of that name there are, and which one goes on.
+type Listed struct {
+	Jobs    int
+	Running string
+}
 
 // jobOfName is the newest job of the history's name.
 type jobOfName struct {

@@ -17,12 +17,14 @@ type CountTriggers struct{}
 func (Trigger) Reads() bool       { return false }
 func (CountTriggers) Reads() bool { return true }
 
-// The outputs. Pending is the refusal that names the checkpoint under way.
-type (
-	Triggered struct{ ID uint64 }
-	Pending   struct{ ID uint64 }
-	Counted   struct{ Triggered uint64 }
-)
+// Triggered is the output of a Trigger that succeeded.
+type Triggered struct{ ID uint64 }
+
+// Pending is the refusal of a Trigger that names the checkpoint under way.
+type Pending struct{ ID uint64 }
+
+// Counted is the output of CountTriggers.
+type Counted struct{ Triggered uint64 }
 
 // begun is how many checkpoints were begun, and for which requests.
 type begun struct {
