@@ -193,7 +193,7 @@ func survives(path string, cfg Config) bool {
 	if err != nil {
 		return false
 	}
-	defer s.close()
+	defer func() { _ = s.close() }() // what it says of a damaged file is of no interest
 	first, err1 := s.FirstIndex()
 	last, err2 := s.LastIndex()
 	for i := first; err1 == nil && err2 == nil && i <= last && i < first+1000; i++ {
