@@ -68,7 +68,7 @@ func TestComplete_SilentAndBoundedWithoutAnAnswer(t *testing.T) {
 	}
 	defer deaf.Close()
 	slow := startFake(t)
-	slow.hang = true
+	slow.hang.Store(true)
 	for _, address := range []string{"127.0.0.1:1", deaf.Addr().String(), slow.address, "no-port"} {
 		t.Setenv(addressVariable, address)
 		done := make(chan string, 1)

@@ -48,7 +48,7 @@ type fakeNode struct {
 	// down makes List answer that there is no leader.
 	down atomic.Bool
 	// hang lets List wait for its caller to give up.
-	hang bool
+	hang atomic.Bool
 }
 
 // startFake serves a fakeNode on a free port for the time of the test.
@@ -139,7 +139,7 @@ func description(job string) *holdfastv1.JobDescription {
 }
 
 func (f *fakeNode) List(ctx context.Context, _ *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
-	if f.hang {
+	if f.hang.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}

@@ -86,7 +86,7 @@ func TestTerminal_WatchDrawsInPlace(t *testing.T) {
 func TestTerminal_Progress(t *testing.T) {
 	hermetic(t)
 	f := startFake(t)
-	f.hang = true
+	f.hang.Store(true)
 	args := []string{"list", "--address", f.address, "--timeout", "1m"}
 	out, _ := onTerminal(t, nil, args...)
 	out.until(t, "progress on one line", hasAll("\r\x1b[Kholdfast: listing the jobs ("))
