@@ -29,7 +29,9 @@ type app struct {
 	tlsFlags    tlsFlags
 	output      string
 	noColor     bool
-	patience    time.Duration
+	// completeWithin bounds completion, 0 for the default.
+	completeWithin time.Duration
+	patience       time.Duration
 
 	format render.Format
 	style  render.Style

@@ -25,7 +25,7 @@ func TestMain_ExitCodesAndSentences(t *testing.T) {
 		{"list", exit.OK, ""},
 		{"describe counts", exit.OK, ""},
 		{"describe x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
-		{"describe leaderless", exit.Unavailable, "holdfast: NO_LEADER: no leader is known"},
+		{"describe leaderless --timeout 2s", exit.Unavailable, "holdfast: NO_LEADER: no leader is known"},
 		{"describe broken", exit.Failure, "holdfast: boom"},
 		{"describe", exit.Usage, "`holdfast describe` needs JOB"},
 		{"checkpoints", exit.Usage, "`holdfast checkpoints` needs JOB"},
@@ -80,7 +80,7 @@ func TestMain_NobodyThere(t *testing.T) {
 	}
 	gone := &fakeNode{address: l.Addr().String()}
 	l.Close()
-	code, _, stderr := invoke(gone, "list")
+	code, _, stderr := invoke(gone, "list", "--timeout", "300ms")
 	if code != exit.Unavailable || !strings.Contains(stderr, "UNREACHABLE: no node answers at "+gone.address+" (from --address); is a node running?") {
 		t.Fatalf("%d, %q", code, stderr)
 	}

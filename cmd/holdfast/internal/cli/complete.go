@@ -30,8 +30,12 @@ const noFiles = cobra.ShellCompDirectiveNoFileComp
 // ask calls the cluster for a completion. It is silent when nobody answers, and it
 // does not answer late.
 func (a *app) ask(f func(ctx context.Context, c *connect.Cluster) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	a.patience = min(a.patience, completeWithin)
-	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
+	within := completeWithin
+	if a.completeWithin > 0 {
+		within = a.completeWithin
+	}
+	a.patience = min(a.patience, within)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	c, _, err := a.open()
 	if err != nil {

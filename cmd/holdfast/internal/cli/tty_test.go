@@ -109,11 +109,3 @@ func TestTerminal_Progress(t *testing.T) {
 		t.Errorf("%q", stderr.String())
 	}
 }
-
-// What is quick says nothing of itself.
-func TestTerminal_QuickIsQuiet(t *testing.T) {
-	f := startFake(t)
-	if _, _, stderr := invoke(f, "list"); stderr != "" {
-		t.Errorf("%q", stderr)
-	}
-}

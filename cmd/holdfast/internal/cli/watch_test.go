@@ -136,7 +136,7 @@ func TestWatch_OfAJobFollowsItsStream(t *testing.T) {
 
 func TestWatch_FirstErrorEndsIt(t *testing.T) {
 	f := startFake(t)
-	for args, want := range map[string]exit.Code{"describe x -w": exit.NotFound, "checkpoints x -w": exit.NotFound, "checkpoints counts 99 -w": exit.NotFound, "describe leaderless -w": exit.Unavailable} {
+	for args, want := range map[string]exit.Code{"describe x -w": exit.NotFound, "checkpoints x -w": exit.NotFound, "checkpoints counts 99 -w": exit.NotFound, "describe leaderless -w --timeout 2s": exit.Unavailable} {
 		if code, _, stderr := invoke(f, strings.Fields(args)...); code != want {
 			t.Errorf("%s: %d, %s", args, code, stderr)
 		}
