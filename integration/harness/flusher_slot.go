@@ -162,8 +162,8 @@ func (s *flusherSlot) takeHome() bool {
 func (s *flusherSlot) goHome() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.home = true
-	if s.address != "" {
+	if s.address != "" && !s.home { // else it is on its way
+		s.home = true
 		s.stream.Break()
 	}
 }

@@ -97,16 +97,16 @@ func freezeUnread(t *testing.T, c *harness.Cluster, node int, idle func() bool) 
 		if !idle() {
 			return errorf("the operator always has flushes in flight")
 		}
-		return freezeOnce(t, c, node)
+		return freezeOnce(t, c, node, c.SessionTimeout/2)
 	})
 }
 
-// freezeOnce stops a node, and continues it if nothing comes that it does not
-// read.
-func freezeOnce(t *testing.T, c *harness.Cluster, node int) error {
+// freezeOnce stops a node, and continues it if nothing comes soon that it does
+// not read.
+func freezeOnce(t *testing.T, c *harness.Cluster, node int, soon time.Duration) error {
 	t.Helper()
 	freeze(t, c, node)
-	err := harness.Soon(c.SessionTimeout/2, func() error {
+	err := harness.Soon(soon, func() error {
 		n, err := c.Unread(node)
 		if err == nil && n < enoughUnread {
 			err = errorf("%d bytes are unread", n)
@@ -301,13 +301,15 @@ func StaleLeader(t *testing.T, c *harness.Cluster, rounds int) {
 	staleRounds(t, "leader", rounds, func(int) harness.Refusals {
 		on.WaitAcked(20)
 		away.WaitAcked(20)
-		old := hostedByLeader(t, c, on)
-		before := mustRefusals(t, c, old.Index)
-		resumes := on.Stats().Resumes
-		if err := freezeOnce(t, c, old.Index); err != nil {
-			t.Logf("the leader was stopped at the wrong moment: %v", err)
-			return harness.Refusals{} // another one leads by now
-		}
+		var old harness.Leadership
+		var before harness.Refusals
+		var resumes int
+		harness.Until(t, "a leader with a flush that it has not read", func() error {
+			old = hostedByLeader(t, c, on)
+			before, resumes = mustRefusals(t, c, old.Index), on.Stats().Resumes
+			// Another one may lead after a stop at the wrong moment.
+			return freezeOnce(t, c, old.Index, 10*slowTraffic)
+		})
 		c.CutBoth(harness.Clients, old.Index)
 		next := c.WaitForNewLeader(old)
 		harness.Until(t, "the leader's own flusher to go on elsewhere", func() error {
