@@ -49,7 +49,7 @@ func TooManyStreams(t *testing.T, c *harness.Cluster, limit, ask int) {
 	if n := healthy.Stats().Resumes; n != 0 {
 		t.Errorf("the healthy job on the same node had to resume %d times", n)
 	}
-	other := newRawJob(t, c, c.Followers()[1], harness.FlusherConfig{CheckpointMs: 3_600_000})
+	other := newRawJob(t, c, (node+1)%c.Size(), harness.FlusherConfig{CheckpointMs: 3_600_000})
 	other.assigned()
 	for _, s := range streams {
 		s.Break()
