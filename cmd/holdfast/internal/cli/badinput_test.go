@@ -26,7 +26,7 @@ func TestMain_BadInput(t *testing.T) {
 		{"describe", exit.Usage, "holdfast: `holdfast describe` needs JOB; see `holdfast describe --help`\n"},
 		{"describe a b", exit.Usage, "holdfast: `holdfast describe` needs JOB; see `holdfast describe --help`\n"},
 		{"describe x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
-		{"describe leaderless", exit.Unavailable, "holdfast: NO_LEADER: no leader is known; `holdfast cluster status` shows the nodes; a majority must run\n"},
+		{"describe leaderless --timeout 2s", exit.Unavailable, "holdfast: NO_LEADER: no leader is known; `holdfast cluster status` shows the nodes; a majority must run\n"},
 		{"cancel", exit.Usage, "holdfast: `holdfast cancel` needs JOB; see `holdfast cancel --help`\n"},
 		{"cancel x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
 		{"cancel suspended", exit.Refused, "holdfast: JOB_STATE: the job is SUSPENDED; `holdfast describe` shows the job\n"},
