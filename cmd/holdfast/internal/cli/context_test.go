@@ -88,11 +88,11 @@ func TestTarget_Precedence(t *testing.T) {
 		t.Errorf("%d, %s", code, stderr)
 	}
 	path, _ := contexts.Path()
-	if err := os.WriteFile(path, []byte("contexts: {a: {adress: x:1}}"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("contexts: {a: {addr: x:1}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(contextVariable, "")
-	if code, _, stderr := line(t, "list"); code != exit.Usage || !strings.Contains(stderr, path) || !strings.Contains(stderr, "adress") {
+	if code, _, stderr := line(t, "list"); code != exit.Usage || !strings.Contains(stderr, path) || !strings.Contains(stderr, "addr") {
 		t.Errorf("%d, %s", code, stderr)
 	}
 }

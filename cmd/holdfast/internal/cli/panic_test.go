@@ -19,14 +19,12 @@ func TestMain_PanicIsOneLine(t *testing.T) {
 	a := &app{stdout: &stdout, stderr: &stderr}
 	root := a.root()
 	root.AddCommand(&cobra.Command{Use: "boom", RunE: a.do(func(context.Context, []string) error {
-		var m map[string]int
-		m["x"]++
-		return nil
+		panic("boom\nand more")
 	})})
 	if code := a.main(root, []string{"boom"}); code != exit.Failure {
 		t.Fatalf("exit code %d", code)
 	}
-	m := regexp.MustCompile(`^holdfast: a bug of holdfast: assignment to entry in nil map; please report it at (https://\S+) with the file (\S+)\n$`).FindStringSubmatch(stderr.String())
+	m := regexp.MustCompile(`^holdfast: a bug of holdfast: boom and more; please report it at (https://\S+) with the file (\S+)\n$`).FindStringSubmatch(stderr.String())
 	if m == nil || stdout.Len() > 0 {
 		t.Fatalf("%q, %q", stderr.String(), stdout.String())
 	}
