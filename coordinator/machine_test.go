@@ -302,6 +302,20 @@ func TestSubmit_JoinDifferTerminated(t *testing.T) {
 	}
 }
 
+// Invariant 7: every node gives the subtasks of a job the same ids.
+func TestSubmit_NumbersSubtasksAlike(t *testing.T) {
+	c := submit(coPartitioned(counterSpec("count"), 16), "s1", "a")
+	first := newLog(t)
+	first.must(c)
+	for range 10 {
+		l := newLog(t)
+		l.must(c)
+		if a, b := first.m.Records()[1], l.m.Records()[1]; !proto.Equal(a, b) {
+			t.Fatalf("invariant 7: from one log one node has %v, another one %v", a, b)
+		}
+	}
+}
+
 // Invariant 6: an entry that is applied again, because its answer was lost, gives
 // the answer that it gave, although its job has ended and another one runs.
 func TestSubmit_AppliedAgainNamesItsOwnJob(t *testing.T) {
