@@ -68,9 +68,14 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 	// Not before it is settled: a stream that the leader hears of and that holds
 	// nothing is a standby, and would be given a second subtask.
 	x.resume()
-	o.s.hosts.add(x)
-	defer o.s.hosts.remove(x)
-	x.follow()
+	// A stream that ended before its resume was settled has no more to say: what
+	// the log makes of the proposal, the client learns on its next stream. A look at
+	// the state would find the attempt not held and call it over.
+	if x.ctx.Err() == nil {
+		o.s.hosts.add(x)
+		defer o.s.hosts.remove(x)
+		x.follow()
+	}
 	select {
 	case <-sent:
 	case <-time.After(lastWord): // returning ends the send to a client that does not read
