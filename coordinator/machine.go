@@ -82,8 +82,8 @@ type Machine struct {
 	nextSubtaskID uint64
 	// clusterVersion is the committed one, 0 before the first.
 	clusterVersion uint32
-	next           machineNext
-	jobs           []jobState // in the order of their creation
+	next           machineNext //nolint:unused // by the build of the next version
+	jobs           []jobState  // in the order of their creation
 	nodes          []*internalv1.Node
 	requests       []*internalv1.Request // oldest first
 

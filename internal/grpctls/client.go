@@ -99,7 +99,7 @@ func (c *Client) Credentials() *Credentials {
 		return &Credentials{TransportCredentials: insecure.NewCredentials()}
 	}
 	info := insecure.NewCredentials().Info()
-	info.SecurityProtocol, info.ServerName = "tls", c.serverName
+	info.SecurityProtocol = "tls"
 	return &Credentials{TransportCredentials: insecure.NewCredentials(), client: c, info: &info, refusal: &atomic.Pointer[error]{}}
 }
 
@@ -128,6 +128,9 @@ func (c *Credentials) Refusal() error {
 func (c *Credentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if c.client == nil {
 		return c.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	}
+	if c.client.serverName != "" {
+		authority = c.client.serverName
 	}
 	now := credentials.NewTLS(c.client.files.Client(c.client.serverName, protocol))
 	conn, auth, err := now.ClientHandshake(ctx, authority, raw)
