@@ -132,7 +132,10 @@ func (c *Credentials) ClientHandshake(ctx context.Context, authority string, raw
 	if c.client.serverName != "" {
 		authority = c.client.serverName
 	}
-	now := credentials.NewTLS(c.client.files.Client(c.client.serverName, protocol))
+	if c.client.serverName != "" {
+		authority = c.client.serverName // what gRPC compares the certificate with
+	}
+	now := credentials.NewTLS(c.client.files.Client("", protocol))
 	conn, auth, err := now.ClientHandshake(ctx, authority, raw)
 	if err != nil {
 		if ctx.Err() == nil {
