@@ -130,9 +130,6 @@ func (c *Credentials) ClientHandshake(ctx context.Context, authority string, raw
 		return c.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	}
 	if c.client.serverName != "" {
-		authority = c.client.serverName
-	}
-	if c.client.serverName != "" {
 		authority = c.client.serverName // what gRPC compares the certificate with
 	}
 	now := credentials.NewTLS(c.client.files.Client("", protocol))
