@@ -4,6 +4,7 @@
 package grpctls
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/holdfast-io/holdfast/internal/tlsfiles"
@@ -44,6 +46,7 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	conn, info, err := s.TransportCredentials.ServerHandshake(held)
 	held.hold.Store(false)
 	if err == nil {
+		held.seen = nil
 		return conn, info, nil
 	}
 	if errors.Is(err, io.EOF) {
@@ -53,7 +56,7 @@ func (s *server) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	reason := tlsfiles.ExplainAccept(err)
 	s.log.Info("client connection refused", "remote", raw.RemoteAddr(), "reason", reason)
 	if header := (tls.RecordHeaderError{}); errors.As(err, &header) {
-		sayGoodbye(raw, header)
+		sayGoodbye(raw, held.seen)
 	}
 	tlsfiles.Linger(raw, time.Now().Add(lingerFor))
 	return nil, nil, reason
@@ -66,9 +69,20 @@ func (s *server) Clone() credentials.TransportCredentials {
 
 // heldConn is not closed while it is held: gRPC would close it before the other
 // end has learned why. Whoever gave it closes it after a failed handshake.
+// What is read meanwhile is kept: it may turn out not to be TLS.
 type heldConn struct {
 	net.Conn
 	hold atomic.Bool
+	seen []byte
+}
+
+// Read implements net.Conn.
+func (c *heldConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.hold.Load() {
+		c.seen = append(c.seen, b[:n]...)
+	}
+	return n, err
 }
 
 // Close implements net.Conn.
@@ -87,19 +101,31 @@ const needsTLS = "this port needs TLS: see HOLDFAST_TLS_CA_FILE in docs/security
 func NeedsTLS(err error) bool { return err != nil && strings.Contains(err.Error(), needsTLS) }
 
 // sayGoodbye tells a client that speaks HTTP/2 without TLS what is wrong, in its
-// own words: empty SETTINGS and a GOAWAY with INADEQUATE_SECURITY (RFC 9113, 6.5,
-// 6.8 and 7). Nothing of the node is behind it.
-func sayGoodbye(raw net.Conn, header tls.RecordHeaderError) {
-	if string(header.RecordHeader[:]) != "PRI *" {
+// own words: a GOAWAY with INADEQUATE_SECURITY (RFC 9113, 6.8 and 7). It waits for a
+// call, because a client that has none yet says only that the connection is closing;
+// and it names the last possible stream, because a call that counts as not received
+// would be made again. Nothing of the node is behind it.
+func sayGoodbye(raw net.Conn, seen []byte) {
+	if raw.SetDeadline(time.Now().Add(lingerFor)) != nil {
 		return
 	}
-	const settings, goAway, inadequateSecurity = 4, 7, 0xc
-	frame := []byte{0, 0, 0, settings, 0, 0, 0, 0, 0}
-	frame = append(frame, 0, 0, byte(8+len(needsTLS)), goAway, 0, 0, 0, 0, 0)
-	// Up to the last possible stream: a call that counts as not received would be
-	// made again on a new connection.
-	frame = append(frame, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, inadequateSecurity)
-	if raw.SetWriteDeadline(time.Now().Add(lingerFor)) == nil {
-		_, _ = raw.Write(append(frame, needsTLS...)) // whoever is gone needs no reason
+	in := io.LimitReader(io.MultiReader(bytes.NewReader(seen), raw), maxGoodbye)
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(in, preface); err != nil || string(preface) != http2.ClientPreface {
+		return
+	}
+	f := http2.NewFramer(raw, in)
+	err := f.WriteSettings()
+	for called := false; err == nil && !called; {
+		var frame http2.Frame
+		if frame, err = f.ReadFrame(); err == nil {
+			called = frame.Header().Type == http2.FrameHeaders
+		}
+	}
+	if err == nil {
+		_ = f.WriteGoAway(1<<31-1, http2.ErrCodeInadequateSecurity, []byte(needsTLS)) // whoever is gone needs no reason
 	}
 }
+
+// maxGoodbye bounds what is read of a client without TLS.
+const maxGoodbye = 64 << 10
