@@ -2,7 +2,8 @@
 // the client that needs cgo.
 //
 // Positions belong to checkpoints, so partitions are assigned with explicit
-// offsets and the group's offsets are committed for display only.
+// offsets. The group's offsets are committed with each checkpoint, for display and
+// for the next job of the group; a job that has a checkpoint does not look at them.
 package kafka
 
 import (
@@ -33,7 +34,9 @@ var shown = []string{"bootstrap.servers", "group.id", "auto.offset.reset", "isol
 
 // NewSource reads a topic from the group's committed offsets, or, where there
 // are none, from where auto.offset.reset says; isolation.level is read_committed
-// by default. What is wrong with the properties is told by Execute.
+// by default. Without checkpoints nothing is committed, and each process that takes
+// over begins so anew: leave group.id out, unless it has an offset to begin at. What
+// is wrong with the properties is told by Execute.
 func NewSource(topic string, properties Properties) *Source {
 	p := Properties{"isolation.level": "read_committed", "auto.offset.reset": "latest"}
 	maps.Copy(p, properties)

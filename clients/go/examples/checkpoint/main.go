@@ -26,7 +26,9 @@ const (
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1:]); err != nil {
+	switch err := run(context.Background(), os.Args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
 		slog.Error(className+": ended", "error", err)
 		os.Exit(1)
 	}
@@ -41,12 +43,15 @@ func run(ctx context.Context, args []string) error {
 	env := holdfast.GetExecutionEnvironment()
 
 	// kafka source
-	source := kafka.NewSource(f.topic, kafka.Properties{
+	properties := kafka.Properties{
 		"bootstrap.servers":  f.bootstrapServers,
-		"group.id":           f.groupID,
 		"auto.offset.reset":  f.autoOffsetReset,
 		"enable.auto.commit": "false",
-	})
+	}
+	if f.groupID != "" {
+		properties["group.id"] = f.groupID
+	}
+	source := kafka.NewSource(f.topic, properties)
 
 	// checkpoints
 	if f.checkpointEnable {
@@ -127,12 +132,15 @@ func parse(args []string) (*flags, error) {
 	set.StringVar(&f.keyBy, "key-by", "constant", "constant: one counter for all; record: one for each value")
 	set.StringVar(&f.bootstrapServers, "bootstrap-servers", kafkaBroker, "Kafka brokers")
 	set.StringVar(&f.topic, "topic", kafkaInputTopic, "topic to read")
-	set.StringVar(&f.groupID, "group-id", kafkaGroupID, "Kafka consumer group")
+	set.StringVar(&f.groupID, "group-id", "", "Kafka consumer group; a source starts at its committed offset, which only checkpoints move (default \""+kafkaGroupID+"\" with -checkpoint-enable, else none)")
 	set.StringVar(&f.autoOffsetReset, "auto-offset-reset", "latest", "latest or earliest")
 	set.StringVar(&f.jobName, "job-name", className, "name of the job")
 	set.IntVar(&f.parallelism, "parallelism", 0, "number of subtasks; above 1 it needs -key-by record on a topic that is partitioned by the record")
 	if err := set.Parse(args); err != nil {
 		return nil, err
+	}
+	if f.groupID == "" && f.checkpointEnable {
+		f.groupID = kafkaGroupID
 	}
 	var err error
 	if f.checkpointInterval, err = parseInterval(*interval); err != nil {

@@ -24,10 +24,26 @@ func TestParse_Defaults(t *testing.T) {
 	}
 	want := flags{
 		checkpointInterval: time.Second, bootstrapServers: "localhost:9092", topic: "input-topic",
-		groupID: kafkaGroupID, autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant",
+		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant",
 	}
 	if *f != want {
 		t.Fatalf("flags %+v", *f)
+	}
+}
+
+// Without checkpoints nothing is committed to a group. A group that has an offset
+// of an earlier job would be read again from there by each process.
+func TestParse_GroupOnlyWithCheckpoints(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                               "",
+		"-checkpoint-enable":             kafkaGroupID,
+		"-group-id g":                    "g",
+		"-checkpoint-enable -group-id g": "g",
+	} {
+		f, err := parse(strings.Fields(args))
+		if err != nil || f.groupID != want {
+			t.Errorf("%q: %+v, %v", args, f, err)
+		}
 	}
 }
 
