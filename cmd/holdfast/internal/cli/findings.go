@@ -68,9 +68,12 @@ func newestOf(answers []*holdfastv1.ClusterServiceDescribeResponse) (best *holdf
 
 // quorum counts the voters that answer.
 func quorum(v statusView, newest *holdfastv1.ClusterServiceDescribeResponse) []finding {
-	up := map[string]bool{}
+	up, unknown := map[string]bool{}, 0
 	for _, m := range v.Members {
 		up[m.NodeID] = m.Term > 0
+		if m.Term == 0 && m.ClientAddress == "" && m.State != stateStopped {
+			unknown++
+		}
 	}
 	voters, there := 0, 0
 	var out []finding
@@ -86,6 +89,8 @@ func quorum(v statusView, newest *holdfastv1.ClusterServiceDescribeResponse) []f
 	}
 	majority := voters/2 + 1
 	switch {
+	case there < majority && v.Leader != "" && there+unknown >= majority:
+		// Nobody could be asked whether they answer; there is a leader.
 	case there < majority:
 		out = append(out, finding{levelError, "NO_QUORUM", "", fmt.Sprintf("%d of %d voters answer, %d are needed: nothing can be written or read", there, voters, majority),
 			"start the nodes that are down; where a majority of disks is lost for ever: holdfast snapshot restore"})
@@ -110,6 +115,9 @@ func judgeNode(m memberView, a, newest *holdfastv1.ClusterServiceDescribeRespons
 		return &finding{levelWarning, "WAITING", m.Name, m.Name + " waits to be added", "holdfast cluster add " + a.GetPeerAddress()}
 	case m.State == stateStopped:
 		return &finding{levelWarning, "STOPPED", m.Name, m.Name + " does not run", "holdfast node start " + m.Name + " --dir DIR"}
+	case a == nil && m.ClientAddress == "":
+		return &finding{levelWarning, "UNREACHABLE", m.Name, "the client address of " + m.Name + " is not known yet to the node that was asked",
+			"wait until that one has caught up, or name more nodes with --address"}
 	case a == nil:
 		return &finding{levelWarning, "UNREACHABLE", m.Name, m.Name + " does not answer at " + m.ClientAddress,
 			"start it; if its disk is lost: holdfast cluster remove " + m.Name + ", then add a new node"}

@@ -60,7 +60,7 @@ func TestDiagnose_EveryFinding(t *testing.T) {
 			c.change(answers)
 			v := statusView{}
 			for i, id := range []string{"n1", "n2", "n3"} {
-				m := memberView{Name: id, NodeID: id, State: stateUnreachable}
+				m := memberView{Name: id, NodeID: id, ClientAddress: "127.0.0.1:1", State: stateUnreachable}
 				if answers[i] != nil {
 					m.fill(answers[i])
 					if answers[i].LeaderId != "" {

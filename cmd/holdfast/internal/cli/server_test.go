@@ -50,6 +50,9 @@ type fakeNode struct {
 	down atomic.Bool
 	// hang lets List wait for its caller to give up.
 	hang atomic.Bool
+	// restarted makes the node n2, which has applied nothing yet: it knows the
+	// members by name, and no address of a client.
+	restarted bool
 }
 
 // startFake serves a fakeNode on a free port for the time of the test.
@@ -321,6 +324,12 @@ type fakeCluster struct {
 }
 
 func (f fakeCluster) Describe(context.Context, *holdfastv1.ClusterServiceDescribeRequest) (*holdfastv1.ClusterServiceDescribeResponse, error) {
+	if f.fakeNode.restarted {
+		return &holdfastv1.ClusterServiceDescribeResponse{
+			ClusterId: "cc", NodeId: "bb", LeaderId: "aa", Term: 3, LastLogIndex: 80, ServerVersion: "0.2.0",
+			Members: []*holdfastv1.Member{{NodeId: "aa", Name: "n1", Voter: true}, {NodeId: "bb", Name: "n2", Voter: true}},
+		}, nil
+	}
 	return &holdfastv1.ClusterServiceDescribeResponse{
 		ClusterId: "cc", NodeId: "aa", LeaderId: "aa", Term: 3, AppliedIndex: 90, LastLogIndex: 91, SnapshotIndex: 50,
 		ServerVersion: "0.2.0", ClusterVersion: 2,

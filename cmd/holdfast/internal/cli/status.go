@@ -134,12 +134,27 @@ func (a *app) statusByAddress(ctx context.Context, c *connect.Cluster) (seen, er
 	if err != nil {
 		return seen{}, err
 	}
+	// A node that has just started may not have applied yet who the members are.
+	views := c.Views(ctx)
+	for _, v := range views {
+		if v.GetClusterId() == answer.GetClusterId() && v.GetAppliedIndex() > answer.GetAppliedIndex() &&
+			v.GetMembership() != holdfastv1.Membership_MEMBERSHIP_REMOVED {
+			answer = v
+		}
+	}
 	var members []memberView
 	for _, m := range answer.GetMembers() {
 		members = append(members, memberView{
 			Name: m.GetName(), NodeID: m.GetNodeId(), ClientAddress: m.GetClientAddress(),
 			State: stateUnreachable, Version: m.GetVersion(),
 		})
+	}
+	for i := range members {
+		for j, v := range views {
+			if members[i].ClientAddress == "" && v != nil && v.GetNodeId() == members[i].NodeID {
+				members[i].ClientAddress = c.Addresses()[j]
+			}
+		}
 	}
 	if len(members) == 0 {
 		// A node that was not taken into a cluster yet knows only itself.
@@ -179,6 +194,10 @@ func lookAt(ctx context.Context, members []memberView, client *grpctls.Client) s
 }
 
 func describeNode(ctx context.Context, m *memberView, client *grpctls.Client) *holdfastv1.ClusterServiceDescribeResponse {
+	if m.ClientAddress == "" {
+		m.Error = "its client address is not known yet to the node that was asked"
+		return nil
+	}
 	conn, err := connect.Dial(m.ClientAddress, client)
 	if err != nil {
 		m.Error = err.Error()
@@ -255,7 +274,7 @@ func (a *app) seenStatus(v statusView) seen {
 		}
 		gone := " (does not answer)"
 		for _, m := range v.Members {
-			if m.Name == v.Leader && m.Term > 0 {
+			if m.Name == v.Leader && (m.Term > 0 || m.ClientAddress == "") {
 				gone = ""
 			}
 		}

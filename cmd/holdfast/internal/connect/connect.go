@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -259,6 +260,22 @@ func View(ctx context.Context, conn grpc.ClientConnInterface) (*holdfastv1.Clust
 	ctx, cancel := context.WithTimeout(ctx, viewLimit)
 	defer cancel()
 	return holdfastv1.NewClusterServiceClient(conn).Describe(ctx, &holdfastv1.ClusterServiceDescribeRequest{})
+}
+
+// Views asks every address for the view of its node, all at once. It is nil where
+// none came.
+func (c *Cluster) Views(ctx context.Context) []*holdfastv1.ClusterServiceDescribeResponse {
+	views := make([]*holdfastv1.ClusterServiceDescribeResponse, len(c.conns))
+	var wg sync.WaitGroup
+	for i, conn := range c.conns {
+		wg.Go(func() {
+			if v, err := View(ctx, conn); err == nil {
+				views[i] = v
+			}
+		})
+	}
+	wg.Wait()
+	return views
 }
 
 // Serving asks one node's health service. nil means that it serves, which a
