@@ -19,6 +19,8 @@ func TestMain_BadInput(t *testing.T) {
 		want string
 	}{
 		{"nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast --help`\n"},
+		{"help nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast --help`\n"},
+		{"help cluster statsu", exit.Usage, "holdfast: unknown command \"statsu\"; did you mean `holdfast cluster status`? `holdfast cluster --help` lists all\n"},
 		{"--nonsense", exit.Usage, "holdfast: unknown flag: --nonsense; see `holdfast --help`\n"},
 		{"list extra", exit.Usage, "holdfast: `holdfast list` takes no arguments; see `holdfast list --help`\n"},
 		{"list --nonsense", exit.Usage, "holdfast: unknown flag: --nonsense; see `holdfast list --help`\n"},
@@ -48,7 +50,7 @@ func TestMain_BadInput(t *testing.T) {
 		{"state get counts a --uid nobody", exit.NotFound, "holdfast: no such state in the job \"counts\"; it has --uid mapper --state counters\n"},
 		{"state get counts a --key-type uuid", exit.Usage, "holdfast: --key-type is string, int64, float64, bool, json or bytes, not \"uuid\"; see `holdfast --help`\n"},
 		{"state get counts a --key-type int64", exit.Usage, "holdfast: the key \"a\" is no int64; see `holdfast --help`\n"},
-		{"state get counts absent", exit.NotFound, "holdfast: 1 of 1 keys have no value\n"},
+		{"state get counts absent", exit.NotFound, "holdfast: 1 of 1 keys have no value; they were read as string, see --key-type\n"},
 		{"state get counts a --checkpoint abc", exit.Usage, "holdfast: --checkpoint is a whole number from 0, not \"abc\"; see `holdfast state get --help`\n"},
 		{"state get counts a --checkpoint -1", exit.Usage, "holdfast: --checkpoint is a whole number from 0, not \"-1\"; see `holdfast state get --help`\n"},
 		{"state list", exit.Usage, "holdfast: `holdfast state list` needs JOB; see `holdfast state list --help`\n"},

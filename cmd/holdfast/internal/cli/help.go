@@ -61,6 +61,9 @@ default.
 
   HOLDFAST_ADDRESS   client addresses of nodes, comma separated; as --address
   HOLDFAST_CONTEXT   name of a context; as --context
+  HOLDFAST_TLS_CA_FILE, HOLDFAST_TLS_CERT_FILE, HOLDFAST_TLS_KEY_FILE,
+  HOLDFAST_TLS_SERVER_NAME
+                     as --tls-ca-file and so on
   HOLDFAST_CONFIG    configuration file of nodes and programs; as --config
   HOLDFAST_...       keys of that file, for ` + "`config show`" + `, nodes and programs; see
                      docs/configuration.md
@@ -77,6 +80,7 @@ default.
   HOLDFAST_PROCESS_ID      one for each process
   HOLDFAST_PARALLELISM     -p
   HOLDFAST_JOB_NAME        --job, if it is given
+  HOLDFAST_TLS_...         what it uses itself
 
 With -o json, results are JSON on stdout: one value, or with --watch, run and demo
 one on each line. Names of fields are only added. Progress and errors are on
@@ -87,4 +91,24 @@ func addHelp(root *cobra.Command) {
 	cobra.AddTemplateFunc("exitCodes", exitCodes)
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if .Runnable}}{{exitCodes .}}{{end}}")
 	root.AddCommand(helpTopics()...)
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Run, c.RunE = nil, helpAbout
+		}
+	}
+}
+
+// helpAbout prints the help of a command or a topic. cobra's own would print that
+// of the root for a word that is neither, and call it success.
+func helpAbout(cmd *cobra.Command, words []string) error {
+	about, rest, err := cmd.Root().Find(words)
+	if about == nil {
+		return err
+	}
+	if len(rest) > 0 && about.HasSubCommands() {
+		return unknownCommand(about, rest[0])
+	}
+	about.InitDefaultHelpFlag()
+	return about.Help()
 }

@@ -70,7 +70,7 @@ func TestHelp_Groups(t *testing.T) {
 }
 
 func TestHelp_Topics(t *testing.T) {
-	for topic, want := range map[string]string{"exit-codes": "  4    no leader", "environment": "HOLDFAST_CONTEXT"} {
+	for topic, want := range map[string]string{"exit-codes": "  4    no leader", "environment": "HOLDFAST_TLS_CA_FILE", "describe": "holdfast describe JOB"} {
 		var stdout, stderr strings.Builder
 		if code := Main([]string{"help", topic}, &stdout, &stderr); code != exit.OK || !strings.Contains(stdout.String(), want) {
 			t.Errorf("%s: %d, %s%s", topic, code, stdout.String(), stderr.String())

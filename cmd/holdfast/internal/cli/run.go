@@ -31,7 +31,7 @@ type runFlags struct {
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "run -- PROGRAM ARGS...", GroupID: groupJobs, Short: "Run a program's operator processes and keep them running", Args: atLeast("PROGRAM"),
+		Use: "run [flags] -- PROGRAM ARGS...", GroupID: groupJobs, Short: "Run a program's operator processes and keep them running", Args: atLeast("PROGRAM"),
 		Long: `Starts processes of the program, tells the cluster at once when one is gone,
 starts another in its place, and ends with the job. Each run is a new submission:
 a job of the same name that has ended starts anew, one that runs is joined.

@@ -157,7 +157,7 @@ func (a *app) printGot(keyType string, answer *holdfastv1.GetResponse) error {
 		return a.writeEntries(w, entries, false)
 	})
 	if err == nil && missing > 0 {
-		return exit.Errorf(exit.NotFound, "%d of %d keys have no value", missing, len(entries))
+		return exit.Errorf(exit.NotFound, "%d of %d keys have no value; they were read as %s, see --key-type", missing, len(entries), keyType)
 	}
 	return err
 }
