@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -155,7 +156,7 @@ func TestLogStore_DamagedAnywhere(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), storeFile)
 	refused := 0
-	for seed := range uint64(400) {
+	for seed := range damages() {
 		r := rand.New(rand.NewPCG(seed, 1))
 		b := append([]byte(nil), whole...)
 		switch seed % 4 {
@@ -181,10 +182,19 @@ func TestLogStore_DamagedAnywhere(t *testing.T) {
 			refused++
 		}
 	}
-	t.Logf("%d of 400 damaged log stores were refused", refused)
+	t.Logf("%d of %d damaged log stores were refused", refused, damages())
 	if refused == 0 {
 		t.Error("no damage was noticed")
 	}
+}
+
+// damages is how many log stores are damaged, 400 unless HOLDFAST_TEST_DAMAGES
+// says so.
+func damages() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("HOLDFAST_TEST_DAMAGES"), 10, 64); err == nil {
+		return n
+	}
+	return 400
 }
 
 // survives opens a log store and reads all of it.

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 // boltFile reads a bbolt database without mapping it into memory. bbolt itself
 // trusts what it maps: of a file that is cut short, or whose pages point nowhere,
 // it dies with a signal or a panic that nobody can catch, in a goroutine of its
-// own. So its pages are walked first.
+// own: so its pages are walked first, and what bbolt's own check at opening panics
+// of is looked for here, since that panic unmaps the file under its goroutine.
 //
 // The layout is that of bbolt's file format 2, in the byte order of the machine:
 //
@@ -39,7 +41,8 @@ const (
 	boltLeaf       = 0x02
 	boltBucket     = 0x01 // flag of a leaf element
 	boltMaxDepth   = 64
-	boltFirstPage  = 2 // behind the two metas
+	boltFirstPage  = 2        // behind the two metas
+	boltWholePage  = 64 << 10 // bytes up to which a page is read at once
 )
 
 var errBoltFile = errors.New("not a whole database")
@@ -67,7 +70,8 @@ func checkBoltFile(path string) error {
 	if need := int64(b.pages) * b.pageSize; b.pages > uint64(b.size) || need > b.size {
 		return fmt.Errorf("%w: it is cut short: it has %d bytes, and its pages take %d", errBoltFile, b.size, need)
 	}
-	return b.walk(root, 0)
+	_, err = b.walk(root, 0, keyRange{})
+	return err
 }
 
 // meta finds the newer one of the two metas that are whole, and the root in it.
@@ -114,50 +118,112 @@ func (b *boltFile) read(at, n int64) ([]byte, error) {
 	return buf, err
 }
 
-func (b *boltFile) walk(id uint64, depth int) error {
-	if id < boltFirstPage || id >= b.pages || b.seen[id] || depth > boltMaxDepth {
-		return fmt.Errorf("%w: a page points to page %d, which cannot be", errBoltFile, id)
+// keyRange is where the keys of a page must be: from min on, and below max. nil
+// is no bound.
+type keyRange struct{ min, max []byte }
+
+// boltPage is the place of a page in the file.
+type boltPage struct {
+	id       uint64
+	at, room int64
+	branch   bool
+	elements []byte
+	whole    []byte // its bytes, if they are few
+}
+
+// page reads the head and the elements of a page, and takes it and what overflows
+// from it as used.
+func (b *boltFile) page(id uint64, depth int) (boltPage, error) {
+	p := boltPage{id: id, at: int64(id) * b.pageSize}
+	if id < boltFirstPage || id >= b.pages || depth > boltMaxDepth {
+		return p, fmt.Errorf("%w: a page points to page %d, which cannot be", errBoltFile, id)
 	}
-	b.seen[id] = true
-	at := int64(id) * b.pageSize
-	head, err := b.read(at, boltPageHeader)
+	head, err := b.read(p.at, boltPageHeader)
 	if err != nil {
-		return err
+		return p, err
 	}
 	n := binary.NativeEndian
 	flags, count, overflow := n.Uint16(head[8:]), int64(n.Uint16(head[10:])), uint64(n.Uint32(head[12:]))
-	room := (int64(overflow) + 1) * b.pageSize
-	bad := fmt.Errorf("%w: page %d is damaged", errBoltFile, id)
+	p.branch, p.room = flags == boltBranch, (int64(overflow)+1)*b.pageSize
 	if n.Uint64(head) != id || flags != boltBranch && flags != boltLeaf || id+overflow >= b.pages ||
-		boltPageHeader+count*boltElement > room || flags == boltBranch && count == 0 {
-		return bad
+		boltPageHeader+count*boltElement > p.room || p.branch && count == 0 {
+		return p, p.bad()
 	}
-	elements, err := b.read(at+boltPageHeader, count*boltElement)
+	for i := id; i <= id+overflow; i++ {
+		if b.seen[i] {
+			return p, fmt.Errorf("%w: page %d is used twice", errBoltFile, i)
+		}
+		b.seen[i] = true
+	}
+	if p.room <= boltWholePage {
+		if p.whole, err = b.read(p.at, p.room); err != nil {
+			return p, err
+		}
+		p.elements = p.whole[boltPageHeader:][:count*boltElement]
+		return p, nil
+	}
+	p.elements, err = b.read(p.at+boltPageHeader, count*boltElement)
+	return p, err
+}
+
+func (p *boltPage) bad() error { return fmt.Errorf("%w: page %d is damaged", errBoltFile, p.id) }
+
+// key is the key of an element, size bytes at place in the page.
+func (b *boltFile) key(p *boltPage, place, size int64) ([]byte, error) {
+	if p.whole != nil {
+		return p.whole[place : place+size], nil
+	}
+	return b.read(p.at+place, size)
+}
+
+// walk follows a page and everything below it. Keys must rise and be within what
+// the pages above say; it returns the last one, nil if there is none.
+func (b *boltFile) walk(id uint64, depth int, in keyRange) (last []byte, err error) {
+	p, err := b.page(id, depth)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	n, count := binary.NativeEndian, int64(len(p.elements)/boltElement)
+	keys := make([][]byte, count)
 	for i := range count {
-		e := elements[i*boltElement:]
-		place := boltPageHeader + i*boltElement // what pos counts from
-		if flags == boltBranch {
-			if place+int64(n.Uint32(e))+int64(n.Uint32(e[4:])) > room {
-				return bad
-			}
-			err = b.walk(n.Uint64(e[8:]), depth+1)
+		e, place := p.elements[i*boltElement:], boltPageHeader+i*boltElement // what pos counts from
+		var pos, ksize, vsize int64
+		if p.branch {
+			pos, ksize = int64(n.Uint32(e)), int64(n.Uint32(e[4:]))
 		} else {
-			pos, ksize, vsize := int64(n.Uint32(e[4:])), int64(n.Uint32(e[8:])), int64(n.Uint32(e[12:]))
-			if place+pos+ksize+vsize > room {
-				return bad
-			}
-			if n.Uint32(e)&boltBucket != 0 {
-				err = b.bucket(at+place+pos+ksize, vsize, depth, bad)
-			}
+			pos, ksize, vsize = int64(n.Uint32(e[4:])), int64(n.Uint32(e[8:])), int64(n.Uint32(e[12:]))
 		}
-		if err != nil {
-			return err
+		if place+pos+ksize+vsize > p.room {
+			return nil, p.bad()
+		}
+		if keys[i], err = b.key(&p, place+pos, ksize); err != nil {
+			return nil, err
+		}
+		if !p.branch && n.Uint32(e)&boltBucket != 0 {
+			if err := b.bucket(p.at+place+pos+ksize, vsize, depth, p.bad()); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil
+	last = in.min
+	for i, key := range keys {
+		order := bytes.Compare(last, key)
+		if order > 0 || order == 0 && i > 0 || in.max != nil && bytes.Compare(key, in.max) >= 0 {
+			return nil, fmt.Errorf("%w: the keys of page %d are out of order", errBoltFile, id)
+		}
+		last = key
+		if !p.branch {
+			continue
+		}
+		below := keyRange{min: key, max: in.max}
+		if i+1 < len(keys) {
+			below.max = keys[i+1]
+		}
+		if last, err = b.walk(n.Uint64(p.elements[i*boltElement+8:]), depth+1, below); err != nil {
+			return nil, err
+		}
+	}
+	return last, nil
 }
 
 // bucket follows the value of a bucket: its root and a sequence; without a root
@@ -172,7 +238,8 @@ func (b *boltFile) bucket(at, size int64, depth int, bad error) error {
 		return err
 	}
 	if root := binary.NativeEndian.Uint64(v); root != 0 {
-		return b.walk(root, depth+1)
+		_, err := b.walk(root, depth+1, keyRange{})
+		return err
 	}
 	if size < header+boltPageHeader {
 		return bad

@@ -243,9 +243,7 @@ func (c *Cluster) hello(l *link) {
 		c.end(l)
 	case resume == nil:
 		c.standby[l] = true
-		if c.instance == l.hello.GetInstanceId() {
-			c.instance, c.owner = "", nil
-		}
+		c.loseAttemptOf(l)
 	case resume.GetAttempt() == c.attempt && c.instance == l.hello.GetInstanceId():
 		c.index++
 		c.token, c.owner, l.token, l.acked = c.index, l, c.index, c.lastSeq
@@ -256,9 +254,18 @@ func (c *Cluster) hello(l *link) {
 		c.sendBarrier()
 	default:
 		c.standby[l] = true
+		c.loseAttemptOf(l)
 		l.send(&holdfastv1.HostMessage_Fenced{Fenced: &holdfastv1.Fenced{}})
 	}
 	c.place()
+}
+
+// loseAttemptOf gives up the current attempt if it is of the slot that now says
+// Hello without knowing it: it went to a stream of that slot that had broken.
+func (c *Cluster) loseAttemptOf(l *link) {
+	if c.instance == l.hello.GetInstanceId() {
+		c.instance, c.owner = "", nil
+	}
 }
 
 // place assigns the subtask where nobody has it.
