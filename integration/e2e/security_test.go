@@ -41,7 +41,7 @@ func TestSecurityPage_CommandsWork(t *testing.T) {
 		told  string
 	}{
 		{[]string{"--tls-ca-file", filepath.Join(top, "certs", "ca.crt"), "--tls-cert-file", filepath.Join(top, "certs", "client.crt"), "--tls-key-file", filepath.Join(top, "certs", "client.key")}, 0, ""},
-		{[]string{"--tls-ca-file", filepath.Join(top, "certs", "ca.crt")}, 5, "it refuses the certificate of this side (tls: certificate required)"},
+		{[]string{"--tls-ca-file", filepath.Join(top, "certs", "ca.crt")}, 5, "it refuses the certificate of this side (tls: certificate required); it demands one: --tls-cert-file"},
 		{nil, 5, "has TLS: name the authorities of the nodes with --tls-ca-file or HOLDFAST_TLS_CA_FILE"},
 		{[]string{"--tls-cert-file", filepath.Join(top, "certs", "client.crt")}, 2, "--tls-key-file: it is not set, and --tls-cert-file is"},
 	} {

@@ -215,6 +215,8 @@ func (c *Cluster) refused(last error) error {
 	}
 	where := strings.Join(c.addresses, ", ")
 	switch {
+	case why != nil && strings.Contains(why.Error(), "certificate required"):
+		return exit.Errorf(exit.Refused, "no TLS with %s: %w; it demands one: --tls-cert-file and --tls-key-file, or HOLDFAST_TLS_CERT_FILE and HOLDFAST_TLS_KEY_FILE", where, why)
 	case why != nil:
 		return exit.Errorf(exit.Refused, "no TLS with %s: %w", where, why)
 	case grpctls.NeedsTLS(last):
