@@ -61,8 +61,12 @@ func (a *app) completeJobs(fits func(holdfastv1.JobStatus) bool, next completion
 		}
 		return a.ask(func(ctx context.Context, c *connect.Cluster) (out []string, err error) {
 			list, err := jobs.List(ctx, c)
+			newest := map[string]*holdfastv1.JobSummary{}
 			for _, j := range list {
-				if fits(j.GetStatus()) && strings.HasPrefix(j.GetName(), word) {
+				newest[j.GetName()] = j
+			}
+			for _, j := range list {
+				if newest[j.GetName()] == j && fits(j.GetStatus()) && strings.HasPrefix(j.GetName(), word) {
 					out = append(out, cobra.CompletionWithDesc(j.GetName(), statusName(j.GetStatus())))
 				}
 			}

@@ -31,6 +31,8 @@ func TestComplete_NamesFromTheCluster(t *testing.T) {
 	hermetic(t)
 	f := startFake(t)
 	f.extra = []*holdfastv1.JobSummary{
+		// A name means the newest job that has it.
+		{Name: "over", Status: holdfastv1.JobStatus_JOB_STATUS_SUSPENDED},
 		{Name: "over", Status: holdfastv1.JobStatus_JOB_STATUS_CANCELED}, {Name: "stuck", Status: holdfastv1.JobStatus_JOB_STATUS_SUSPENDED},
 	}
 	t.Setenv(addressVariable, f.address)
