@@ -64,10 +64,9 @@ type held struct {
 	ctx            context.Context // ends when the stream no longer holds it
 	cancel         context.CancelFunc
 
-	nextSeq  uint64 // the seq that the next frame must have
-	inFlight int    // frames without an answer
-	bytes    int
-	ackedAt  uint64 // highest index of an answer to this stream
+	nextSeq uint64 // the seq that the next frame must have
+	flying  window // frames that the client was not told of
+	ackedAt uint64 // highest index of an answer to this stream
 
 	barrier, completed, aborted uint64 // highest ids that were sent
 	times                       barrierTimes
@@ -138,7 +137,7 @@ func (x *session) take(v coordinator.SubtaskView, a *holdfastv1.Assign, nextSeq 
 	ctx, cancel := context.WithCancel(x.ctx)
 	x.hold = held{
 		subtask: v.ID, token: v.Token, attempt: v.Attempt, shape: shapeOf(a), ctx: ctx, cancel: cancel,
-		nextSeq: nextSeq, ackedAt: v.Token, completed: v.LatestCompleted, aborted: v.LastAborted,
+		nextSeq: nextSeq, flying: window{acked: nextSeq - 1}, ackedAt: v.Token, completed: v.LatestCompleted, aborted: v.LastAborted,
 	}
 	x.tokens = append(x.tokens, v.Token)
 	if len(x.tokens) > tokensKept {
@@ -180,20 +179,19 @@ func (x *session) window(seq uint64, size int, frame string) bool {
 	case seq != h.nextSeq:
 		x.fail(violation("5.4", fmt.Sprintf("%s: seq %d, and %d is next on this stream", frame, seq, h.nextSeq)))
 		return false
-	case h.inFlight >= int(x.limits.FlushesInFlight) || h.inFlight > 0 && h.bytes+size > int(x.limits.FlushBytesInFlight):
+	case h.flying.count() >= int(x.limits.FlushesInFlight) || h.flying.count() > 0 && h.flying.bytes+size > int(x.limits.FlushBytesInFlight):
 		x.fail(violation("5.4", fmt.Sprintf("%s seq %d: %d frames with %d bytes are in flight already, at most %d and %d are allowed; wait for FlushAck",
-			frame, seq, h.inFlight, h.bytes, x.limits.FlushesInFlight, x.limits.FlushBytesInFlight)))
+			frame, seq, h.flying.count(), h.flying.bytes, x.limits.FlushesInFlight, x.limits.FlushBytesInFlight)))
 		return false
 	}
 	h.nextSeq++
-	h.inFlight++
-	h.bytes += size
+	h.flying.add(size)
 	return true
 }
 
 // proposeFrame puts a frame with a seq into the log, in the order of the
 // stream, and answers it.
-func (x *session) proposeFrame(h held, seq uint64, size int, c *internalv1.Command) {
+func (x *session) proposeFrame(h held, seq uint64, c *internalv1.Command) {
 	b, err := proto.Marshal(c)
 	if err != nil {
 		x.fail(fromStore(err))
@@ -204,19 +202,17 @@ func (x *session) proposeFrame(h held, seq uint64, size int, c *internalv1.Comma
 		if a.err == nil {
 			x.s.metrics.flushAnswered(came)
 		}
-		x.answered(h.token, seq, size, a)
+		x.answered(h.token, seq, a)
 	})
 }
 
 // answered tells the client what became of a frame.
-func (x *session) answered(token, seq uint64, size int, a answer) {
+func (x *session) answered(token, seq uint64, a answer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.hold.subtask == 0 || x.hold.token != token {
 		return
 	}
-	x.hold.inFlight--
-	x.hold.bytes -= size
 	if a.err != nil {
 		if a.err.Reason != holdfastv1.ErrorReason_ERROR_REASON_PROPOSAL_TIMEOUT {
 			x.fail(a.err)
@@ -226,8 +222,10 @@ func (x *session) answered(token, seq uint64, size int, a answer) {
 	x.hold.ackedAt = max(x.hold.ackedAt, a.index)
 	switch e := a.result.Error; {
 	case e == nil:
+		through := max(seq, a.result.LastSeq)
+		x.hold.flying.ackThrough(through)
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{
-			FencingToken: token, ThroughSeq: max(seq, a.result.LastSeq)}}})
+			FencingToken: token, ThroughSeq: through}}})
 	case e.Reason == holdfastv1.ErrorReason_ERROR_REASON_FENCED:
 		x.push(fencedMessage(a.result.FencingToken, a.result.Attempt))
 		x.drop()

@@ -80,7 +80,7 @@ func (x *session) onFlush(f *holdfastv1.Flush) {
 	if !x.window(f.Seq, size, "Flush") {
 		return
 	}
-	x.proposeFrame(x.hold, f.Seq, size, &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
+	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Sections: f.Sections,
 	}}})
 }
@@ -97,7 +97,7 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 		return
 	}
 	now := x.s.clock.now()
-	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
+	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
 		Positions: f.Positions, TimeMs: now.UnixMilli(), Times: x.hold.times.ready(f.CheckpointId, now),
 	}}})
@@ -114,7 +114,7 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 	if !x.window(f.Seq, 0, "Finished") {
 		return
 	}
-	x.proposeFrame(x.hold, f.Seq, 0, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
+	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: x.s.clock.now().UnixMilli(),
 	}}})
 }

@@ -126,8 +126,8 @@ func (h *sessions) usage() (u usage) {
 		} else {
 			u.standby++
 		}
-		u.inFlight += s.hold.inFlight
-		u.bytes += s.hold.bytes
+		u.inFlight += s.hold.flying.count()
+		u.bytes += s.hold.flying.bytes
 		u.gets += len(s.gets)
 		s.mu.Unlock()
 	}
