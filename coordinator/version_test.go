@@ -18,6 +18,7 @@ var commandsOfVersion1 = map[string]bool{
 	"flush": true, "ready": true, "finish": true, "assign": true, "resume_subtask": true, "begin_checkpoint": true,
 	"abort_checkpoint": true, "submit_job": true, "cancel_job": true, "resume_job": true, "record_splits": true,
 	"fail_subtask": true, "lose_subtask": true, "register_node": true, "mark_hash": true, "set_cluster_version": true, "forget_node": true,
+	"ack_checkpoint": true, "ack_part": true, "load_state": true, "files_deleted": true, "record_export": true, "lose_host": true,
 }
 
 // Invariant 7: a command that is not of version 1 says from when on it may be

@@ -45,6 +45,12 @@ type Command struct {
 	//	*Command_RegisterNode
 	//	*Command_MarkHash
 	//	*Command_SetClusterVersion
+	//	*Command_AckCheckpoint
+	//	*Command_AckPart
+	//	*Command_LoadState
+	//	*Command_FilesDeleted
+	//	*Command_RecordExport
+	//	*Command_LoseHost
 	//	*Command_ForgetNode
 	Command       isCommand_Command `protobuf_oneof:"command"`
 	unknownFields protoimpl.UnknownFields
@@ -232,6 +238,60 @@ func (x *Command) GetSetClusterVersion() *SetClusterVersion {
 	return nil
 }
 
+func (x *Command) GetAckCheckpoint() *AckCheckpoint {
+	if x != nil {
+		if x, ok := x.Command.(*Command_AckCheckpoint); ok {
+			return x.AckCheckpoint
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAckPart() *AckPart {
+	if x != nil {
+		if x, ok := x.Command.(*Command_AckPart); ok {
+			return x.AckPart
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLoadState() *LoadState {
+	if x != nil {
+		if x, ok := x.Command.(*Command_LoadState); ok {
+			return x.LoadState
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFilesDeleted() *FilesDeleted {
+	if x != nil {
+		if x, ok := x.Command.(*Command_FilesDeleted); ok {
+			return x.FilesDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecordExport() *RecordExport {
+	if x != nil {
+		if x, ok := x.Command.(*Command_RecordExport); ok {
+			return x.RecordExport
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLoseHost() *LoseHost {
+	if x != nil {
+		if x, ok := x.Command.(*Command_LoseHost); ok {
+			return x.LoseHost
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetForgetNode() *ForgetNode {
 	if x != nil {
 		if x, ok := x.Command.(*Command_ForgetNode); ok {
@@ -309,6 +369,30 @@ type Command_SetClusterVersion struct {
 	SetClusterVersion *SetClusterVersion `protobuf:"bytes,16,opt,name=set_cluster_version,json=setClusterVersion,proto3,oneof"`
 }
 
+type Command_AckCheckpoint struct {
+	AckCheckpoint *AckCheckpoint `protobuf:"bytes,17,opt,name=ack_checkpoint,json=ackCheckpoint,proto3,oneof"`
+}
+
+type Command_AckPart struct {
+	AckPart *AckPart `protobuf:"bytes,18,opt,name=ack_part,json=ackPart,proto3,oneof"`
+}
+
+type Command_LoadState struct {
+	LoadState *LoadState `protobuf:"bytes,19,opt,name=load_state,json=loadState,proto3,oneof"`
+}
+
+type Command_FilesDeleted struct {
+	FilesDeleted *FilesDeleted `protobuf:"bytes,20,opt,name=files_deleted,json=filesDeleted,proto3,oneof"`
+}
+
+type Command_RecordExport struct {
+	RecordExport *RecordExport `protobuf:"bytes,21,opt,name=record_export,json=recordExport,proto3,oneof"`
+}
+
+type Command_LoseHost struct {
+	LoseHost *LoseHost `protobuf:"bytes,22,opt,name=lose_host,json=loseHost,proto3,oneof"`
+}
+
 type Command_ForgetNode struct {
 	ForgetNode *ForgetNode `protobuf:"bytes,30,opt,name=forget_node,json=forgetNode,proto3,oneof"`
 }
@@ -344,6 +428,18 @@ func (*Command_RegisterNode) isCommand_Command() {}
 func (*Command_MarkHash) isCommand_Command() {}
 
 func (*Command_SetClusterVersion) isCommand_Command() {}
+
+func (*Command_AckCheckpoint) isCommand_Command() {}
+
+func (*Command_AckPart) isCommand_Command() {}
+
+func (*Command_LoadState) isCommand_Command() {}
+
+func (*Command_FilesDeleted) isCommand_Command() {}
+
+func (*Command_RecordExport) isCommand_Command() {}
+
+func (*Command_LoseHost) isCommand_Command() {}
 
 func (*Command_ForgetNode) isCommand_Command() {}
 
@@ -511,21 +607,540 @@ func (x *Ready) GetTimes() *v1.SubtaskCheckpointTimes {
 	return nil
 }
 
+// AckCheckpoint is the ack of a subtask whose working state is on its host. It has
+// the token and no seq: the order of flushes and cut is the stream's.
+type AckCheckpoint struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	CheckpointId uint64                 `protobuf:"varint,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Positions    []*v1.Position         `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
+	// Behind those of the parts before it.
+	Handles []*v1.StateHandle `protobuf:"bytes,5,rep,name=handles,proto3" json:"handles,omitempty"`
+	// Number of AckPart entries that came before it.
+	Parts uint32 `protobuf:"varint,6,opt,name=parts,proto3" json:"parts,omitempty"`
+	// The completed checkpoint some of whose files are used again; 0: none.
+	BaseCheckpointId uint64                     `protobuf:"varint,7,opt,name=base_checkpoint_id,json=baseCheckpointId,proto3" json:"base_checkpoint_id,omitempty"`
+	StateBytes       uint64                     `protobuf:"varint,8,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	FlushedBytes     uint64                     `protobuf:"varint,9,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
+	UploadedBytes    uint64                     `protobuf:"varint,10,opt,name=uploaded_bytes,json=uploadedBytes,proto3" json:"uploaded_bytes,omitempty"`
+	TimeMs           int64                      `protobuf:"varint,11,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Times            *v1.SubtaskCheckpointTimes `protobuf:"bytes,12,opt,name=times,proto3" json:"times,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *AckCheckpoint) Reset() {
+	*x = AckCheckpoint{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AckCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AckCheckpoint) ProtoMessage() {}
+
+func (x *AckCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AckCheckpoint.ProtoReflect.Descriptor instead.
+func (*AckCheckpoint) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AckCheckpoint) GetSubtaskId() uint64 {
+	if x != nil {
+		return x.SubtaskId
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetFencingToken() uint64 {
+	if x != nil {
+		return x.FencingToken
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetPositions() []*v1.Position {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *AckCheckpoint) GetHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *AckCheckpoint) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetBaseCheckpointId() uint64 {
+	if x != nil {
+		return x.BaseCheckpointId
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetFlushedBytes() uint64 {
+	if x != nil {
+		return x.FlushedBytes
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetUploadedBytes() uint64 {
+	if x != nil {
+		return x.UploadedBytes
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *AckCheckpoint) GetTimes() *v1.SubtaskCheckpointTimes {
+	if x != nil {
+		return x.Times
+	}
+	return nil
+}
+
+// AckPart carries handles that do not fit into the ack. Parts are numbered from 0
+// and kept with the pending checkpoint.
+type AckPart struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	CheckpointId uint64                 `protobuf:"varint,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Part         uint32                 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
+	// A large inline handle may be cut: it goes on in the first handle of the next
+	// part, which has the same name.
+	Handles       []*v1.StateHandle `protobuf:"bytes,5,rep,name=handles,proto3" json:"handles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AckPart) Reset() {
+	*x = AckPart{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AckPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AckPart) ProtoMessage() {}
+
+func (x *AckPart) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AckPart.ProtoReflect.Descriptor instead.
+func (*AckPart) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AckPart) GetSubtaskId() uint64 {
+	if x != nil {
+		return x.SubtaskId
+	}
+	return 0
+}
+
+func (x *AckPart) GetFencingToken() uint64 {
+	if x != nil {
+		return x.FencingToken
+	}
+	return 0
+}
+
+func (x *AckPart) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *AckPart) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *AckPart) GetHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+// LoadState fills the state in the log of a subtask that begins from a savepoint.
+// Chunks are numbered from 1 in each attempt; one that was taken changes nothing.
+type LoadState struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Chunk        uint64                 `protobuf:"varint,3,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Sections     []*v1.FlushSection     `protobuf:"bytes,4,rep,name=sections,proto3" json:"sections,omitempty"`
+	// The state is whole; the client may begin.
+	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadState) Reset() {
+	*x = LoadState{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadState) ProtoMessage() {}
+
+func (x *LoadState) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadState.ProtoReflect.Descriptor instead.
+func (*LoadState) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LoadState) GetSubtaskId() uint64 {
+	if x != nil {
+		return x.SubtaskId
+	}
+	return 0
+}
+
+func (x *LoadState) GetFencingToken() uint64 {
+	if x != nil {
+		return x.FencingToken
+	}
+	return 0
+}
+
+func (x *LoadState) GetChunk() uint64 {
+	if x != nil {
+		return x.Chunk
+	}
+	return 0
+}
+
+func (x *LoadState) GetSections() []*v1.FlushSection {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+func (x *LoadState) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+// FilesDeleted records that files whose deletion an earlier entry decided are gone.
+type FilesDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	JobId string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Files []string               `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	// The whole directory of the job is gone, and every file with it.
+	Directory     bool `protobuf:"varint,3,opt,name=directory,proto3" json:"directory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilesDeleted) Reset() {
+	*x = FilesDeleted{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilesDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilesDeleted) ProtoMessage() {}
+
+func (x *FilesDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilesDeleted.ProtoReflect.Descriptor instead.
+func (*FilesDeleted) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FilesDeleted) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *FilesDeleted) GetFiles() []string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *FilesDeleted) GetDirectory() bool {
+	if x != nil {
+		return x.Directory
+	}
+	return false
+}
+
+// RecordExport records that the _metadata of a checkpoint, or a savepoint, is
+// written, or why it could not be.
+type RecordExport struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	JobId        string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	CheckpointId uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	// Of the savepoint, not of the checkpoint itself.
+	Savepoint     bool      `protobuf:"varint,3,opt,name=savepoint,proto3" json:"savepoint,omitempty"`
+	Path          string    `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Error         *v1.Error `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	TimeMs        int64     `protobuf:"varint,6,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordExport) Reset() {
+	*x = RecordExport{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordExport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordExport) ProtoMessage() {}
+
+func (x *RecordExport) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordExport.ProtoReflect.Descriptor instead.
+func (*RecordExport) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecordExport) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *RecordExport) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *RecordExport) GetSavepoint() bool {
+	if x != nil {
+		return x.Savepoint
+	}
+	return false
+}
+
+func (x *RecordExport) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RecordExport) GetError() *v1.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *RecordExport) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+// LoseHost records that a process of a node is gone with the working state of the
+// subtasks that it had.
+type LoseHost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Incarnation   string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Error         *v1.Error              `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoseHost) Reset() {
+	*x = LoseHost{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoseHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoseHost) ProtoMessage() {}
+
+func (x *LoseHost) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoseHost.ProtoReflect.Descriptor instead.
+func (*LoseHost) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LoseHost) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *LoseHost) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *LoseHost) GetError() *v1.Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *LoseHost) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
 // Finish takes its seq like a flush and ends the subtask.
 type Finish struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SubtaskId     uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
-	FencingToken  uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	Positions     []*v1.Position         `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
-	TimeMs        int64                  `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Seq          uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Positions    []*v1.Position         `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
+	TimeMs       int64                  `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Of a backend on hosts: the last state. It has no seq then.
+	Handles       []*v1.StateHandle `protobuf:"bytes,6,rep,name=handles,proto3" json:"handles,omitempty"`
+	StateBytes    uint64            `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	Parts         uint32            `protobuf:"varint,8,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[3]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +1152,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[3]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +1165,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{3}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Finish) GetSubtaskId() uint64 {
@@ -588,6 +1203,27 @@ func (x *Finish) GetTimeMs() int64 {
 	return 0
 }
 
+func (x *Finish) GetHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *Finish) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
+func (x *Finish) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
 // Assign gives subtasks of one job to streams. Each target is applied only if
 // the subtask's token is still the one the proposer saw.
 type Assign struct {
@@ -601,7 +1237,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[4]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +1249,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[4]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +1262,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Assign) GetJobId() string {
@@ -658,13 +1294,15 @@ type AssignTarget struct {
 	SessionId     string                 `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	InstanceId    string                 `protobuf:"bytes,5,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	ProcessId     string                 `protobuf:"bytes,6,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// RegisterNode.incarnation of the node, as the proposer saw it.
+	Incarnation   string `protobuf:"bytes,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AssignTarget) Reset() {
 	*x = AssignTarget{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[5]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +1314,7 @@ func (x *AssignTarget) String() string {
 func (*AssignTarget) ProtoMessage() {}
 
 func (x *AssignTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[5]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +1327,7 @@ func (x *AssignTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignTarget.ProtoReflect.Descriptor instead.
 func (*AssignTarget) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AssignTarget) GetSubtaskId() uint64 {
@@ -734,6 +1372,13 @@ func (x *AssignTarget) GetProcessId() string {
 	return ""
 }
 
+func (x *AssignTarget) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
 // ResumeSubtask moves an attempt to another stream of the same instance.
 type ResumeSubtask struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -749,7 +1394,7 @@ type ResumeSubtask struct {
 
 func (x *ResumeSubtask) Reset() {
 	*x = ResumeSubtask{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[6]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +1406,7 @@ func (x *ResumeSubtask) String() string {
 func (*ResumeSubtask) ProtoMessage() {}
 
 func (x *ResumeSubtask) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[6]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +1419,7 @@ func (x *ResumeSubtask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSubtask.ProtoReflect.Descriptor instead.
 func (*ResumeSubtask) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResumeSubtask) GetSubtaskId() uint64 {
@@ -825,14 +1470,18 @@ type BeginCheckpoint struct {
 	Trigger v1.CheckpointTrigger   `protobuf:"varint,2,opt,name=trigger,proto3,enum=holdfast.v1.CheckpointTrigger" json:"trigger,omitempty"`
 	TimeMs  int64                  `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// Of a manual trigger; its result is kept under this id.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string            `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Kind      v1.CheckpointKind `protobuf:"varint,5,opt,name=kind,proto3,enum=holdfast.v1.CheckpointKind" json:"kind,omitempty"`
+	Then      v1.BarrierThen    `protobuf:"varint,6,opt,name=then,proto3,enum=holdfast.v1.BarrierThen" json:"then,omitempty"`
+	// Of a savepoint: the directory below which it gets one of its own.
+	SavepointDirectory string `protobuf:"bytes,7,opt,name=savepoint_directory,json=savepointDirectory,proto3" json:"savepoint_directory,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *BeginCheckpoint) Reset() {
 	*x = BeginCheckpoint{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[7]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1493,7 @@ func (x *BeginCheckpoint) String() string {
 func (*BeginCheckpoint) ProtoMessage() {}
 
 func (x *BeginCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[7]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1506,7 @@ func (x *BeginCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginCheckpoint.ProtoReflect.Descriptor instead.
 func (*BeginCheckpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BeginCheckpoint) GetJobId() string {
@@ -888,6 +1537,27 @@ func (x *BeginCheckpoint) GetRequestId() string {
 	return ""
 }
 
+func (x *BeginCheckpoint) GetKind() v1.CheckpointKind {
+	if x != nil {
+		return x.Kind
+	}
+	return v1.CheckpointKind(0)
+}
+
+func (x *BeginCheckpoint) GetThen() v1.BarrierThen {
+	if x != nil {
+		return x.Then
+	}
+	return v1.BarrierThen(0)
+}
+
+func (x *BeginCheckpoint) GetSavepointDirectory() string {
+	if x != nil {
+		return x.SavepointDirectory
+	}
+	return ""
+}
+
 type AbortCheckpoint struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	JobId        string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -902,7 +1572,7 @@ type AbortCheckpoint struct {
 
 func (x *AbortCheckpoint) Reset() {
 	*x = AbortCheckpoint{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[8]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1584,7 @@ func (x *AbortCheckpoint) String() string {
 func (*AbortCheckpoint) ProtoMessage() {}
 
 func (x *AbortCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[8]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1597,7 @@ func (x *AbortCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortCheckpoint.ProtoReflect.Descriptor instead.
 func (*AbortCheckpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AbortCheckpoint) GetJobId() string {
@@ -971,15 +1641,16 @@ type SubmitJob struct {
 	SubmissionId string                 `protobuf:"bytes,2,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
 	// Random 128 bits in hexadecimal, chosen by the proposer; used only if the
 	// entry makes the job.
-	JobId         string `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	TimeMs        int64  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	JobId         string   `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	TimeMs        int64    `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Restore       *Restore `protobuf:"bytes,5,opt,name=restore,proto3" json:"restore,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitJob) Reset() {
 	*x = SubmitJob{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[9]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1662,7 @@ func (x *SubmitJob) String() string {
 func (*SubmitJob) ProtoMessage() {}
 
 func (x *SubmitJob) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[9]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1675,7 @@ func (x *SubmitJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJob.ProtoReflect.Descriptor instead.
 func (*SubmitJob) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubmitJob) GetSpec() *v1.JobSpec {
@@ -1035,6 +1706,145 @@ func (x *SubmitJob) GetTimeMs() int64 {
 	return 0
 }
 
+func (x *SubmitJob) GetRestore() *Restore {
+	if x != nil {
+		return x.Restore
+	}
+	return nil
+}
+
+// Restore is what a job begins from, as the node that took the submission read it.
+type Restore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  *v1.RestoreFrom        `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// SHA-256 of _metadata: hosts restore from this one or not at all.
+	MetadataSha256 []byte              `protobuf:"bytes,2,opt,name=metadata_sha256,json=metadataSha256,proto3" json:"metadata_sha256,omitempty"`
+	CheckpointId   uint64              `protobuf:"varint,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Positions      []*RestorePositions `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
+	// The job whose directory it lies in, if it is a checkpoint and not a savepoint.
+	OwnerJobId    string `protobuf:"bytes,5,opt,name=owner_job_id,json=ownerJobId,proto3" json:"owner_job_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restore) Reset() {
+	*x = Restore{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restore) ProtoMessage() {}
+
+func (x *Restore) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restore.ProtoReflect.Descriptor instead.
+func (*Restore) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Restore) GetFrom() *v1.RestoreFrom {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Restore) GetMetadataSha256() []byte {
+	if x != nil {
+		return x.MetadataSha256
+	}
+	return nil
+}
+
+func (x *Restore) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *Restore) GetPositions() []*RestorePositions {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *Restore) GetOwnerJobId() string {
+	if x != nil {
+		return x.OwnerJobId
+	}
+	return ""
+}
+
+type RestorePositions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Uid of the source.
+	OperatorUid   string         `protobuf:"bytes,1,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	Positions     []*v1.Position `protobuf:"bytes,2,rep,name=positions,proto3" json:"positions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestorePositions) Reset() {
+	*x = RestorePositions{}
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestorePositions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestorePositions) ProtoMessage() {}
+
+func (x *RestorePositions) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestorePositions.ProtoReflect.Descriptor instead.
+func (*RestorePositions) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RestorePositions) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *RestorePositions) GetPositions() []*v1.Position {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
 type CancelJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1046,7 +1856,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[10]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1868,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[10]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1881,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelJob) GetJobId() string {
@@ -1107,7 +1917,7 @@ type ResumeJob struct {
 
 func (x *ResumeJob) Reset() {
 	*x = ResumeJob{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[11]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1929,7 @@ func (x *ResumeJob) String() string {
 func (*ResumeJob) ProtoMessage() {}
 
 func (x *ResumeJob) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[11]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1942,7 @@ func (x *ResumeJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeJob.ProtoReflect.Descriptor instead.
 func (*ResumeJob) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResumeJob) GetJobId() string {
@@ -1177,7 +1987,7 @@ type RecordSplits struct {
 
 func (x *RecordSplits) Reset() {
 	*x = RecordSplits{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[12]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1999,7 @@ func (x *RecordSplits) String() string {
 func (*RecordSplits) ProtoMessage() {}
 
 func (x *RecordSplits) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[12]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +2012,7 @@ func (x *RecordSplits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordSplits.ProtoReflect.Descriptor instead.
 func (*RecordSplits) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RecordSplits) GetJobId() string {
@@ -1256,7 +2066,7 @@ type FailSubtask struct {
 
 func (x *FailSubtask) Reset() {
 	*x = FailSubtask{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[13]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +2078,7 @@ func (x *FailSubtask) String() string {
 func (*FailSubtask) ProtoMessage() {}
 
 func (x *FailSubtask) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[13]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +2091,7 @@ func (x *FailSubtask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailSubtask.ProtoReflect.Descriptor instead.
 func (*FailSubtask) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FailSubtask) GetSubtaskId() uint64 {
@@ -1340,7 +2150,7 @@ type LoseSubtask struct {
 
 func (x *LoseSubtask) Reset() {
 	*x = LoseSubtask{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[14]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +2162,7 @@ func (x *LoseSubtask) String() string {
 func (*LoseSubtask) ProtoMessage() {}
 
 func (x *LoseSubtask) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[14]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +2175,7 @@ func (x *LoseSubtask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoseSubtask.ProtoReflect.Descriptor instead.
 func (*LoseSubtask) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoseSubtask) GetSubtaskId() uint64 {
@@ -1406,13 +2216,18 @@ type RegisterNode struct {
 	// The cluster versions that the node supports, both included.
 	MinClusterVersion uint32 `protobuf:"varint,5,opt,name=min_cluster_version,json=minClusterVersion,proto3" json:"min_cluster_version,omitempty"`
 	MaxClusterVersion uint32 `protobuf:"varint,6,opt,name=max_cluster_version,json=maxClusterVersion,proto3" json:"max_cluster_version,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Random, new with each process of the node: what was in its memory is gone
+	// when another one registers.
+	Incarnation string `protobuf:"bytes,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Names of the state backends that it has.
+	StateBackends []string `protobuf:"bytes,8,rep,name=state_backends,json=stateBackends,proto3" json:"state_backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterNode) Reset() {
 	*x = RegisterNode{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[15]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +2239,7 @@ func (x *RegisterNode) String() string {
 func (*RegisterNode) ProtoMessage() {}
 
 func (x *RegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[15]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +2252,7 @@ func (x *RegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterNode.ProtoReflect.Descriptor instead.
 func (*RegisterNode) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegisterNode) GetNodeId() string {
@@ -1482,6 +2297,20 @@ func (x *RegisterNode) GetMaxClusterVersion() uint32 {
 	return 0
 }
 
+func (x *RegisterNode) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *RegisterNode) GetStateBackends() []string {
+	if x != nil {
+		return x.StateBackends
+	}
+	return nil
+}
+
 // ForgetNode drops what a former member said of itself.
 type ForgetNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1492,7 +2321,7 @@ type ForgetNode struct {
 
 func (x *ForgetNode) Reset() {
 	*x = ForgetNode{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +2333,7 @@ func (x *ForgetNode) String() string {
 func (*ForgetNode) ProtoMessage() {}
 
 func (x *ForgetNode) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[16]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +2346,7 @@ func (x *ForgetNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetNode.ProtoReflect.Descriptor instead.
 func (*ForgetNode) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForgetNode) GetNodeId() string {
@@ -1536,7 +2365,7 @@ type MarkHash struct {
 
 func (x *MarkHash) Reset() {
 	*x = MarkHash{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +2377,7 @@ func (x *MarkHash) String() string {
 func (*MarkHash) ProtoMessage() {}
 
 func (x *MarkHash) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[17]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +2390,7 @@ func (x *MarkHash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkHash.ProtoReflect.Descriptor instead.
 func (*MarkHash) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{25}
 }
 
 // SetClusterVersion raises the cluster version. It is proposed when every member
@@ -1575,7 +2404,7 @@ type SetClusterVersion struct {
 
 func (x *SetClusterVersion) Reset() {
 	*x = SetClusterVersion{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +2416,7 @@ func (x *SetClusterVersion) String() string {
 func (*SetClusterVersion) ProtoMessage() {}
 
 func (x *SetClusterVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[18]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +2429,7 @@ func (x *SetClusterVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetClusterVersion.ProtoReflect.Descriptor instead.
 func (*SetClusterVersion) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetClusterVersion) GetVersion() uint32 {
@@ -1632,7 +2461,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +2473,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_command_proto_msgTypes[19]
+	mi := &file_holdfast_internal_v1_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +2486,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_internal_v1_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CommandResult) GetError() *v1.Error {
@@ -1720,7 +2549,7 @@ var File_holdfast_internal_v1_command_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\xaf\t\n" +
+	"\"holdfast/internal/v1/command.proto\x12\x14holdfast.internal.v1\x1a\x17holdfast/v1/error.proto\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/operator.proto\"\xd0\f\n" +
 	"\aCommand\x123\n" +
 	"\x05flush\x18\x01 \x01(\v2\x1b.holdfast.internal.v1.FlushH\x00R\x05flush\x123\n" +
 	"\x05ready\x18\x02 \x01(\v2\x1b.holdfast.internal.v1.ReadyH\x00R\x05ready\x126\n" +
@@ -1741,7 +2570,14 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\flose_subtask\x18\r \x01(\v2!.holdfast.internal.v1.LoseSubtaskH\x00R\vloseSubtask\x12I\n" +
 	"\rregister_node\x18\x0e \x01(\v2\".holdfast.internal.v1.RegisterNodeH\x00R\fregisterNode\x12=\n" +
 	"\tmark_hash\x18\x0f \x01(\v2\x1e.holdfast.internal.v1.MarkHashH\x00R\bmarkHash\x12Y\n" +
-	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersion\x12C\n" +
+	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersion\x12L\n" +
+	"\x0eack_checkpoint\x18\x11 \x01(\v2#.holdfast.internal.v1.AckCheckpointH\x00R\rackCheckpoint\x12:\n" +
+	"\back_part\x18\x12 \x01(\v2\x1d.holdfast.internal.v1.AckPartH\x00R\aackPart\x12@\n" +
+	"\n" +
+	"load_state\x18\x13 \x01(\v2\x1f.holdfast.internal.v1.LoadStateH\x00R\tloadState\x12I\n" +
+	"\rfiles_deleted\x18\x14 \x01(\v2\".holdfast.internal.v1.FilesDeletedH\x00R\ffilesDeleted\x12I\n" +
+	"\rrecord_export\x18\x15 \x01(\v2\".holdfast.internal.v1.RecordExportH\x00R\frecordExport\x12=\n" +
+	"\tlose_host\x18\x16 \x01(\v2\x1e.holdfast.internal.v1.LoseHostH\x00R\bloseHost\x12C\n" +
 	"\vforget_node\x18\x1e \x01(\v2 .holdfast.internal.v1.ForgetNodeH\x00R\n" +
 	"forgetNodeB\t\n" +
 	"\acommand\"\x94\x01\n" +
@@ -1759,18 +2595,68 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\x04R\fcheckpointId\x123\n" +
 	"\tpositions\x18\x05 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12\x17\n" +
 	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\x129\n" +
-	"\x05times\x18\a \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\xac\x01\n" +
+	"\x05times\x18\a \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\xe6\x03\n" +
+	"\rAckCheckpoint\x12\x1d\n" +
+	"\n" +
+	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
+	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12#\n" +
+	"\rcheckpoint_id\x18\x03 \x01(\x04R\fcheckpointId\x123\n" +
+	"\tpositions\x18\x04 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x122\n" +
+	"\ahandles\x18\x05 \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\x12\x14\n" +
+	"\x05parts\x18\x06 \x01(\rR\x05parts\x12,\n" +
+	"\x12base_checkpoint_id\x18\a \x01(\x04R\x10baseCheckpointId\x12\x1f\n" +
+	"\vstate_bytes\x18\b \x01(\x04R\n" +
+	"stateBytes\x12#\n" +
+	"\rflushed_bytes\x18\t \x01(\x04R\fflushedBytes\x12%\n" +
+	"\x0euploaded_bytes\x18\n" +
+	" \x01(\x04R\ruploadedBytes\x12\x17\n" +
+	"\atime_ms\x18\v \x01(\x03R\x06timeMs\x129\n" +
+	"\x05times\x18\f \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\xba\x01\n" +
+	"\aAckPart\x12\x1d\n" +
+	"\n" +
+	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
+	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12#\n" +
+	"\rcheckpoint_id\x18\x03 \x01(\x04R\fcheckpointId\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\rR\x04part\x122\n" +
+	"\ahandles\x18\x05 \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\"\xb0\x01\n" +
+	"\tLoadState\x12\x1d\n" +
+	"\n" +
+	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
+	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x14\n" +
+	"\x05chunk\x18\x03 \x01(\x04R\x05chunk\x125\n" +
+	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"Y\n" +
+	"\fFilesDeleted\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
+	"\x05files\x18\x02 \x03(\tR\x05files\x12\x1c\n" +
+	"\tdirectory\x18\x03 \x01(\bR\tdirectory\"\xbf\x01\n" +
+	"\fRecordExport\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12\x1c\n" +
+	"\tsavepoint\x18\x03 \x01(\bR\tsavepoint\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12(\n" +
+	"\x05error\x18\x05 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
+	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\"\x88\x01\n" +
+	"\bLoseHost\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12(\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\x97\x02\n" +
 	"\x06Finish\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x123\n" +
 	"\tpositions\x18\x04 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12\x17\n" +
-	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"v\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\x122\n" +
+	"\ahandles\x18\x06 \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\x12\x1f\n" +
+	"\vstate_bytes\x18\a \x01(\x04R\n" +
+	"stateBytes\x12\x14\n" +
+	"\x05parts\x18\b \x01(\rR\x05parts\"v\n" +
 	"\x06Assign\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".holdfast.internal.v1.AssignTargetR\atargets\x12\x17\n" +
-	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"\xcc\x01\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"\xee\x01\n" +
 	"\fAssignTarget\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12%\n" +
@@ -1781,7 +2667,8 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\vinstance_id\x18\x05 \x01(\tR\n" +
 	"instanceId\x12\x1d\n" +
 	"\n" +
-	"process_id\x18\x06 \x01(\tR\tprocessId\"\xc8\x01\n" +
+	"process_id\x18\x06 \x01(\tR\tprocessId\x12 \n" +
+	"\vincarnation\x18\a \x01(\tR\vincarnation\"\xc8\x01\n" +
 	"\rResumeSubtask\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12\x18\n" +
@@ -1791,24 +2678,38 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"instanceId\x12\x17\n" +
 	"\anode_id\x18\x05 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\tR\tsessionId\"\x9a\x01\n" +
+	"session_id\x18\x06 \x01(\tR\tsessionId\"\xaa\x02\n" +
 	"\x0fBeginCheckpoint\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x128\n" +
 	"\atrigger\x18\x02 \x01(\x0e2\x1e.holdfast.v1.CheckpointTriggerR\atrigger\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\xaa\x01\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12/\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x1b.holdfast.v1.CheckpointKindR\x04kind\x12,\n" +
+	"\x04then\x18\x06 \x01(\x0e2\x18.holdfast.v1.BarrierThenR\x04then\x12/\n" +
+	"\x13savepoint_directory\x18\a \x01(\tR\x12savepointDirectory\"\xaa\x01\n" +
 	"\x0fAbortCheckpoint\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12*\n" +
 	"\x06reason\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06jitter\x18\x05 \x01(\x01R\x06jitter\"\x8a\x01\n" +
+	"\x06jitter\x18\x05 \x01(\x01R\x06jitter\"\xc3\x01\n" +
 	"\tSubmitJob\x12(\n" +
 	"\x04spec\x18\x01 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
 	"\rsubmission_id\x18\x02 \x01(\tR\fsubmissionId\x12\x15\n" +
 	"\x06job_id\x18\x03 \x01(\tR\x05jobId\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"Z\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x127\n" +
+	"\arestore\x18\x05 \x01(\v2\x1d.holdfast.internal.v1.RestoreR\arestore\"\xed\x01\n" +
+	"\aRestore\x12,\n" +
+	"\x04from\x18\x01 \x01(\v2\x18.holdfast.v1.RestoreFromR\x04from\x12'\n" +
+	"\x0fmetadata_sha256\x18\x02 \x01(\fR\x0emetadataSha256\x12#\n" +
+	"\rcheckpoint_id\x18\x03 \x01(\x04R\fcheckpointId\x12D\n" +
+	"\tpositions\x18\x04 \x03(\v2&.holdfast.internal.v1.RestorePositionsR\tpositions\x12 \n" +
+	"\fowner_job_id\x18\x05 \x01(\tR\n" +
+	"ownerJobId\"j\n" +
+	"\x10RestorePositions\x12!\n" +
+	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x123\n" +
+	"\tpositions\x18\x02 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\"Z\n" +
 	"\tCancelJob\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1d\n" +
 	"\n" +
@@ -1840,14 +2741,16 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xdc\x01\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xa5\x02\n" +
 	"\fRegisterNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12.\n" +
 	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
-	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"%\n" +
+	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\x12 \n" +
+	"\vincarnation\x18\a \x01(\tR\vincarnation\x12%\n" +
+	"\x0estate_backends\x18\b \x03(\tR\rstateBackends\"%\n" +
 	"\n" +
 	"ForgetNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\n" +
@@ -1878,76 +2781,108 @@ func file_holdfast_internal_v1_command_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_command_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_holdfast_internal_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_holdfast_internal_v1_command_proto_goTypes = []any{
 	(*Command)(nil),                   // 0: holdfast.internal.v1.Command
 	(*Flush)(nil),                     // 1: holdfast.internal.v1.Flush
 	(*Ready)(nil),                     // 2: holdfast.internal.v1.Ready
-	(*Finish)(nil),                    // 3: holdfast.internal.v1.Finish
-	(*Assign)(nil),                    // 4: holdfast.internal.v1.Assign
-	(*AssignTarget)(nil),              // 5: holdfast.internal.v1.AssignTarget
-	(*ResumeSubtask)(nil),             // 6: holdfast.internal.v1.ResumeSubtask
-	(*BeginCheckpoint)(nil),           // 7: holdfast.internal.v1.BeginCheckpoint
-	(*AbortCheckpoint)(nil),           // 8: holdfast.internal.v1.AbortCheckpoint
-	(*SubmitJob)(nil),                 // 9: holdfast.internal.v1.SubmitJob
-	(*CancelJob)(nil),                 // 10: holdfast.internal.v1.CancelJob
-	(*ResumeJob)(nil),                 // 11: holdfast.internal.v1.ResumeJob
-	(*RecordSplits)(nil),              // 12: holdfast.internal.v1.RecordSplits
-	(*FailSubtask)(nil),               // 13: holdfast.internal.v1.FailSubtask
-	(*LoseSubtask)(nil),               // 14: holdfast.internal.v1.LoseSubtask
-	(*RegisterNode)(nil),              // 15: holdfast.internal.v1.RegisterNode
-	(*ForgetNode)(nil),                // 16: holdfast.internal.v1.ForgetNode
-	(*MarkHash)(nil),                  // 17: holdfast.internal.v1.MarkHash
-	(*SetClusterVersion)(nil),         // 18: holdfast.internal.v1.SetClusterVersion
-	(*CommandResult)(nil),             // 19: holdfast.internal.v1.CommandResult
-	(*v1.FlushSection)(nil),           // 20: holdfast.v1.FlushSection
-	(*v1.Position)(nil),               // 21: holdfast.v1.Position
-	(*v1.SubtaskCheckpointTimes)(nil), // 22: holdfast.v1.SubtaskCheckpointTimes
-	(v1.CheckpointTrigger)(0),         // 23: holdfast.v1.CheckpointTrigger
-	(*v1.Error)(nil),                  // 24: holdfast.v1.Error
-	(*v1.JobSpec)(nil),                // 25: holdfast.v1.JobSpec
-	(*v1.Split)(nil),                  // 26: holdfast.v1.Split
-	(v1.FailureClass)(0),              // 27: holdfast.v1.FailureClass
-	(v1.JobStatus)(0),                 // 28: holdfast.v1.JobStatus
+	(*AckCheckpoint)(nil),             // 3: holdfast.internal.v1.AckCheckpoint
+	(*AckPart)(nil),                   // 4: holdfast.internal.v1.AckPart
+	(*LoadState)(nil),                 // 5: holdfast.internal.v1.LoadState
+	(*FilesDeleted)(nil),              // 6: holdfast.internal.v1.FilesDeleted
+	(*RecordExport)(nil),              // 7: holdfast.internal.v1.RecordExport
+	(*LoseHost)(nil),                  // 8: holdfast.internal.v1.LoseHost
+	(*Finish)(nil),                    // 9: holdfast.internal.v1.Finish
+	(*Assign)(nil),                    // 10: holdfast.internal.v1.Assign
+	(*AssignTarget)(nil),              // 11: holdfast.internal.v1.AssignTarget
+	(*ResumeSubtask)(nil),             // 12: holdfast.internal.v1.ResumeSubtask
+	(*BeginCheckpoint)(nil),           // 13: holdfast.internal.v1.BeginCheckpoint
+	(*AbortCheckpoint)(nil),           // 14: holdfast.internal.v1.AbortCheckpoint
+	(*SubmitJob)(nil),                 // 15: holdfast.internal.v1.SubmitJob
+	(*Restore)(nil),                   // 16: holdfast.internal.v1.Restore
+	(*RestorePositions)(nil),          // 17: holdfast.internal.v1.RestorePositions
+	(*CancelJob)(nil),                 // 18: holdfast.internal.v1.CancelJob
+	(*ResumeJob)(nil),                 // 19: holdfast.internal.v1.ResumeJob
+	(*RecordSplits)(nil),              // 20: holdfast.internal.v1.RecordSplits
+	(*FailSubtask)(nil),               // 21: holdfast.internal.v1.FailSubtask
+	(*LoseSubtask)(nil),               // 22: holdfast.internal.v1.LoseSubtask
+	(*RegisterNode)(nil),              // 23: holdfast.internal.v1.RegisterNode
+	(*ForgetNode)(nil),                // 24: holdfast.internal.v1.ForgetNode
+	(*MarkHash)(nil),                  // 25: holdfast.internal.v1.MarkHash
+	(*SetClusterVersion)(nil),         // 26: holdfast.internal.v1.SetClusterVersion
+	(*CommandResult)(nil),             // 27: holdfast.internal.v1.CommandResult
+	(*v1.FlushSection)(nil),           // 28: holdfast.v1.FlushSection
+	(*v1.Position)(nil),               // 29: holdfast.v1.Position
+	(*v1.SubtaskCheckpointTimes)(nil), // 30: holdfast.v1.SubtaskCheckpointTimes
+	(*v1.StateHandle)(nil),            // 31: holdfast.v1.StateHandle
+	(*v1.Error)(nil),                  // 32: holdfast.v1.Error
+	(v1.CheckpointTrigger)(0),         // 33: holdfast.v1.CheckpointTrigger
+	(v1.CheckpointKind)(0),            // 34: holdfast.v1.CheckpointKind
+	(v1.BarrierThen)(0),               // 35: holdfast.v1.BarrierThen
+	(*v1.JobSpec)(nil),                // 36: holdfast.v1.JobSpec
+	(*v1.RestoreFrom)(nil),            // 37: holdfast.v1.RestoreFrom
+	(*v1.Split)(nil),                  // 38: holdfast.v1.Split
+	(v1.FailureClass)(0),              // 39: holdfast.v1.FailureClass
+	(v1.JobStatus)(0),                 // 40: holdfast.v1.JobStatus
 }
 var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Command.flush:type_name -> holdfast.internal.v1.Flush
 	2,  // 1: holdfast.internal.v1.Command.ready:type_name -> holdfast.internal.v1.Ready
-	3,  // 2: holdfast.internal.v1.Command.finish:type_name -> holdfast.internal.v1.Finish
-	4,  // 3: holdfast.internal.v1.Command.assign:type_name -> holdfast.internal.v1.Assign
-	6,  // 4: holdfast.internal.v1.Command.resume_subtask:type_name -> holdfast.internal.v1.ResumeSubtask
-	7,  // 5: holdfast.internal.v1.Command.begin_checkpoint:type_name -> holdfast.internal.v1.BeginCheckpoint
-	8,  // 6: holdfast.internal.v1.Command.abort_checkpoint:type_name -> holdfast.internal.v1.AbortCheckpoint
-	9,  // 7: holdfast.internal.v1.Command.submit_job:type_name -> holdfast.internal.v1.SubmitJob
-	10, // 8: holdfast.internal.v1.Command.cancel_job:type_name -> holdfast.internal.v1.CancelJob
-	11, // 9: holdfast.internal.v1.Command.resume_job:type_name -> holdfast.internal.v1.ResumeJob
-	12, // 10: holdfast.internal.v1.Command.record_splits:type_name -> holdfast.internal.v1.RecordSplits
-	13, // 11: holdfast.internal.v1.Command.fail_subtask:type_name -> holdfast.internal.v1.FailSubtask
-	14, // 12: holdfast.internal.v1.Command.lose_subtask:type_name -> holdfast.internal.v1.LoseSubtask
-	15, // 13: holdfast.internal.v1.Command.register_node:type_name -> holdfast.internal.v1.RegisterNode
-	17, // 14: holdfast.internal.v1.Command.mark_hash:type_name -> holdfast.internal.v1.MarkHash
-	18, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
-	16, // 16: holdfast.internal.v1.Command.forget_node:type_name -> holdfast.internal.v1.ForgetNode
-	20, // 17: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
-	21, // 18: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
-	22, // 19: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	21, // 20: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
-	5,  // 21: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
-	23, // 22: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	24, // 23: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
-	25, // 24: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
-	26, // 25: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
-	24, // 26: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
-	27, // 27: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
-	24, // 28: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
-	24, // 29: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
-	24, // 30: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
-	28, // 31: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	9,  // 2: holdfast.internal.v1.Command.finish:type_name -> holdfast.internal.v1.Finish
+	10, // 3: holdfast.internal.v1.Command.assign:type_name -> holdfast.internal.v1.Assign
+	12, // 4: holdfast.internal.v1.Command.resume_subtask:type_name -> holdfast.internal.v1.ResumeSubtask
+	13, // 5: holdfast.internal.v1.Command.begin_checkpoint:type_name -> holdfast.internal.v1.BeginCheckpoint
+	14, // 6: holdfast.internal.v1.Command.abort_checkpoint:type_name -> holdfast.internal.v1.AbortCheckpoint
+	15, // 7: holdfast.internal.v1.Command.submit_job:type_name -> holdfast.internal.v1.SubmitJob
+	18, // 8: holdfast.internal.v1.Command.cancel_job:type_name -> holdfast.internal.v1.CancelJob
+	19, // 9: holdfast.internal.v1.Command.resume_job:type_name -> holdfast.internal.v1.ResumeJob
+	20, // 10: holdfast.internal.v1.Command.record_splits:type_name -> holdfast.internal.v1.RecordSplits
+	21, // 11: holdfast.internal.v1.Command.fail_subtask:type_name -> holdfast.internal.v1.FailSubtask
+	22, // 12: holdfast.internal.v1.Command.lose_subtask:type_name -> holdfast.internal.v1.LoseSubtask
+	23, // 13: holdfast.internal.v1.Command.register_node:type_name -> holdfast.internal.v1.RegisterNode
+	25, // 14: holdfast.internal.v1.Command.mark_hash:type_name -> holdfast.internal.v1.MarkHash
+	26, // 15: holdfast.internal.v1.Command.set_cluster_version:type_name -> holdfast.internal.v1.SetClusterVersion
+	3,  // 16: holdfast.internal.v1.Command.ack_checkpoint:type_name -> holdfast.internal.v1.AckCheckpoint
+	4,  // 17: holdfast.internal.v1.Command.ack_part:type_name -> holdfast.internal.v1.AckPart
+	5,  // 18: holdfast.internal.v1.Command.load_state:type_name -> holdfast.internal.v1.LoadState
+	6,  // 19: holdfast.internal.v1.Command.files_deleted:type_name -> holdfast.internal.v1.FilesDeleted
+	7,  // 20: holdfast.internal.v1.Command.record_export:type_name -> holdfast.internal.v1.RecordExport
+	8,  // 21: holdfast.internal.v1.Command.lose_host:type_name -> holdfast.internal.v1.LoseHost
+	24, // 22: holdfast.internal.v1.Command.forget_node:type_name -> holdfast.internal.v1.ForgetNode
+	28, // 23: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
+	29, // 24: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
+	30, // 25: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	29, // 26: holdfast.internal.v1.AckCheckpoint.positions:type_name -> holdfast.v1.Position
+	31, // 27: holdfast.internal.v1.AckCheckpoint.handles:type_name -> holdfast.v1.StateHandle
+	30, // 28: holdfast.internal.v1.AckCheckpoint.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	31, // 29: holdfast.internal.v1.AckPart.handles:type_name -> holdfast.v1.StateHandle
+	28, // 30: holdfast.internal.v1.LoadState.sections:type_name -> holdfast.v1.FlushSection
+	32, // 31: holdfast.internal.v1.RecordExport.error:type_name -> holdfast.v1.Error
+	32, // 32: holdfast.internal.v1.LoseHost.error:type_name -> holdfast.v1.Error
+	29, // 33: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
+	31, // 34: holdfast.internal.v1.Finish.handles:type_name -> holdfast.v1.StateHandle
+	11, // 35: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
+	33, // 36: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	34, // 37: holdfast.internal.v1.BeginCheckpoint.kind:type_name -> holdfast.v1.CheckpointKind
+	35, // 38: holdfast.internal.v1.BeginCheckpoint.then:type_name -> holdfast.v1.BarrierThen
+	32, // 39: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
+	36, // 40: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
+	16, // 41: holdfast.internal.v1.SubmitJob.restore:type_name -> holdfast.internal.v1.Restore
+	37, // 42: holdfast.internal.v1.Restore.from:type_name -> holdfast.v1.RestoreFrom
+	17, // 43: holdfast.internal.v1.Restore.positions:type_name -> holdfast.internal.v1.RestorePositions
+	29, // 44: holdfast.internal.v1.RestorePositions.positions:type_name -> holdfast.v1.Position
+	38, // 45: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
+	32, // 46: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
+	39, // 47: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
+	32, // 48: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
+	32, // 49: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
+	32, // 50: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
+	40, // 51: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_command_proto_init() }
@@ -1972,6 +2907,12 @@ func file_holdfast_internal_v1_command_proto_init() {
 		(*Command_RegisterNode)(nil),
 		(*Command_MarkHash)(nil),
 		(*Command_SetClusterVersion)(nil),
+		(*Command_AckCheckpoint)(nil),
+		(*Command_AckPart)(nil),
+		(*Command_LoadState)(nil),
+		(*Command_FilesDeleted)(nil),
+		(*Command_RecordExport)(nil),
+		(*Command_LoseHost)(nil),
 		(*Command_ForgetNode)(nil),
 	}
 	type x struct{}
@@ -1980,7 +2921,7 @@ func file_holdfast_internal_v1_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_command_proto_rawDesc), len(file_holdfast_internal_v1_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

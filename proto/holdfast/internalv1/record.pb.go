@@ -215,8 +215,18 @@ type Job struct {
 	AcceptedGaps []*v1.Position `protobuf:"bytes,16,rep,name=accepted_gaps,json=acceptedGaps,proto3" json:"accepted_gaps,omitempty"`
 	// Checkpoints that failed since the newest completed one, or since the job
 	// restarted because of them.
-	FailedInARow  uint32                `protobuf:"varint,17,opt,name=failed_in_a_row,json=failedInARow,proto3" json:"failed_in_a_row,omitempty"`
-	Summary       *v1.CheckpointSummary `protobuf:"bytes,18,opt,name=summary,proto3" json:"summary,omitempty"`
+	FailedInARow uint32                `protobuf:"varint,17,opt,name=failed_in_a_row,json=failedInARow,proto3" json:"failed_in_a_row,omitempty"`
+	Summary      *v1.CheckpointSummary `protobuf:"bytes,18,opt,name=summary,proto3" json:"summary,omitempty"`
+	// What the job began from; its restore point until a checkpoint completes.
+	Restore *Restore `protobuf:"bytes,19,opt,name=restore,proto3" json:"restore,omitempty"`
+	// Files whose deletion is decided and not yet done, relative to the job's directory.
+	Deletions []string `protobuf:"bytes,20,rep,name=deletions,proto3" json:"deletions,omitempty"`
+	// The job's whole directory is to be deleted.
+	DeleteDirectory bool `protobuf:"varint,21,opt,name=delete_directory,json=deleteDirectory,proto3" json:"delete_directory,omitempty"`
+	// Handles of acks that are under way.
+	AckParts []*AckParts `protobuf:"bytes,22,rep,name=ack_parts,json=ackParts,proto3" json:"ack_parts,omitempty"`
+	// Why the job was asked to end when the pending savepoint completes.
+	Stopping      bool `protobuf:"varint,23,opt,name=stopping,proto3" json:"stopping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +387,110 @@ func (x *Job) GetSummary() *v1.CheckpointSummary {
 	return nil
 }
 
+func (x *Job) GetRestore() *Restore {
+	if x != nil {
+		return x.Restore
+	}
+	return nil
+}
+
+func (x *Job) GetDeletions() []string {
+	if x != nil {
+		return x.Deletions
+	}
+	return nil
+}
+
+func (x *Job) GetDeleteDirectory() bool {
+	if x != nil {
+		return x.DeleteDirectory
+	}
+	return false
+}
+
+func (x *Job) GetAckParts() []*AckParts {
+	if x != nil {
+		return x.AckParts
+	}
+	return nil
+}
+
+func (x *Job) GetStopping() bool {
+	if x != nil {
+		return x.Stopping
+	}
+	return false
+}
+
+// AckParts are the handles of a subtask that came before its ack.
+type AckParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId     uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	CheckpointId  uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Parts         uint32                 `protobuf:"varint,3,opt,name=parts,proto3" json:"parts,omitempty"`
+	Handles       []*v1.StateHandle      `protobuf:"bytes,4,rep,name=handles,proto3" json:"handles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AckParts) Reset() {
+	*x = AckParts{}
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AckParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AckParts) ProtoMessage() {}
+
+func (x *AckParts) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AckParts.ProtoReflect.Descriptor instead.
+func (*AckParts) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AckParts) GetSubtaskId() uint64 {
+	if x != nil {
+		return x.SubtaskId
+	}
+	return 0
+}
+
+func (x *AckParts) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *AckParts) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *AckParts) GetHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
 // RestartState is what the restart strategy remembers.
 type RestartState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -396,7 +510,7 @@ type RestartState struct {
 
 func (x *RestartState) Reset() {
 	*x = RestartState{}
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[3]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +522,7 @@ func (x *RestartState) String() string {
 func (*RestartState) ProtoMessage() {}
 
 func (x *RestartState) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[3]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +535,7 @@ func (x *RestartState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartState.ProtoReflect.Descriptor instead.
 func (*RestartState) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RestartState) GetAttempts() uint32 {
@@ -485,7 +599,7 @@ type Vertex struct {
 
 func (x *Vertex) Reset() {
 	*x = Vertex{}
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[4]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +611,7 @@ func (x *Vertex) String() string {
 func (*Vertex) ProtoMessage() {}
 
 func (x *Vertex) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[4]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +624,7 @@ func (x *Vertex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vertex.ProtoReflect.Descriptor instead.
 func (*Vertex) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Vertex) GetOperatorUid() string {
@@ -597,14 +711,24 @@ type Subtask struct {
 	// Id of the newest aborted checkpoint in which this attempt took part.
 	LastAborted uint64 `protobuf:"varint,16,opt,name=last_aborted,json=lastAborted,proto3" json:"last_aborted,omitempty"`
 	// Keys and values of the changes since the last ack.
-	FlushedBytes  uint64 `protobuf:"varint,17,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FlushedBytes uint64 `protobuf:"varint,17,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
+	// Without checkpoints, of a backend on hosts: the process of a node that has the
+	// working state. Empty: there is none yet.
+	HomeNodeId      string `protobuf:"bytes,18,opt,name=home_node_id,json=homeNodeId,proto3" json:"home_node_id,omitempty"`
+	HomeIncarnation string `protobuf:"bytes,19,opt,name=home_incarnation,json=homeIncarnation,proto3" json:"home_incarnation,omitempty"`
+	// Chunks of LoadState that this attempt has taken.
+	LoadedChunks uint64 `protobuf:"varint,20,opt,name=loaded_chunks,json=loadedChunks,proto3" json:"loaded_chunks,omitempty"`
+	// The state of this attempt is still being filled from a savepoint.
+	Loading         bool              `protobuf:"varint,21,opt,name=loading,proto3" json:"loading,omitempty"`
+	FinishedHandles []*v1.StateHandle `protobuf:"bytes,22,rep,name=finished_handles,json=finishedHandles,proto3" json:"finished_handles,omitempty"`
+	FinishedBytes   uint64            `protobuf:"varint,23,opt,name=finished_bytes,json=finishedBytes,proto3" json:"finished_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Subtask) Reset() {
 	*x = Subtask{}
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[5]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +740,7 @@ func (x *Subtask) String() string {
 func (*Subtask) ProtoMessage() {}
 
 func (x *Subtask) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[5]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +753,7 @@ func (x *Subtask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subtask.ProtoReflect.Descriptor instead.
 func (*Subtask) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Subtask) GetId() uint64 {
@@ -751,6 +875,48 @@ func (x *Subtask) GetFlushedBytes() uint64 {
 	return 0
 }
 
+func (x *Subtask) GetHomeNodeId() string {
+	if x != nil {
+		return x.HomeNodeId
+	}
+	return ""
+}
+
+func (x *Subtask) GetHomeIncarnation() string {
+	if x != nil {
+		return x.HomeIncarnation
+	}
+	return ""
+}
+
+func (x *Subtask) GetLoadedChunks() uint64 {
+	if x != nil {
+		return x.LoadedChunks
+	}
+	return 0
+}
+
+func (x *Subtask) GetLoading() bool {
+	if x != nil {
+		return x.Loading
+	}
+	return false
+}
+
+func (x *Subtask) GetFinishedHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.FinishedHandles
+	}
+	return nil
+}
+
+func (x *Subtask) GetFinishedBytes() uint64 {
+	if x != nil {
+		return x.FinishedBytes
+	}
+	return 0
+}
+
 type Node struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	NodeId            string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -759,13 +925,15 @@ type Node struct {
 	Version           string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	MinClusterVersion uint32                 `protobuf:"varint,5,opt,name=min_cluster_version,json=minClusterVersion,proto3" json:"min_cluster_version,omitempty"`
 	MaxClusterVersion uint32                 `protobuf:"varint,6,opt,name=max_cluster_version,json=maxClusterVersion,proto3" json:"max_cluster_version,omitempty"`
+	Incarnation       string                 `protobuf:"bytes,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	StateBackends     []string               `protobuf:"bytes,8,rep,name=state_backends,json=stateBackends,proto3" json:"state_backends,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[6]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +945,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[6]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +958,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Node) GetNodeId() string {
@@ -835,6 +1003,20 @@ func (x *Node) GetMaxClusterVersion() uint32 {
 	return 0
 }
 
+func (x *Node) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *Node) GetStateBackends() []string {
+	if x != nil {
+		return x.StateBackends
+	}
+	return nil
+}
+
 // Request is the kept result of an admin call.
 type Request struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -848,7 +1030,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[7]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1042,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_internal_v1_record_proto_msgTypes[7]
+	mi := &file_holdfast_internal_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1055,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_internal_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Request) GetKey() string {
@@ -910,7 +1092,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x06record\"W\n" +
 	"\x04Meta\x12&\n" +
 	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\x12'\n" +
-	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\xca\x06\n" +
+	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\xa5\b\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -933,7 +1115,18 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\arestart\x18\x0f \x01(\v2\".holdfast.internal.v1.RestartStateR\arestart\x12:\n" +
 	"\raccepted_gaps\x18\x10 \x03(\v2\x15.holdfast.v1.PositionR\facceptedGaps\x12%\n" +
 	"\x0ffailed_in_a_row\x18\x11 \x01(\rR\ffailedInARow\x128\n" +
-	"\asummary\x18\x12 \x01(\v2\x1e.holdfast.v1.CheckpointSummaryR\asummary\"\xe1\x01\n" +
+	"\asummary\x18\x12 \x01(\v2\x1e.holdfast.v1.CheckpointSummaryR\asummary\x127\n" +
+	"\arestore\x18\x13 \x01(\v2\x1d.holdfast.internal.v1.RestoreR\arestore\x12\x1c\n" +
+	"\tdeletions\x18\x14 \x03(\tR\tdeletions\x12)\n" +
+	"\x10delete_directory\x18\x15 \x01(\bR\x0fdeleteDirectory\x12;\n" +
+	"\tack_parts\x18\x16 \x03(\v2\x1e.holdfast.internal.v1.AckPartsR\backParts\x12\x1a\n" +
+	"\bstopping\x18\x17 \x01(\bR\bstopping\"\x98\x01\n" +
+	"\bAckParts\x12\x1d\n" +
+	"\n" +
+	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12\x14\n" +
+	"\x05parts\x18\x03 \x01(\rR\x05parts\x122\n" +
+	"\ahandles\x18\x04 \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\"\xe1\x01\n" +
 	"\fRestartState\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\x12,\n" +
 	"\x12current_backoff_ms\x18\x02 \x01(\x04R\x10currentBackoffMs\x12&\n" +
@@ -952,7 +1145,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x0fsplits_recorded\x18\x06 \x01(\bR\x0esplitsRecorded\x12*\n" +
 	"\x06splits\x18\a \x03(\v2\x12.holdfast.v1.SplitR\x06splits\x129\n" +
 	"\bsubtasks\x18\b \x03(\v2\x1d.holdfast.internal.v1.SubtaskR\bsubtasks\x121\n" +
-	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xee\x04\n" +
+	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xe6\x06\n" +
 	"\aSubtask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12&\n" +
@@ -974,14 +1167,23 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x13restored_checkpoint\x18\x0e \x01(\x04R\x12restoredCheckpoint\x12D\n" +
 	"\x12finished_positions\x18\x0f \x03(\v2\x15.holdfast.v1.PositionR\x11finishedPositions\x12!\n" +
 	"\flast_aborted\x18\x10 \x01(\x04R\vlastAborted\x12#\n" +
-	"\rflushed_bytes\x18\x11 \x01(\x04R\fflushedBytes\"\xd4\x01\n" +
+	"\rflushed_bytes\x18\x11 \x01(\x04R\fflushedBytes\x12 \n" +
+	"\fhome_node_id\x18\x12 \x01(\tR\n" +
+	"homeNodeId\x12)\n" +
+	"\x10home_incarnation\x18\x13 \x01(\tR\x0fhomeIncarnation\x12#\n" +
+	"\rloaded_chunks\x18\x14 \x01(\x04R\floadedChunks\x12\x18\n" +
+	"\aloading\x18\x15 \x01(\bR\aloading\x12C\n" +
+	"\x10finished_handles\x18\x16 \x03(\v2\x18.holdfast.v1.StateHandleR\x0ffinishedHandles\x12%\n" +
+	"\x0efinished_bytes\x18\x17 \x01(\x04R\rfinishedBytes\"\x9d\x02\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12.\n" +
 	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
-	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\"o\n" +
+	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\x12 \n" +
+	"\vincarnation\x18\a \x01(\tR\vincarnation\x12%\n" +
+	"\x0estate_backends\x18\b \x03(\tR\rstateBackends\"o\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12;\n" +
 	"\x06result\x18\x02 \x01(\v2#.holdfast.internal.v1.CommandResultR\x06result\x12\x15\n" +
@@ -999,57 +1201,64 @@ func file_holdfast_internal_v1_record_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_record_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_holdfast_internal_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_holdfast_internal_v1_record_proto_goTypes = []any{
 	(*Record)(nil),               // 0: holdfast.internal.v1.Record
 	(*Meta)(nil),                 // 1: holdfast.internal.v1.Meta
 	(*Job)(nil),                  // 2: holdfast.internal.v1.Job
-	(*RestartState)(nil),         // 3: holdfast.internal.v1.RestartState
-	(*Vertex)(nil),               // 4: holdfast.internal.v1.Vertex
-	(*Subtask)(nil),              // 5: holdfast.internal.v1.Subtask
-	(*Node)(nil),                 // 6: holdfast.internal.v1.Node
-	(*Request)(nil),              // 7: holdfast.internal.v1.Request
-	(*v1.JobSpec)(nil),           // 8: holdfast.v1.JobSpec
-	(v1.JobStatus)(0),            // 9: holdfast.v1.JobStatus
-	(*v1.Error)(nil),             // 10: holdfast.v1.Error
-	(*v1.Checkpoint)(nil),        // 11: holdfast.v1.Checkpoint
-	(*v1.CheckpointCounts)(nil),  // 12: holdfast.v1.CheckpointCounts
-	(*v1.ExceptionRecord)(nil),   // 13: holdfast.v1.ExceptionRecord
-	(*v1.Position)(nil),          // 14: holdfast.v1.Position
-	(*v1.CheckpointSummary)(nil), // 15: holdfast.v1.CheckpointSummary
-	(*v1.Split)(nil),             // 16: holdfast.v1.Split
-	(*v1.StateId)(nil),           // 17: holdfast.v1.StateId
-	(v1.SubtaskStatus)(0),        // 18: holdfast.v1.SubtaskStatus
-	(*CommandResult)(nil),        // 19: holdfast.internal.v1.CommandResult
+	(*AckParts)(nil),             // 3: holdfast.internal.v1.AckParts
+	(*RestartState)(nil),         // 4: holdfast.internal.v1.RestartState
+	(*Vertex)(nil),               // 5: holdfast.internal.v1.Vertex
+	(*Subtask)(nil),              // 6: holdfast.internal.v1.Subtask
+	(*Node)(nil),                 // 7: holdfast.internal.v1.Node
+	(*Request)(nil),              // 8: holdfast.internal.v1.Request
+	(*v1.JobSpec)(nil),           // 9: holdfast.v1.JobSpec
+	(v1.JobStatus)(0),            // 10: holdfast.v1.JobStatus
+	(*v1.Error)(nil),             // 11: holdfast.v1.Error
+	(*v1.Checkpoint)(nil),        // 12: holdfast.v1.Checkpoint
+	(*v1.CheckpointCounts)(nil),  // 13: holdfast.v1.CheckpointCounts
+	(*v1.ExceptionRecord)(nil),   // 14: holdfast.v1.ExceptionRecord
+	(*v1.Position)(nil),          // 15: holdfast.v1.Position
+	(*v1.CheckpointSummary)(nil), // 16: holdfast.v1.CheckpointSummary
+	(*Restore)(nil),              // 17: holdfast.internal.v1.Restore
+	(*v1.StateHandle)(nil),       // 18: holdfast.v1.StateHandle
+	(*v1.Split)(nil),             // 19: holdfast.v1.Split
+	(*v1.StateId)(nil),           // 20: holdfast.v1.StateId
+	(v1.SubtaskStatus)(0),        // 21: holdfast.v1.SubtaskStatus
+	(*CommandResult)(nil),        // 22: holdfast.internal.v1.CommandResult
 }
 var file_holdfast_internal_v1_record_proto_depIdxs = []int32{
 	1,  // 0: holdfast.internal.v1.Record.meta:type_name -> holdfast.internal.v1.Meta
 	2,  // 1: holdfast.internal.v1.Record.job:type_name -> holdfast.internal.v1.Job
-	6,  // 2: holdfast.internal.v1.Record.node:type_name -> holdfast.internal.v1.Node
-	7,  // 3: holdfast.internal.v1.Record.request:type_name -> holdfast.internal.v1.Request
-	8,  // 4: holdfast.internal.v1.Job.spec:type_name -> holdfast.v1.JobSpec
-	9,  // 5: holdfast.internal.v1.Job.status:type_name -> holdfast.v1.JobStatus
-	10, // 6: holdfast.internal.v1.Job.reason:type_name -> holdfast.v1.Error
-	4,  // 7: holdfast.internal.v1.Job.vertices:type_name -> holdfast.internal.v1.Vertex
-	11, // 8: holdfast.internal.v1.Job.pending:type_name -> holdfast.v1.Checkpoint
-	11, // 9: holdfast.internal.v1.Job.history:type_name -> holdfast.v1.Checkpoint
-	12, // 10: holdfast.internal.v1.Job.counts:type_name -> holdfast.v1.CheckpointCounts
-	13, // 11: holdfast.internal.v1.Job.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	3,  // 12: holdfast.internal.v1.Job.restart:type_name -> holdfast.internal.v1.RestartState
-	14, // 13: holdfast.internal.v1.Job.accepted_gaps:type_name -> holdfast.v1.Position
-	15, // 14: holdfast.internal.v1.Job.summary:type_name -> holdfast.v1.CheckpointSummary
-	16, // 15: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
-	5,  // 16: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
-	17, // 17: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
-	18, // 18: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
-	10, // 19: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
-	14, // 20: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
-	19, // 21: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	7,  // 2: holdfast.internal.v1.Record.node:type_name -> holdfast.internal.v1.Node
+	8,  // 3: holdfast.internal.v1.Record.request:type_name -> holdfast.internal.v1.Request
+	9,  // 4: holdfast.internal.v1.Job.spec:type_name -> holdfast.v1.JobSpec
+	10, // 5: holdfast.internal.v1.Job.status:type_name -> holdfast.v1.JobStatus
+	11, // 6: holdfast.internal.v1.Job.reason:type_name -> holdfast.v1.Error
+	5,  // 7: holdfast.internal.v1.Job.vertices:type_name -> holdfast.internal.v1.Vertex
+	12, // 8: holdfast.internal.v1.Job.pending:type_name -> holdfast.v1.Checkpoint
+	12, // 9: holdfast.internal.v1.Job.history:type_name -> holdfast.v1.Checkpoint
+	13, // 10: holdfast.internal.v1.Job.counts:type_name -> holdfast.v1.CheckpointCounts
+	14, // 11: holdfast.internal.v1.Job.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	4,  // 12: holdfast.internal.v1.Job.restart:type_name -> holdfast.internal.v1.RestartState
+	15, // 13: holdfast.internal.v1.Job.accepted_gaps:type_name -> holdfast.v1.Position
+	16, // 14: holdfast.internal.v1.Job.summary:type_name -> holdfast.v1.CheckpointSummary
+	17, // 15: holdfast.internal.v1.Job.restore:type_name -> holdfast.internal.v1.Restore
+	3,  // 16: holdfast.internal.v1.Job.ack_parts:type_name -> holdfast.internal.v1.AckParts
+	18, // 17: holdfast.internal.v1.AckParts.handles:type_name -> holdfast.v1.StateHandle
+	19, // 18: holdfast.internal.v1.Vertex.splits:type_name -> holdfast.v1.Split
+	6,  // 19: holdfast.internal.v1.Vertex.subtasks:type_name -> holdfast.internal.v1.Subtask
+	20, // 20: holdfast.internal.v1.Vertex.state_ids:type_name -> holdfast.v1.StateId
+	21, // 21: holdfast.internal.v1.Subtask.status:type_name -> holdfast.v1.SubtaskStatus
+	11, // 22: holdfast.internal.v1.Subtask.refusal:type_name -> holdfast.v1.Error
+	15, // 23: holdfast.internal.v1.Subtask.finished_positions:type_name -> holdfast.v1.Position
+	18, // 24: holdfast.internal.v1.Subtask.finished_handles:type_name -> holdfast.v1.StateHandle
+	22, // 25: holdfast.internal.v1.Request.result:type_name -> holdfast.internal.v1.CommandResult
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_record_proto_init() }
@@ -1070,7 +1279,7 @@ func file_holdfast_internal_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_record_proto_rawDesc), len(file_holdfast_internal_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -83,6 +83,10 @@ type StateKind int32
 const (
 	StateKind_STATE_KIND_UNSPECIFIED StateKind = 0
 	StateKind_STATE_KIND_VALUE       StateKind = 1
+	StateKind_STATE_KIND_LIST        StateKind = 2
+	StateKind_STATE_KIND_MAP         StateKind = 3
+	StateKind_STATE_KIND_REDUCING    StateKind = 4
+	StateKind_STATE_KIND_AGGREGATING StateKind = 5
 )
 
 // Enum value maps for StateKind.
@@ -90,10 +94,18 @@ var (
 	StateKind_name = map[int32]string{
 		0: "STATE_KIND_UNSPECIFIED",
 		1: "STATE_KIND_VALUE",
+		2: "STATE_KIND_LIST",
+		3: "STATE_KIND_MAP",
+		4: "STATE_KIND_REDUCING",
+		5: "STATE_KIND_AGGREGATING",
 	}
 	StateKind_value = map[string]int32{
 		"STATE_KIND_UNSPECIFIED": 0,
 		"STATE_KIND_VALUE":       1,
+		"STATE_KIND_LIST":        2,
+		"STATE_KIND_MAP":         3,
+		"STATE_KIND_REDUCING":    4,
+		"STATE_KIND_AGGREGATING": 5,
 	}
 )
 
@@ -122,6 +134,216 @@ func (x StateKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use StateKind.Descriptor instead.
 func (StateKind) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+type TtlUpdateType int32
+
+const (
+	// OnCreateAndWrite.
+	TtlUpdateType_TTL_UPDATE_TYPE_UNSPECIFIED         TtlUpdateType = 0
+	TtlUpdateType_TTL_UPDATE_TYPE_ON_CREATE_AND_WRITE TtlUpdateType = 1
+	TtlUpdateType_TTL_UPDATE_TYPE_ON_READ_AND_WRITE   TtlUpdateType = 2
+)
+
+// Enum value maps for TtlUpdateType.
+var (
+	TtlUpdateType_name = map[int32]string{
+		0: "TTL_UPDATE_TYPE_UNSPECIFIED",
+		1: "TTL_UPDATE_TYPE_ON_CREATE_AND_WRITE",
+		2: "TTL_UPDATE_TYPE_ON_READ_AND_WRITE",
+	}
+	TtlUpdateType_value = map[string]int32{
+		"TTL_UPDATE_TYPE_UNSPECIFIED":         0,
+		"TTL_UPDATE_TYPE_ON_CREATE_AND_WRITE": 1,
+		"TTL_UPDATE_TYPE_ON_READ_AND_WRITE":   2,
+	}
+)
+
+func (x TtlUpdateType) Enum() *TtlUpdateType {
+	p := new(TtlUpdateType)
+	*p = x
+	return p
+}
+
+func (x TtlUpdateType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TtlUpdateType) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[2].Descriptor()
+}
+
+func (TtlUpdateType) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[2]
+}
+
+func (x TtlUpdateType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TtlUpdateType.Descriptor instead.
+func (TtlUpdateType) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+type TtlVisibility int32
+
+const (
+	// NeverReturnExpired.
+	TtlVisibility_TTL_VISIBILITY_UNSPECIFIED                      TtlVisibility = 0
+	TtlVisibility_TTL_VISIBILITY_NEVER_RETURN_EXPIRED             TtlVisibility = 1
+	TtlVisibility_TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP TtlVisibility = 2
+)
+
+// Enum value maps for TtlVisibility.
+var (
+	TtlVisibility_name = map[int32]string{
+		0: "TTL_VISIBILITY_UNSPECIFIED",
+		1: "TTL_VISIBILITY_NEVER_RETURN_EXPIRED",
+		2: "TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP",
+	}
+	TtlVisibility_value = map[string]int32{
+		"TTL_VISIBILITY_UNSPECIFIED":                      0,
+		"TTL_VISIBILITY_NEVER_RETURN_EXPIRED":             1,
+		"TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP": 2,
+	}
+)
+
+func (x TtlVisibility) Enum() *TtlVisibility {
+	p := new(TtlVisibility)
+	*p = x
+	return p
+}
+
+func (x TtlVisibility) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TtlVisibility) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[3].Descriptor()
+}
+
+func (TtlVisibility) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[3]
+}
+
+func (x TtlVisibility) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TtlVisibility.Descriptor instead.
+func (TtlVisibility) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{3}
+}
+
+// CheckpointStorage: Flink's execution.checkpointing.storage.
+type CheckpointStorage int32
+
+const (
+	// FILESYSTEM where a directory is set, else JOBMANAGER.
+	CheckpointStorage_CHECKPOINT_STORAGE_UNSPECIFIED CheckpointStorage = 0
+	// In the log, with the checkpoint itself; for small state.
+	CheckpointStorage_CHECKPOINT_STORAGE_JOBMANAGER CheckpointStorage = 1
+	CheckpointStorage_CHECKPOINT_STORAGE_FILESYSTEM CheckpointStorage = 2
+)
+
+// Enum value maps for CheckpointStorage.
+var (
+	CheckpointStorage_name = map[int32]string{
+		0: "CHECKPOINT_STORAGE_UNSPECIFIED",
+		1: "CHECKPOINT_STORAGE_JOBMANAGER",
+		2: "CHECKPOINT_STORAGE_FILESYSTEM",
+	}
+	CheckpointStorage_value = map[string]int32{
+		"CHECKPOINT_STORAGE_UNSPECIFIED": 0,
+		"CHECKPOINT_STORAGE_JOBMANAGER":  1,
+		"CHECKPOINT_STORAGE_FILESYSTEM":  2,
+	}
+)
+
+func (x CheckpointStorage) Enum() *CheckpointStorage {
+	p := new(CheckpointStorage)
+	*p = x
+	return p
+}
+
+func (x CheckpointStorage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckpointStorage) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (CheckpointStorage) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[4]
+}
+
+func (x CheckpointStorage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckpointStorage.Descriptor instead.
+func (CheckpointStorage) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+// CheckpointRetention: Flink's execution.checkpointing.externalized-checkpoint-retention.
+// It says what becomes of the completed checkpoints of a job that ended before its
+// end: cancelled or failed.
+type CheckpointRetention int32
+
+const (
+	// NO_EXTERNALIZED_CHECKPOINTS.
+	CheckpointRetention_CHECKPOINT_RETENTION_UNSPECIFIED                 CheckpointRetention = 0
+	CheckpointRetention_CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS CheckpointRetention = 1
+	// Deleted when the job is cancelled, kept when it fails.
+	CheckpointRetention_CHECKPOINT_RETENTION_DELETE_ON_CANCELLATION CheckpointRetention = 2
+	// Kept in both cases.
+	CheckpointRetention_CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION CheckpointRetention = 3
+)
+
+// Enum value maps for CheckpointRetention.
+var (
+	CheckpointRetention_name = map[int32]string{
+		0: "CHECKPOINT_RETENTION_UNSPECIFIED",
+		1: "CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS",
+		2: "CHECKPOINT_RETENTION_DELETE_ON_CANCELLATION",
+		3: "CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION",
+	}
+	CheckpointRetention_value = map[string]int32{
+		"CHECKPOINT_RETENTION_UNSPECIFIED":                 0,
+		"CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS": 1,
+		"CHECKPOINT_RETENTION_DELETE_ON_CANCELLATION":      2,
+		"CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION":      3,
+	}
+)
+
+func (x CheckpointRetention) Enum() *CheckpointRetention {
+	p := new(CheckpointRetention)
+	*p = x
+	return p
+}
+
+func (x CheckpointRetention) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckpointRetention) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (CheckpointRetention) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[5]
+}
+
+func (x CheckpointRetention) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckpointRetention.Descriptor instead.
+func (CheckpointRetention) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 type CheckpointMode int32
@@ -157,11 +379,11 @@ func (x CheckpointMode) String() string {
 }
 
 func (CheckpointMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[2].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (CheckpointMode) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[2]
+	return &file_holdfast_v1_job_proto_enumTypes[6]
 }
 
 func (x CheckpointMode) Number() protoreflect.EnumNumber {
@@ -170,7 +392,7 @@ func (x CheckpointMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointMode.Descriptor instead.
 func (CheckpointMode) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 type JobStatus int32
@@ -224,11 +446,11 @@ func (x JobStatus) String() string {
 }
 
 func (JobStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[3].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
 }
 
 func (JobStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[3]
+	return &file_holdfast_v1_job_proto_enumTypes[7]
 }
 
 func (x JobStatus) Number() protoreflect.EnumNumber {
@@ -237,7 +459,7 @@ func (x JobStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobStatus.Descriptor instead.
 func (JobStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 type SubtaskStatus int32
@@ -280,11 +502,11 @@ func (x SubtaskStatus) String() string {
 }
 
 func (SubtaskStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[4].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
 }
 
 func (SubtaskStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[4]
+	return &file_holdfast_v1_job_proto_enumTypes[8]
 }
 
 func (x SubtaskStatus) Number() protoreflect.EnumNumber {
@@ -293,7 +515,60 @@ func (x SubtaskStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SubtaskStatus.Descriptor instead.
 func (SubtaskStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+}
+
+// ClaimMode says whose the files of the restored snapshot are.
+type ClaimMode int32
+
+const (
+	// NO_CLAIM.
+	ClaimMode_CLAIM_MODE_UNSPECIFIED ClaimMode = 0
+	// The user's: the job never deletes them, and its first checkpoint needs none of them.
+	ClaimMode_CLAIM_MODE_NO_CLAIM ClaimMode = 1
+	// The job's: they go when a newer checkpoint has subsumed them.
+	ClaimMode_CLAIM_MODE_CLAIM ClaimMode = 2
+)
+
+// Enum value maps for ClaimMode.
+var (
+	ClaimMode_name = map[int32]string{
+		0: "CLAIM_MODE_UNSPECIFIED",
+		1: "CLAIM_MODE_NO_CLAIM",
+		2: "CLAIM_MODE_CLAIM",
+	}
+	ClaimMode_value = map[string]int32{
+		"CLAIM_MODE_UNSPECIFIED": 0,
+		"CLAIM_MODE_NO_CLAIM":    1,
+		"CLAIM_MODE_CLAIM":       2,
+	}
+)
+
+func (x ClaimMode) Enum() *ClaimMode {
+	p := new(ClaimMode)
+	*p = x
+	return p
+}
+
+func (x ClaimMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClaimMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[9].Descriptor()
+}
+
+func (ClaimMode) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[9]
+}
+
+func (x ClaimMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClaimMode.Descriptor instead.
+func (ClaimMode) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 // ExceptionClass says what kind of end an attempt had. All but LOST count
@@ -341,11 +616,11 @@ func (x ExceptionClass) String() string {
 }
 
 func (ExceptionClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[10].Descriptor()
 }
 
 func (ExceptionClass) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[5]
+	return &file_holdfast_v1_job_proto_enumTypes[10]
 }
 
 func (x ExceptionClass) Number() protoreflect.EnumNumber {
@@ -354,7 +629,7 @@ func (x ExceptionClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExceptionClass.Descriptor instead.
 func (ExceptionClass) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 type OperationStatus int32
@@ -393,11 +668,11 @@ func (x OperationStatus) String() string {
 }
 
 func (OperationStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[11].Descriptor()
 }
 
 func (OperationStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[6]
+	return &file_holdfast_v1_job_proto_enumTypes[11]
 }
 
 func (x OperationStatus) Number() protoreflect.EnumNumber {
@@ -406,7 +681,7 @@ func (x OperationStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationStatus.Descriptor instead.
 func (OperationStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 type CheckpointStatus int32
@@ -445,11 +720,11 @@ func (x CheckpointStatus) String() string {
 }
 
 func (CheckpointStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[12].Descriptor()
 }
 
 func (CheckpointStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[7]
+	return &file_holdfast_v1_job_proto_enumTypes[12]
 }
 
 func (x CheckpointStatus) Number() protoreflect.EnumNumber {
@@ -458,7 +733,7 @@ func (x CheckpointStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStatus.Descriptor instead.
 func (CheckpointStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 type CheckpointTrigger int32
@@ -494,11 +769,11 @@ func (x CheckpointTrigger) String() string {
 }
 
 func (CheckpointTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[13].Descriptor()
 }
 
 func (CheckpointTrigger) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[8]
+	return &file_holdfast_v1_job_proto_enumTypes[13]
 }
 
 func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
@@ -507,7 +782,115 @@ func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointTrigger.Descriptor instead.
 func (CheckpointTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+}
+
+type CheckpointKind int32
+
+const (
+	// A checkpoint.
+	CheckpointKind_CHECKPOINT_KIND_UNSPECIFIED CheckpointKind = 0
+	CheckpointKind_CHECKPOINT_KIND_CHECKPOINT  CheckpointKind = 1
+	// A checkpoint that is also exported for the user.
+	CheckpointKind_CHECKPOINT_KIND_SAVEPOINT CheckpointKind = 2
+)
+
+// Enum value maps for CheckpointKind.
+var (
+	CheckpointKind_name = map[int32]string{
+		0: "CHECKPOINT_KIND_UNSPECIFIED",
+		1: "CHECKPOINT_KIND_CHECKPOINT",
+		2: "CHECKPOINT_KIND_SAVEPOINT",
+	}
+	CheckpointKind_value = map[string]int32{
+		"CHECKPOINT_KIND_UNSPECIFIED": 0,
+		"CHECKPOINT_KIND_CHECKPOINT":  1,
+		"CHECKPOINT_KIND_SAVEPOINT":   2,
+	}
+)
+
+func (x CheckpointKind) Enum() *CheckpointKind {
+	p := new(CheckpointKind)
+	*p = x
+	return p
+}
+
+func (x CheckpointKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckpointKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[14].Descriptor()
+}
+
+func (CheckpointKind) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[14]
+}
+
+func (x CheckpointKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckpointKind.Descriptor instead.
+func (CheckpointKind) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+}
+
+// BarrierThen says what a client does after the cut.
+type BarrierThen int32
+
+const (
+	// CONTINUE.
+	BarrierThen_BARRIER_THEN_UNSPECIFIED BarrierThen = 0
+	BarrierThen_BARRIER_THEN_CONTINUE    BarrierThen = 1
+	// Process nothing until the checkpoint is decided: the job ends with it, or goes
+	// on if it is aborted.
+	BarrierThen_BARRIER_THEN_SUSPEND BarrierThen = 2
+	// As SUSPEND; before the cut everything that waits for time to pass is fired.
+	BarrierThen_BARRIER_THEN_DRAIN BarrierThen = 3
+)
+
+// Enum value maps for BarrierThen.
+var (
+	BarrierThen_name = map[int32]string{
+		0: "BARRIER_THEN_UNSPECIFIED",
+		1: "BARRIER_THEN_CONTINUE",
+		2: "BARRIER_THEN_SUSPEND",
+		3: "BARRIER_THEN_DRAIN",
+	}
+	BarrierThen_value = map[string]int32{
+		"BARRIER_THEN_UNSPECIFIED": 0,
+		"BARRIER_THEN_CONTINUE":    1,
+		"BARRIER_THEN_SUSPEND":     2,
+		"BARRIER_THEN_DRAIN":       3,
+	}
+)
+
+func (x BarrierThen) Enum() *BarrierThen {
+	p := new(BarrierThen)
+	*p = x
+	return p
+}
+
+func (x BarrierThen) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BarrierThen) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[15].Descriptor()
+}
+
+func (BarrierThen) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[15]
+}
+
+func (x BarrierThen) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BarrierThen.Descriptor instead.
+func (BarrierThen) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 // JobSpec is what a program asks for. Two programs with an equal JobSpec are
@@ -749,7 +1132,10 @@ type StateDescriptor struct {
 	// bytes, string, int64, float64, bool, json, or proto:<full name>.
 	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
 	// Version of the type, by the program's own count.
-	TypeVersion   uint32 `protobuf:"varint,4,opt,name=type_version,json=typeVersion,proto3" json:"type_version,omitempty"`
+	TypeVersion uint32    `protobuf:"varint,4,opt,name=type_version,json=typeVersion,proto3" json:"type_version,omitempty"`
+	Ttl         *StateTtl `protobuf:"bytes,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Of a map: the type of its keys; the type above is that of its values.
+	MapKeyType    string `protobuf:"bytes,6,opt,name=map_key_type,json=mapKeyType,proto3" json:"map_key_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,6 +1198,82 @@ func (x *StateDescriptor) GetTypeVersion() uint32 {
 	return 0
 }
 
+func (x *StateDescriptor) GetTtl() *StateTtl {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *StateDescriptor) GetMapKeyType() string {
+	if x != nil {
+		return x.MapKeyType
+	}
+	return ""
+}
+
+// StateTtl: Flink's StateTtlConfig, on processing time.
+type StateTtl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: no TTL.
+	TtlMs         uint64        `protobuf:"varint,1,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	UpdateType    TtlUpdateType `protobuf:"varint,2,opt,name=update_type,json=updateType,proto3,enum=holdfast.v1.TtlUpdateType" json:"update_type,omitempty"`
+	Visibility    TtlVisibility `protobuf:"varint,3,opt,name=visibility,proto3,enum=holdfast.v1.TtlVisibility" json:"visibility,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateTtl) Reset() {
+	*x = StateTtl{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateTtl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateTtl) ProtoMessage() {}
+
+func (x *StateTtl) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateTtl.ProtoReflect.Descriptor instead.
+func (*StateTtl) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StateTtl) GetTtlMs() uint64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *StateTtl) GetUpdateType() TtlUpdateType {
+	if x != nil {
+		return x.UpdateType
+	}
+	return TtlUpdateType_TTL_UPDATE_TYPE_UNSPECIFIED
+}
+
+func (x *StateTtl) GetVisibility() TtlVisibility {
+	if x != nil {
+		return x.Visibility
+	}
+	return TtlVisibility_TTL_VISIBILITY_UNSPECIFIED
+}
+
 // SourceSpec names what a source reads. It carries no secrets.
 type SourceSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -827,7 +1289,7 @@ type SourceSpec struct {
 
 func (x *SourceSpec) Reset() {
 	*x = SourceSpec{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	mi := &file_holdfast_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1301,7 @@ func (x *SourceSpec) String() string {
 func (*SourceSpec) ProtoMessage() {}
 
 func (x *SourceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	mi := &file_holdfast_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1314,7 @@ func (x *SourceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceSpec.ProtoReflect.Descriptor instead.
 func (*SourceSpec) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SourceSpec) GetConnector() string {
@@ -891,13 +1353,25 @@ type CheckpointConfig struct {
 	// Checkpoints that may fail one after the other before the job restarts. Those
 	// that expired count; those that a failure of the job ended do not.
 	TolerableFailedCheckpoints uint32 `protobuf:"varint,6,opt,name=tolerable_failed_checkpoints,json=tolerableFailedCheckpoints,proto3" json:"tolerable_failed_checkpoints,omitempty"`
-	unknownFields              protoimpl.UnknownFields
-	sizeCache                  protoimpl.SizeCache
+	// Where checkpoint files go, as file://, s3:// or hdfs:// with a path; below it
+	// each job has a directory of its own. Empty: nowhere.
+	Directory string              `protobuf:"bytes,7,opt,name=directory,proto3" json:"directory,omitempty"`
+	Storage   CheckpointStorage   `protobuf:"varint,8,opt,name=storage,proto3,enum=holdfast.v1.CheckpointStorage" json:"storage,omitempty"`
+	Retention CheckpointRetention `protobuf:"varint,9,opt,name=retention,proto3,enum=holdfast.v1.CheckpointRetention" json:"retention,omitempty"`
+	// Write what changed where the backend can tell.
+	Incremental bool `protobuf:"varint,10,opt,name=incremental,proto3" json:"incremental,omitempty"`
+	// Where savepoints go that name no directory. Empty: they must name one.
+	SavepointDirectory string `protobuf:"bytes,11,opt,name=savepoint_directory,json=savepointDirectory,proto3" json:"savepoint_directory,omitempty"`
+	// State of a subtask up to this size goes into the acknowledgement and not into a
+	// file, in bytes; 0 means 20 KiB.
+	InlineThreshold uint64 `protobuf:"varint,12,opt,name=inline_threshold,json=inlineThreshold,proto3" json:"inline_threshold,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CheckpointConfig) Reset() {
 	*x = CheckpointConfig{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[5]
+	mi := &file_holdfast_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1383,7 @@ func (x *CheckpointConfig) String() string {
 func (*CheckpointConfig) ProtoMessage() {}
 
 func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[5]
+	mi := &file_holdfast_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1396,7 @@ func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointConfig.ProtoReflect.Descriptor instead.
 func (*CheckpointConfig) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckpointConfig) GetIntervalMs() uint64 {
@@ -967,6 +1441,48 @@ func (x *CheckpointConfig) GetTolerableFailedCheckpoints() uint32 {
 	return 0
 }
 
+func (x *CheckpointConfig) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *CheckpointConfig) GetStorage() CheckpointStorage {
+	if x != nil {
+		return x.Storage
+	}
+	return CheckpointStorage_CHECKPOINT_STORAGE_UNSPECIFIED
+}
+
+func (x *CheckpointConfig) GetRetention() CheckpointRetention {
+	if x != nil {
+		return x.Retention
+	}
+	return CheckpointRetention_CHECKPOINT_RETENTION_UNSPECIFIED
+}
+
+func (x *CheckpointConfig) GetIncremental() bool {
+	if x != nil {
+		return x.Incremental
+	}
+	return false
+}
+
+func (x *CheckpointConfig) GetSavepointDirectory() string {
+	if x != nil {
+		return x.SavepointDirectory
+	}
+	return ""
+}
+
+func (x *CheckpointConfig) GetInlineThreshold() uint64 {
+	if x != nil {
+		return x.InlineThreshold
+	}
+	return 0
+}
+
 // RestartStrategy: Flink's restart-strategy.*. None set: fixed-delay without
 // bound where checkpoints are disabled, else exponential-delay.
 type RestartStrategy struct {
@@ -984,7 +1500,7 @@ type RestartStrategy struct {
 
 func (x *RestartStrategy) Reset() {
 	*x = RestartStrategy{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[6]
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1512,7 @@ func (x *RestartStrategy) String() string {
 func (*RestartStrategy) ProtoMessage() {}
 
 func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[6]
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1525,7 @@ func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartStrategy.ProtoReflect.Descriptor instead.
 func (*RestartStrategy) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RestartStrategy) GetStrategy() isRestartStrategy_Strategy {
@@ -1091,7 +1607,7 @@ type NoRestart struct {
 
 func (x *NoRestart) Reset() {
 	*x = NoRestart{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1619,7 @@ func (x *NoRestart) String() string {
 func (*NoRestart) ProtoMessage() {}
 
 func (x *NoRestart) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1632,7 @@ func (x *NoRestart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoRestart.ProtoReflect.Descriptor instead.
 func (*NoRestart) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 type FixedDelay struct {
@@ -1130,7 +1646,7 @@ type FixedDelay struct {
 
 func (x *FixedDelay) Reset() {
 	*x = FixedDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1658,7 @@ func (x *FixedDelay) String() string {
 func (*FixedDelay) ProtoMessage() {}
 
 func (x *FixedDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1671,7 @@ func (x *FixedDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixedDelay.ProtoReflect.Descriptor instead.
 func (*FixedDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FixedDelay) GetAttempts() uint32 {
@@ -1187,7 +1703,7 @@ type FailureRate struct {
 
 func (x *FailureRate) Reset() {
 	*x = FailureRate{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1715,7 @@ func (x *FailureRate) String() string {
 func (*FailureRate) ProtoMessage() {}
 
 func (x *FailureRate) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1728,7 @@ func (x *FailureRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
 func (*FailureRate) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FailureRate) GetMaxFailuresPerInterval() uint32 {
@@ -1254,7 +1770,7 @@ type ExponentialDelay struct {
 
 func (x *ExponentialDelay) Reset() {
 	*x = ExponentialDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1782,7 @@ func (x *ExponentialDelay) String() string {
 func (*ExponentialDelay) ProtoMessage() {}
 
 func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1795,7 @@ func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExponentialDelay.ProtoReflect.Descriptor instead.
 func (*ExponentialDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExponentialDelay) GetInitialBackoffMs() uint64 {
@@ -1327,17 +1843,20 @@ func (x *ExponentialDelay) GetAttemptsBeforeResetBackoff() uint32 {
 // StateBackend says where working state lives.
 type StateBackend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// memory (or its old name jobmanager).
+	// memory (old name jobmanager), filesystem (or hashmap), rocksdb, or the name of a
+	// factory that the nodes have.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Bytes of keys and values of one named state of a subtask; 0 means 5 MiB.
+	// Of memory: bytes of keys and values of one named state of a subtask; 0 means 5 MiB.
 	MemoryMaxSize uint64 `protobuf:"varint,2,opt,name=memory_max_size,json=memoryMaxSize,proto3" json:"memory_max_size,omitempty"`
+	// What a factory of a user's own is told.
+	Options       map[string]string `protobuf:"bytes,3,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StateBackend) Reset() {
 	*x = StateBackend{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1868,7 @@ func (x *StateBackend) String() string {
 func (*StateBackend) ProtoMessage() {}
 
 func (x *StateBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1881,7 @@ func (x *StateBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateBackend.ProtoReflect.Descriptor instead.
 func (*StateBackend) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StateBackend) GetName() string {
@@ -1379,19 +1898,28 @@ func (x *StateBackend) GetMemoryMaxSize() uint64 {
 	return 0
 }
 
+func (x *StateBackend) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
 type SubmitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Spec  *JobSpec               `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
 	// Names one act of submitting; `holdfast run` makes a new one. Empty: join a
 	// running job or take a name that was never used.
-	SubmissionId  string `protobuf:"bytes,2,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	SubmissionId string `protobuf:"bytes,2,opt,name=submission_id,json=submissionId,proto3" json:"submission_id,omitempty"`
+	// What the job begins from, if this makes the job; of no meaning for one that joins.
+	Restore       *RestoreFrom `protobuf:"bytes,3,opt,name=restore,proto3" json:"restore,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1931,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1944,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubmitRequest) GetSpec() *JobSpec {
@@ -1433,6 +1961,77 @@ func (x *SubmitRequest) GetSubmissionId() string {
 	return ""
 }
 
+func (x *SubmitRequest) GetRestore() *RestoreFrom {
+	if x != nil {
+		return x.Restore
+	}
+	return nil
+}
+
+// RestoreFrom names a savepoint or a retained checkpoint: Flink's
+// execution.state-recovery.*.
+type RestoreFrom struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its directory.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Go on although it has state of operators or states that the job does not have.
+	AllowNonRestoredState bool      `protobuf:"varint,2,opt,name=allow_non_restored_state,json=allowNonRestoredState,proto3" json:"allow_non_restored_state,omitempty"`
+	ClaimMode             ClaimMode `protobuf:"varint,3,opt,name=claim_mode,json=claimMode,proto3,enum=holdfast.v1.ClaimMode" json:"claim_mode,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *RestoreFrom) Reset() {
+	*x = RestoreFrom{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreFrom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreFrom) ProtoMessage() {}
+
+func (x *RestoreFrom) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreFrom.ProtoReflect.Descriptor instead.
+func (*RestoreFrom) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RestoreFrom) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RestoreFrom) GetAllowNonRestoredState() bool {
+	if x != nil {
+		return x.AllowNonRestoredState
+	}
+	return false
+}
+
+func (x *RestoreFrom) GetClaimMode() ClaimMode {
+	if x != nil {
+		return x.ClaimMode
+	}
+	return ClaimMode_CLAIM_MODE_UNSPECIFIED
+}
+
 type SubmitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 32 hexadecimal digits.
@@ -1445,7 +2044,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +2056,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +2069,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubmitResponse) GetJobId() string {
@@ -1495,7 +2094,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +2106,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +2119,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 type ListResponse struct {
@@ -1532,7 +2131,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +2143,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +2156,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -1587,7 +2186,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2198,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2211,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JobSummary) GetJobId() string {
@@ -1695,7 +2294,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +2306,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +2319,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DescribeRequest) GetJob() string {
@@ -1739,7 +2338,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2350,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2363,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DescribeResponse) GetJob() *JobDescription {
@@ -1792,7 +2391,7 @@ type JobDescription struct {
 
 func (x *JobDescription) Reset() {
 	*x = JobDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +2403,7 @@ func (x *JobDescription) String() string {
 func (*JobDescription) ProtoMessage() {}
 
 func (x *JobDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +2416,7 @@ func (x *JobDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDescription.ProtoReflect.Descriptor instead.
 func (*JobDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobDescription) GetSummary() *JobSummary {
@@ -1896,7 +2495,7 @@ type SubtaskDescription struct {
 
 func (x *SubtaskDescription) Reset() {
 	*x = SubtaskDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2507,7 @@ func (x *SubtaskDescription) String() string {
 func (*SubtaskDescription) ProtoMessage() {}
 
 func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2520,7 @@ func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskDescription.ProtoReflect.Descriptor instead.
 func (*SubtaskDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SubtaskDescription) GetOperatorUid() string {
@@ -2042,7 +2641,7 @@ type StateSize struct {
 
 func (x *StateSize) Reset() {
 	*x = StateSize{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2653,7 @@ func (x *StateSize) String() string {
 func (*StateSize) ProtoMessage() {}
 
 func (x *StateSize) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2666,7 @@ func (x *StateSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateSize.ProtoReflect.Descriptor instead.
 func (*StateSize) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StateSize) GetName() string {
@@ -2118,7 +2717,7 @@ type ExceptionRecord struct {
 
 func (x *ExceptionRecord) Reset() {
 	*x = ExceptionRecord{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2729,7 @@ func (x *ExceptionRecord) String() string {
 func (*ExceptionRecord) ProtoMessage() {}
 
 func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2742,7 @@ func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionRecord.ProtoReflect.Descriptor instead.
 func (*ExceptionRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExceptionRecord) GetTimeMs() int64 {
@@ -2224,7 +2823,7 @@ type CheckpointCounts struct {
 
 func (x *CheckpointCounts) Reset() {
 	*x = CheckpointCounts{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2835,7 @@ func (x *CheckpointCounts) String() string {
 func (*CheckpointCounts) ProtoMessage() {}
 
 func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2848,7 @@ func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCounts.ProtoReflect.Descriptor instead.
 func (*CheckpointCounts) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckpointCounts) GetTriggered() uint64 {
@@ -2301,7 +2900,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2912,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2925,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Position) GetTopic() string {
@@ -2369,7 +2968,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2980,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2993,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelRequest) GetJob() string {
@@ -2420,7 +3019,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +3031,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +3044,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CancelResponse) GetStatus() JobStatus {
@@ -2469,7 +3068,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +3080,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +3093,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResumeRequest) GetJob() string {
@@ -2527,7 +3126,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +3138,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +3151,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResumeResponse) GetStatus() JobStatus {
@@ -2573,7 +3172,7 @@ type TriggerCheckpointRequest struct {
 
 func (x *TriggerCheckpointRequest) Reset() {
 	*x = TriggerCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +3184,7 @@ func (x *TriggerCheckpointRequest) String() string {
 func (*TriggerCheckpointRequest) ProtoMessage() {}
 
 func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +3197,7 @@ func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TriggerCheckpointRequest) GetJob() string {
@@ -2625,7 +3224,7 @@ type TriggerCheckpointResponse struct {
 
 func (x *TriggerCheckpointResponse) Reset() {
 	*x = TriggerCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +3236,7 @@ func (x *TriggerCheckpointResponse) String() string {
 func (*TriggerCheckpointResponse) ProtoMessage() {}
 
 func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +3249,7 @@ func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TriggerCheckpointResponse) GetOperationId() string {
@@ -2667,6 +3266,332 @@ func (x *TriggerCheckpointResponse) GetCheckpointId() uint64 {
 	return 0
 }
 
+type TriggerSavepointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Job   string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// As in CancelRequest.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Empty: the job's savepoint directory.
+	Directory     string `protobuf:"bytes,3,opt,name=directory,proto3" json:"directory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriggerSavepointRequest) Reset() {
+	*x = TriggerSavepointRequest{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriggerSavepointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriggerSavepointRequest) ProtoMessage() {}
+
+func (x *TriggerSavepointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriggerSavepointRequest.ProtoReflect.Descriptor instead.
+func (*TriggerSavepointRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TriggerSavepointRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *TriggerSavepointRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TriggerSavepointRequest) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+type TriggerSavepointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	CheckpointId  uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriggerSavepointResponse) Reset() {
+	*x = TriggerSavepointResponse{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriggerSavepointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriggerSavepointResponse) ProtoMessage() {}
+
+func (x *TriggerSavepointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriggerSavepointResponse.ProtoReflect.Descriptor instead.
+func (*TriggerSavepointResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TriggerSavepointResponse) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *TriggerSavepointResponse) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+type StopRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Job   string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// As in CancelRequest.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Empty: the job's savepoint directory.
+	Directory string `protobuf:"bytes,3,opt,name=directory,proto3" json:"directory,omitempty"`
+	// Fire what waits for time to pass first; the savepoint is then not for going on.
+	Drain         bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopRequest) Reset() {
+	*x = StopRequest{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopRequest) ProtoMessage() {}
+
+func (x *StopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
+func (*StopRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *StopRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *StopRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StopRequest) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *StopRequest) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
+type StopResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	CheckpointId  uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopResponse) Reset() {
+	*x = StopResponse{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopResponse) ProtoMessage() {}
+
+func (x *StopResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
+func (*StopResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *StopResponse) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *StopResponse) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+type DisposeSavepointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The savepoint's directory.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisposeSavepointRequest) Reset() {
+	*x = DisposeSavepointRequest{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisposeSavepointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisposeSavepointRequest) ProtoMessage() {}
+
+func (x *DisposeSavepointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisposeSavepointRequest.ProtoReflect.Descriptor instead.
+func (*DisposeSavepointRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DisposeSavepointRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type DisposeSavepointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Files         uint32                 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisposeSavepointResponse) Reset() {
+	*x = DisposeSavepointResponse{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisposeSavepointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisposeSavepointResponse) ProtoMessage() {}
+
+func (x *DisposeSavepointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisposeSavepointResponse.ProtoReflect.Descriptor instead.
+func (*DisposeSavepointResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DisposeSavepointResponse) GetFiles() uint32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
 type GetOperationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
@@ -2676,7 +3601,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +3613,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +3626,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -2712,17 +3637,19 @@ func (x *GetOperationRequest) GetOperationId() string {
 }
 
 type GetOperationResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
-	Status        OperationStatus        `protobuf:"varint,2,opt,name=status,proto3,enum=holdfast.v1.OperationStatus" json:"status,omitempty"`
-	Checkpoint    *Checkpoint            `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OperationId string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	Status      OperationStatus        `protobuf:"varint,2,opt,name=status,proto3,enum=holdfast.v1.OperationStatus" json:"status,omitempty"`
+	Checkpoint  *Checkpoint            `protobuf:"bytes,3,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Why it failed although the checkpoint stands: its export did.
+	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +3661,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +3674,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetOperationResponse) GetOperationId() string {
@@ -2771,6 +3698,13 @@ func (x *GetOperationResponse) GetCheckpoint() *Checkpoint {
 	return nil
 }
 
+func (x *GetOperationResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type ListCheckpointsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -2780,7 +3714,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +3726,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +3739,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListCheckpointsRequest) GetJob() string {
@@ -2826,7 +3760,7 @@ type ListCheckpointsResponse struct {
 
 func (x *ListCheckpointsResponse) Reset() {
 	*x = ListCheckpointsResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +3772,7 @@ func (x *ListCheckpointsResponse) String() string {
 func (*ListCheckpointsResponse) ProtoMessage() {}
 
 func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3785,7 @@ func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListCheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -2885,7 +3819,7 @@ type DescribeCheckpointRequest struct {
 
 func (x *DescribeCheckpointRequest) Reset() {
 	*x = DescribeCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +3831,7 @@ func (x *DescribeCheckpointRequest) String() string {
 func (*DescribeCheckpointRequest) ProtoMessage() {}
 
 func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +3844,7 @@ func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DescribeCheckpointRequest) GetJob() string {
@@ -2938,7 +3872,7 @@ type DescribeCheckpointResponse struct {
 
 func (x *DescribeCheckpointResponse) Reset() {
 	*x = DescribeCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3884,7 @@ func (x *DescribeCheckpointResponse) String() string {
 func (*DescribeCheckpointResponse) ProtoMessage() {}
 
 func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3897,7 @@ func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DescribeCheckpointResponse) GetCheckpoint() *Checkpoint {
@@ -2991,7 +3925,7 @@ type SubtaskName struct {
 
 func (x *SubtaskName) Reset() {
 	*x = SubtaskName{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3937,7 @@ func (x *SubtaskName) String() string {
 func (*SubtaskName) ProtoMessage() {}
 
 func (x *SubtaskName) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3950,7 @@ func (x *SubtaskName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskName.ProtoReflect.Descriptor instead.
 func (*SubtaskName) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SubtaskName) GetOperatorUid() string {
@@ -3046,7 +3980,7 @@ type CheckpointSummary struct {
 
 func (x *CheckpointSummary) Reset() {
 	*x = CheckpointSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3992,7 @@ func (x *CheckpointSummary) String() string {
 func (*CheckpointSummary) ProtoMessage() {}
 
 func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +4005,7 @@ func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSummary.ProtoReflect.Descriptor instead.
 func (*CheckpointSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CheckpointSummary) GetEndToEndMs() *StatsSummary {
@@ -3108,7 +4042,7 @@ type StatsSummary struct {
 
 func (x *StatsSummary) Reset() {
 	*x = StatsSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +4054,7 @@ func (x *StatsSummary) String() string {
 func (*StatsSummary) ProtoMessage() {}
 
 func (x *StatsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +4067,7 @@ func (x *StatsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsSummary.ProtoReflect.Descriptor instead.
 func (*StatsSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StatsSummary) GetCount() uint64 {
@@ -3178,14 +4112,24 @@ type Checkpoint struct {
 	// Its state is still there: the job can be restored from it.
 	Retained bool `protobuf:"varint,8,opt,name=retained,proto3" json:"retained,omitempty"`
 	// Subtasks whose acks it needs.
-	Subtasks      uint32 `protobuf:"varint,9,opt,name=subtasks,proto3" json:"subtasks,omitempty"`
+	Subtasks uint32         `protobuf:"varint,9,opt,name=subtasks,proto3" json:"subtasks,omitempty"`
+	Kind     CheckpointKind `protobuf:"varint,10,opt,name=kind,proto3,enum=holdfast.v1.CheckpointKind" json:"kind,omitempty"`
+	Then     BarrierThen    `protobuf:"varint,11,opt,name=then,proto3,enum=holdfast.v1.BarrierThen" json:"then,omitempty"`
+	// Directory with its _metadata, once that is written: what `run --from-savepoint`
+	// takes. Empty without a checkpoint directory.
+	ExternalPath string `protobuf:"bytes,12,opt,name=external_path,json=externalPath,proto3" json:"external_path,omitempty"`
+	// Of a savepoint: the directory that was asked for, and what came of the export.
+	SavepointDirectory string `protobuf:"bytes,13,opt,name=savepoint_directory,json=savepointDirectory,proto3" json:"savepoint_directory,omitempty"`
+	SavepointPath      string `protobuf:"bytes,14,opt,name=savepoint_path,json=savepointPath,proto3" json:"savepoint_path,omitempty"`
+	// Why the export failed. The checkpoint stands all the same.
+	ExportError   *Error `protobuf:"bytes,15,opt,name=export_error,json=exportError,proto3" json:"export_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +4141,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +4154,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -3276,6 +4220,147 @@ func (x *Checkpoint) GetSubtasks() uint32 {
 	return 0
 }
 
+func (x *Checkpoint) GetKind() CheckpointKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CheckpointKind_CHECKPOINT_KIND_UNSPECIFIED
+}
+
+func (x *Checkpoint) GetThen() BarrierThen {
+	if x != nil {
+		return x.Then
+	}
+	return BarrierThen_BARRIER_THEN_UNSPECIFIED
+}
+
+func (x *Checkpoint) GetExternalPath() string {
+	if x != nil {
+		return x.ExternalPath
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetSavepointDirectory() string {
+	if x != nil {
+		return x.SavepointDirectory
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetSavepointPath() string {
+	if x != nil {
+		return x.SavepointPath
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetExportError() *Error {
+	if x != nil {
+		return x.ExportError
+	}
+	return nil
+}
+
+// StateHandle is a part of a snapshot: a file of the checkpoint storage, or bytes.
+// The parts of a subtask are in the order in which they are restored.
+type StateHandle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative to the job's directory. Empty: the bytes are inline.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Size uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// SHA-256 of the content.
+	Sha256 []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Inline []byte `protobuf:"bytes,4,opt,name=inline,proto3" json:"inline,omitempty"`
+	// What wrote it can read it: canonical, or a name of the backend's own.
+	Format string `protobuf:"bytes,5,opt,name=format,proto3" json:"format,omitempty"`
+	// The backend's own name for it.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// The file was written for an older checkpoint, and is shared with it.
+	Shared        bool `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateHandle) Reset() {
+	*x = StateHandle{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateHandle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateHandle) ProtoMessage() {}
+
+func (x *StateHandle) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateHandle.ProtoReflect.Descriptor instead.
+func (*StateHandle) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *StateHandle) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *StateHandle) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *StateHandle) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *StateHandle) GetInline() []byte {
+	if x != nil {
+		return x.Inline
+	}
+	return nil
+}
+
+func (x *StateHandle) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *StateHandle) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StateHandle) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
 // SubtaskAck is what one subtask contributed.
 type SubtaskAck struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -3291,14 +4376,18 @@ type SubtaskAck struct {
 	// assignment.
 	FlushedBytes uint64 `protobuf:"varint,8,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
 	// Absent where the host could not measure: the subtask had finished.
-	Times         *SubtaskCheckpointTimes `protobuf:"bytes,9,opt,name=times,proto3" json:"times,omitempty"`
+	Times *SubtaskCheckpointTimes `protobuf:"bytes,9,opt,name=times,proto3" json:"times,omitempty"`
+	// Of backends on hosts. Empty in what JobService answers.
+	Handles []*StateHandle `protobuf:"bytes,10,rep,name=handles,proto3" json:"handles,omitempty"`
+	// Bytes that were written for this checkpoint alone.
+	UploadedBytes uint64 `protobuf:"varint,11,opt,name=uploaded_bytes,json=uploadedBytes,proto3" json:"uploaded_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubtaskAck) Reset() {
 	*x = SubtaskAck{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +4399,7 @@ func (x *SubtaskAck) String() string {
 func (*SubtaskAck) ProtoMessage() {}
 
 func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +4412,7 @@ func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskAck.ProtoReflect.Descriptor instead.
 func (*SubtaskAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SubtaskAck) GetSubtaskId() uint64 {
@@ -3389,6 +4478,20 @@ func (x *SubtaskAck) GetTimes() *SubtaskCheckpointTimes {
 	return nil
 }
 
+func (x *SubtaskAck) GetHandles() []*StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *SubtaskAck) GetUploadedBytes() uint64 {
+	if x != nil {
+		return x.UploadedBytes
+	}
+	return 0
+}
+
 // SubtaskCheckpointTimes is how long the parts of a checkpoint took for one
 // subtask, as its host saw it.
 type SubtaskCheckpointTimes struct {
@@ -3407,7 +4510,7 @@ type SubtaskCheckpointTimes struct {
 
 func (x *SubtaskCheckpointTimes) Reset() {
 	*x = SubtaskCheckpointTimes{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +4522,7 @@ func (x *SubtaskCheckpointTimes) String() string {
 func (*SubtaskCheckpointTimes) ProtoMessage() {}
 
 func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +4535,7 @@ func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskCheckpointTimes.ProtoReflect.Descriptor instead.
 func (*SubtaskCheckpointTimes) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SubtaskCheckpointTimes) GetStartDelayUs() uint64 {
@@ -3465,7 +4568,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +4580,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +4593,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -3509,7 +4612,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3521,7 +4624,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3534,7 +4637,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchResponse) GetJob() *JobDescription {
@@ -3554,7 +4657,7 @@ type ReportProcessExitRequest struct {
 
 func (x *ReportProcessExitRequest) Reset() {
 	*x = ReportProcessExitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +4669,7 @@ func (x *ReportProcessExitRequest) String() string {
 func (*ReportProcessExitRequest) ProtoMessage() {}
 
 func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3579,7 +4682,7 @@ func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitRequest.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ReportProcessExitRequest) GetProcessId() string {
@@ -3597,7 +4700,7 @@ type ReportProcessExitResponse struct {
 
 func (x *ReportProcessExitResponse) Reset() {
 	*x = ReportProcessExitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +4712,7 @@ func (x *ReportProcessExitResponse) String() string {
 func (*ReportProcessExitResponse) ProtoMessage() {}
 
 func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +4725,7 @@ func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitResponse.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{55}
 }
 
 var File_holdfast_v1_job_proto protoreflect.FileDescriptor
@@ -3648,12 +4751,22 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x06source\x18\a \x01(\v2\x17.holdfast.v1.SourceSpecR\x06source\"q\n" +
 	"\rOperatorInput\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12=\n" +
-	"\fpartitioning\x18\x02 \x01(\x0e2\x19.holdfast.v1.PartitioningR\fpartitioning\"\x88\x01\n" +
+	"\fpartitioning\x18\x02 \x01(\x0e2\x19.holdfast.v1.PartitioningR\fpartitioning\"\xd3\x01\n" +
 	"\x0fStateDescriptor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x16.holdfast.v1.StateKindR\x04kind\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12!\n" +
-	"\ftype_version\x18\x04 \x01(\rR\vtypeVersion\"\xca\x01\n" +
+	"\ftype_version\x18\x04 \x01(\rR\vtypeVersion\x12'\n" +
+	"\x03ttl\x18\x05 \x01(\v2\x15.holdfast.v1.StateTtlR\x03ttl\x12 \n" +
+	"\fmap_key_type\x18\x06 \x01(\tR\n" +
+	"mapKeyType\"\x9a\x01\n" +
+	"\bStateTtl\x12\x15\n" +
+	"\x06ttl_ms\x18\x01 \x01(\x04R\x05ttlMs\x12;\n" +
+	"\vupdate_type\x18\x02 \x01(\x0e2\x1a.holdfast.v1.TtlUpdateTypeR\n" +
+	"updateType\x12:\n" +
+	"\n" +
+	"visibility\x18\x03 \x01(\x0e2\x1a.holdfast.v1.TtlVisibilityR\n" +
+	"visibility\"\xca\x01\n" +
 	"\n" +
 	"SourceSpec\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\x12\x16\n" +
@@ -3663,7 +4776,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"properties\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x04\n" +
 	"\x10CheckpointConfig\x12\x1f\n" +
 	"\vinterval_ms\x18\x01 \x01(\x04R\n" +
 	"intervalMs\x12/\n" +
@@ -3673,7 +4786,14 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\fnum_retained\x18\x04 \x01(\rR\vnumRetained\x12 \n" +
 	"\fmin_pause_ms\x18\x05 \x01(\x04R\n" +
 	"minPauseMs\x12@\n" +
-	"\x1ctolerable_failed_checkpoints\x18\x06 \x01(\rR\x1atolerableFailedCheckpoints\"\x94\x02\n" +
+	"\x1ctolerable_failed_checkpoints\x18\x06 \x01(\rR\x1atolerableFailedCheckpoints\x12\x1c\n" +
+	"\tdirectory\x18\a \x01(\tR\tdirectory\x128\n" +
+	"\astorage\x18\b \x01(\x0e2\x1e.holdfast.v1.CheckpointStorageR\astorage\x12>\n" +
+	"\tretention\x18\t \x01(\x0e2 .holdfast.v1.CheckpointRetentionR\tretention\x12 \n" +
+	"\vincremental\x18\n" +
+	" \x01(\bR\vincremental\x12/\n" +
+	"\x13savepoint_directory\x18\v \x01(\tR\x12savepointDirectory\x12)\n" +
+	"\x10inline_threshold\x18\f \x01(\x04R\x0finlineThreshold\"\x94\x02\n" +
 	"\x0fRestartStrategy\x12,\n" +
 	"\x04none\x18\x01 \x01(\v2\x16.holdfast.v1.NoRestartH\x00R\x04none\x12:\n" +
 	"\vfixed_delay\x18\x02 \x01(\v2\x17.holdfast.v1.FixedDelayH\x00R\n" +
@@ -3697,13 +4817,23 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x12backoff_multiplier\x18\x03 \x01(\x01R\x11backoffMultiplier\x12;\n" +
 	"\x1areset_backoff_threshold_ms\x18\x04 \x01(\x04R\x17resetBackoffThresholdMs\x12#\n" +
 	"\rjitter_factor\x18\x05 \x01(\x01R\fjitterFactor\x12A\n" +
-	"\x1dattempts_before_reset_backoff\x18\x06 \x01(\rR\x1aattemptsBeforeResetBackoff\"J\n" +
+	"\x1dattempts_before_reset_backoff\x18\x06 \x01(\rR\x1aattemptsBeforeResetBackoff\"\xc8\x01\n" +
 	"\fStateBackend\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
-	"\x0fmemory_max_size\x18\x02 \x01(\x04R\rmemoryMaxSize\"^\n" +
+	"\x0fmemory_max_size\x18\x02 \x01(\x04R\rmemoryMaxSize\x12@\n" +
+	"\aoptions\x18\x03 \x03(\v2&.holdfast.v1.StateBackend.OptionsEntryR\aoptions\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x01\n" +
 	"\rSubmitRequest\x12(\n" +
 	"\x04spec\x18\x01 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
-	"\rsubmission_id\x18\x02 \x01(\tR\fsubmissionId\"?\n" +
+	"\rsubmission_id\x18\x02 \x01(\tR\fsubmissionId\x122\n" +
+	"\arestore\x18\x03 \x01(\v2\x18.holdfast.v1.RestoreFromR\arestore\"\x91\x01\n" +
+	"\vRestoreFrom\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x127\n" +
+	"\x18allow_non_restored_state\x18\x02 \x01(\bR\x15allowNonRestoredState\x125\n" +
+	"\n" +
+	"claim_mode\x18\x03 \x01(\x0e2\x16.holdfast.v1.ClaimModeR\tclaimMode\"?\n" +
 	"\x0eSubmitResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\"\r\n" +
@@ -3807,15 +4937,37 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tR\trequestId\"c\n" +
 	"\x19TriggerCheckpointResponse\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
-	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"8\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"h\n" +
+	"\x17TriggerSavepointRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1c\n" +
+	"\tdirectory\x18\x03 \x01(\tR\tdirectory\"b\n" +
+	"\x18TriggerSavepointResponse\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"r\n" +
+	"\vStopRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1c\n" +
+	"\tdirectory\x18\x03 \x01(\tR\tdirectory\x12\x14\n" +
+	"\x05drain\x18\x04 \x01(\bR\x05drain\"V\n" +
+	"\fStopResponse\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"-\n" +
+	"\x17DisposeSavepointRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"0\n" +
+	"\x18DisposeSavepointResponse\x12\x14\n" +
+	"\x05files\x18\x01 \x01(\rR\x05files\"8\n" +
 	"\x13GetOperationRequest\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xa8\x01\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xd2\x01\n" +
 	"\x14GetOperationResponse\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x124\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x1c.holdfast.v1.OperationStatusR\x06status\x127\n" +
 	"\n" +
 	"checkpoint\x18\x03 \x01(\v2\x17.holdfast.v1.CheckpointR\n" +
-	"checkpoint\"*\n" +
+	"checkpoint\x12(\n" +
+	"\x05error\x18\x04 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"*\n" +
 	"\x16ListCheckpointsRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\xc5\x01\n" +
 	"\x17ListCheckpointsResponse\x129\n" +
@@ -3843,7 +4995,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x10\n" +
 	"\x03min\x18\x02 \x01(\x04R\x03min\x12\x10\n" +
 	"\x03max\x18\x03 \x01(\x04R\x03max\x12\x10\n" +
-	"\x03sum\x18\x04 \x01(\x04R\x03sum\"\xdc\x02\n" +
+	"\x03sum\x18\x04 \x01(\x04R\x03sum\"\xef\x04\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
@@ -3854,7 +5006,22 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x04acks\x18\x06 \x03(\v2\x17.holdfast.v1.SubtaskAckR\x04acks\x12*\n" +
 	"\x06reason\x18\a \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\x12\x1a\n" +
 	"\bretained\x18\b \x01(\bR\bretained\x12\x1a\n" +
-	"\bsubtasks\x18\t \x01(\rR\bsubtasks\"\xe9\x02\n" +
+	"\bsubtasks\x18\t \x01(\rR\bsubtasks\x12/\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x1b.holdfast.v1.CheckpointKindR\x04kind\x12,\n" +
+	"\x04then\x18\v \x01(\x0e2\x18.holdfast.v1.BarrierThenR\x04then\x12#\n" +
+	"\rexternal_path\x18\f \x01(\tR\fexternalPath\x12/\n" +
+	"\x13savepoint_directory\x18\r \x01(\tR\x12savepointDirectory\x12%\n" +
+	"\x0esavepoint_path\x18\x0e \x01(\tR\rsavepointPath\x125\n" +
+	"\fexport_error\x18\x0f \x01(\v2\x12.holdfast.v1.ErrorR\vexportError\"\xa9\x01\n" +
+	"\vStateHandle\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x16\n" +
+	"\x06inline\x18\x04 \x01(\fR\x06inline\x12\x16\n" +
+	"\x06format\x18\x05 \x01(\tR\x06format\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
+	"\x06shared\x18\a \x01(\bR\x06shared\"\xc4\x03\n" +
 	"\n" +
 	"SubtaskAck\x12\x1d\n" +
 	"\n" +
@@ -3867,7 +5034,10 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\vstate_bytes\x18\a \x01(\x04R\n" +
 	"stateBytes\x12#\n" +
 	"\rflushed_bytes\x18\b \x01(\x04R\fflushedBytes\x129\n" +
-	"\x05times\x18\t \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\x95\x01\n" +
+	"\x05times\x18\t \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\x122\n" +
+	"\ahandles\x18\n" +
+	" \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\x12%\n" +
+	"\x0euploaded_bytes\x18\v \x01(\x04R\ruploadedBytes\"\x95\x01\n" +
 	"\x16SubtaskCheckpointTimes\x12$\n" +
 	"\x0estart_delay_us\x18\x01 \x01(\x04R\fstartDelayUs\x12\x1c\n" +
 	"\async_us\x18\x02 \x01(\x04H\x00R\x06syncUs\x88\x01\x01\x12\x1e\n" +
@@ -3887,10 +5057,31 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x18PARTITIONING_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARTITIONING_FORWARD\x10\x01\x12\x15\n" +
 	"\x11PARTITIONING_HASH\x10\x02\x12\x1f\n" +
-	"\x1bPARTITIONING_CO_PARTITIONED\x10\x03*=\n" +
+	"\x1bPARTITIONING_CO_PARTITIONED\x10\x03*\x9b\x01\n" +
 	"\tStateKind\x12\x1a\n" +
 	"\x16STATE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
-	"\x10STATE_KIND_VALUE\x10\x01*v\n" +
+	"\x10STATE_KIND_VALUE\x10\x01\x12\x13\n" +
+	"\x0fSTATE_KIND_LIST\x10\x02\x12\x12\n" +
+	"\x0eSTATE_KIND_MAP\x10\x03\x12\x17\n" +
+	"\x13STATE_KIND_REDUCING\x10\x04\x12\x1a\n" +
+	"\x16STATE_KIND_AGGREGATING\x10\x05*\x80\x01\n" +
+	"\rTtlUpdateType\x12\x1f\n" +
+	"\x1bTTL_UPDATE_TYPE_UNSPECIFIED\x10\x00\x12'\n" +
+	"#TTL_UPDATE_TYPE_ON_CREATE_AND_WRITE\x10\x01\x12%\n" +
+	"!TTL_UPDATE_TYPE_ON_READ_AND_WRITE\x10\x02*\x8d\x01\n" +
+	"\rTtlVisibility\x12\x1e\n" +
+	"\x1aTTL_VISIBILITY_UNSPECIFIED\x10\x00\x12'\n" +
+	"#TTL_VISIBILITY_NEVER_RETURN_EXPIRED\x10\x01\x123\n" +
+	"/TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP\x10\x02*}\n" +
+	"\x11CheckpointStorage\x12\"\n" +
+	"\x1eCHECKPOINT_STORAGE_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dCHECKPOINT_STORAGE_JOBMANAGER\x10\x01\x12!\n" +
+	"\x1dCHECKPOINT_STORAGE_FILESYSTEM\x10\x02*\xd3\x01\n" +
+	"\x13CheckpointRetention\x12$\n" +
+	" CHECKPOINT_RETENTION_UNSPECIFIED\x10\x00\x124\n" +
+	"0CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS\x10\x01\x12/\n" +
+	"+CHECKPOINT_RETENTION_DELETE_ON_CANCELLATION\x10\x02\x12/\n" +
+	"+CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION\x10\x03*v\n" +
 	"\x0eCheckpointMode\x12\x1f\n" +
 	"\x1bCHECKPOINT_MODE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCHECKPOINT_MODE_EXACTLY_ONCE\x10\x01\x12!\n" +
@@ -3909,7 +5100,11 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x16SUBTASK_STATUS_WAITING\x10\x01\x12\x1a\n" +
 	"\x16SUBTASK_STATUS_RUNNING\x10\x02\x12\x19\n" +
 	"\x15SUBTASK_STATUS_FAILED\x10\x03\x12\x1b\n" +
-	"\x17SUBTASK_STATUS_FINISHED\x10\x04*\xa1\x01\n" +
+	"\x17SUBTASK_STATUS_FINISHED\x10\x04*V\n" +
+	"\tClaimMode\x12\x1a\n" +
+	"\x16CLAIM_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13CLAIM_MODE_NO_CLAIM\x10\x01\x12\x14\n" +
+	"\x10CLAIM_MODE_CLAIM\x10\x02*\xa1\x01\n" +
 	"\x0eExceptionClass\x12\x1f\n" +
 	"\x1bEXCEPTION_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14EXCEPTION_CLASS_USER\x10\x01\x12\x1c\n" +
@@ -3929,14 +5124,26 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x11CheckpointTrigger\x12\"\n" +
 	"\x1eCHECKPOINT_TRIGGER_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCHECKPOINT_TRIGGER_PERIODIC\x10\x01\x12\x1d\n" +
-	"\x19CHECKPOINT_TRIGGER_MANUAL\x10\x022\xff\x06\n" +
+	"\x19CHECKPOINT_TRIGGER_MANUAL\x10\x02*p\n" +
+	"\x0eCheckpointKind\x12\x1f\n" +
+	"\x1bCHECKPOINT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aCHECKPOINT_KIND_CHECKPOINT\x10\x01\x12\x1d\n" +
+	"\x19CHECKPOINT_KIND_SAVEPOINT\x10\x02*x\n" +
+	"\vBarrierThen\x12\x1c\n" +
+	"\x18BARRIER_THEN_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15BARRIER_THEN_CONTINUE\x10\x01\x12\x18\n" +
+	"\x14BARRIER_THEN_SUSPEND\x10\x02\x12\x16\n" +
+	"\x12BARRIER_THEN_DRAIN\x10\x032\xfe\b\n" +
 	"\n" +
 	"JobService\x12A\n" +
 	"\x06Submit\x12\x1a.holdfast.v1.SubmitRequest\x1a\x1b.holdfast.v1.SubmitResponse\x12;\n" +
 	"\x04List\x12\x18.holdfast.v1.ListRequest\x1a\x19.holdfast.v1.ListResponse\x12G\n" +
 	"\bDescribe\x12\x1c.holdfast.v1.DescribeRequest\x1a\x1d.holdfast.v1.DescribeResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.holdfast.v1.CancelRequest\x1a\x1b.holdfast.v1.CancelResponse\x12A\n" +
-	"\x06Resume\x12\x1a.holdfast.v1.ResumeRequest\x1a\x1b.holdfast.v1.ResumeResponse\x12b\n" +
+	"\x06Resume\x12\x1a.holdfast.v1.ResumeRequest\x1a\x1b.holdfast.v1.ResumeResponse\x12;\n" +
+	"\x04Stop\x12\x18.holdfast.v1.StopRequest\x1a\x19.holdfast.v1.StopResponse\x12_\n" +
+	"\x10TriggerSavepoint\x12$.holdfast.v1.TriggerSavepointRequest\x1a%.holdfast.v1.TriggerSavepointResponse\x12_\n" +
+	"\x10DisposeSavepoint\x12$.holdfast.v1.DisposeSavepointRequest\x1a%.holdfast.v1.DisposeSavepointResponse\x12b\n" +
 	"\x11TriggerCheckpoint\x12%.holdfast.v1.TriggerCheckpointRequest\x1a&.holdfast.v1.TriggerCheckpointResponse\x12S\n" +
 	"\fGetOperation\x12 .holdfast.v1.GetOperationRequest\x1a!.holdfast.v1.GetOperationResponse\x12\\\n" +
 	"\x0fListCheckpoints\x12#.holdfast.v1.ListCheckpointsRequest\x1a$.holdfast.v1.ListCheckpointsResponse\x12e\n" +
@@ -3956,145 +5163,181 @@ func file_holdfast_v1_job_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_job_proto_rawDescData
 }
 
-var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
+var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_holdfast_v1_job_proto_goTypes = []any{
 	(Partitioning)(0),                  // 0: holdfast.v1.Partitioning
 	(StateKind)(0),                     // 1: holdfast.v1.StateKind
-	(CheckpointMode)(0),                // 2: holdfast.v1.CheckpointMode
-	(JobStatus)(0),                     // 3: holdfast.v1.JobStatus
-	(SubtaskStatus)(0),                 // 4: holdfast.v1.SubtaskStatus
-	(ExceptionClass)(0),                // 5: holdfast.v1.ExceptionClass
-	(OperationStatus)(0),               // 6: holdfast.v1.OperationStatus
-	(CheckpointStatus)(0),              // 7: holdfast.v1.CheckpointStatus
-	(CheckpointTrigger)(0),             // 8: holdfast.v1.CheckpointTrigger
-	(*JobSpec)(nil),                    // 9: holdfast.v1.JobSpec
-	(*Operator)(nil),                   // 10: holdfast.v1.Operator
-	(*OperatorInput)(nil),              // 11: holdfast.v1.OperatorInput
-	(*StateDescriptor)(nil),            // 12: holdfast.v1.StateDescriptor
-	(*SourceSpec)(nil),                 // 13: holdfast.v1.SourceSpec
-	(*CheckpointConfig)(nil),           // 14: holdfast.v1.CheckpointConfig
-	(*RestartStrategy)(nil),            // 15: holdfast.v1.RestartStrategy
-	(*NoRestart)(nil),                  // 16: holdfast.v1.NoRestart
-	(*FixedDelay)(nil),                 // 17: holdfast.v1.FixedDelay
-	(*FailureRate)(nil),                // 18: holdfast.v1.FailureRate
-	(*ExponentialDelay)(nil),           // 19: holdfast.v1.ExponentialDelay
-	(*StateBackend)(nil),               // 20: holdfast.v1.StateBackend
-	(*SubmitRequest)(nil),              // 21: holdfast.v1.SubmitRequest
-	(*SubmitResponse)(nil),             // 22: holdfast.v1.SubmitResponse
-	(*ListRequest)(nil),                // 23: holdfast.v1.ListRequest
-	(*ListResponse)(nil),               // 24: holdfast.v1.ListResponse
-	(*JobSummary)(nil),                 // 25: holdfast.v1.JobSummary
-	(*DescribeRequest)(nil),            // 26: holdfast.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 27: holdfast.v1.DescribeResponse
-	(*JobDescription)(nil),             // 28: holdfast.v1.JobDescription
-	(*SubtaskDescription)(nil),         // 29: holdfast.v1.SubtaskDescription
-	(*StateSize)(nil),                  // 30: holdfast.v1.StateSize
-	(*ExceptionRecord)(nil),            // 31: holdfast.v1.ExceptionRecord
-	(*CheckpointCounts)(nil),           // 32: holdfast.v1.CheckpointCounts
-	(*Position)(nil),                   // 33: holdfast.v1.Position
-	(*CancelRequest)(nil),              // 34: holdfast.v1.CancelRequest
-	(*CancelResponse)(nil),             // 35: holdfast.v1.CancelResponse
-	(*ResumeRequest)(nil),              // 36: holdfast.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 37: holdfast.v1.ResumeResponse
-	(*TriggerCheckpointRequest)(nil),   // 38: holdfast.v1.TriggerCheckpointRequest
-	(*TriggerCheckpointResponse)(nil),  // 39: holdfast.v1.TriggerCheckpointResponse
-	(*GetOperationRequest)(nil),        // 40: holdfast.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),       // 41: holdfast.v1.GetOperationResponse
-	(*ListCheckpointsRequest)(nil),     // 42: holdfast.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),    // 43: holdfast.v1.ListCheckpointsResponse
-	(*DescribeCheckpointRequest)(nil),  // 44: holdfast.v1.DescribeCheckpointRequest
-	(*DescribeCheckpointResponse)(nil), // 45: holdfast.v1.DescribeCheckpointResponse
-	(*SubtaskName)(nil),                // 46: holdfast.v1.SubtaskName
-	(*CheckpointSummary)(nil),          // 47: holdfast.v1.CheckpointSummary
-	(*StatsSummary)(nil),               // 48: holdfast.v1.StatsSummary
-	(*Checkpoint)(nil),                 // 49: holdfast.v1.Checkpoint
-	(*SubtaskAck)(nil),                 // 50: holdfast.v1.SubtaskAck
-	(*SubtaskCheckpointTimes)(nil),     // 51: holdfast.v1.SubtaskCheckpointTimes
-	(*WatchRequest)(nil),               // 52: holdfast.v1.WatchRequest
-	(*WatchResponse)(nil),              // 53: holdfast.v1.WatchResponse
-	(*ReportProcessExitRequest)(nil),   // 54: holdfast.v1.ReportProcessExitRequest
-	(*ReportProcessExitResponse)(nil),  // 55: holdfast.v1.ReportProcessExitResponse
-	nil,                                // 56: holdfast.v1.SourceSpec.PropertiesEntry
-	(*Error)(nil),                      // 57: holdfast.v1.Error
+	(TtlUpdateType)(0),                 // 2: holdfast.v1.TtlUpdateType
+	(TtlVisibility)(0),                 // 3: holdfast.v1.TtlVisibility
+	(CheckpointStorage)(0),             // 4: holdfast.v1.CheckpointStorage
+	(CheckpointRetention)(0),           // 5: holdfast.v1.CheckpointRetention
+	(CheckpointMode)(0),                // 6: holdfast.v1.CheckpointMode
+	(JobStatus)(0),                     // 7: holdfast.v1.JobStatus
+	(SubtaskStatus)(0),                 // 8: holdfast.v1.SubtaskStatus
+	(ClaimMode)(0),                     // 9: holdfast.v1.ClaimMode
+	(ExceptionClass)(0),                // 10: holdfast.v1.ExceptionClass
+	(OperationStatus)(0),               // 11: holdfast.v1.OperationStatus
+	(CheckpointStatus)(0),              // 12: holdfast.v1.CheckpointStatus
+	(CheckpointTrigger)(0),             // 13: holdfast.v1.CheckpointTrigger
+	(CheckpointKind)(0),                // 14: holdfast.v1.CheckpointKind
+	(BarrierThen)(0),                   // 15: holdfast.v1.BarrierThen
+	(*JobSpec)(nil),                    // 16: holdfast.v1.JobSpec
+	(*Operator)(nil),                   // 17: holdfast.v1.Operator
+	(*OperatorInput)(nil),              // 18: holdfast.v1.OperatorInput
+	(*StateDescriptor)(nil),            // 19: holdfast.v1.StateDescriptor
+	(*StateTtl)(nil),                   // 20: holdfast.v1.StateTtl
+	(*SourceSpec)(nil),                 // 21: holdfast.v1.SourceSpec
+	(*CheckpointConfig)(nil),           // 22: holdfast.v1.CheckpointConfig
+	(*RestartStrategy)(nil),            // 23: holdfast.v1.RestartStrategy
+	(*NoRestart)(nil),                  // 24: holdfast.v1.NoRestart
+	(*FixedDelay)(nil),                 // 25: holdfast.v1.FixedDelay
+	(*FailureRate)(nil),                // 26: holdfast.v1.FailureRate
+	(*ExponentialDelay)(nil),           // 27: holdfast.v1.ExponentialDelay
+	(*StateBackend)(nil),               // 28: holdfast.v1.StateBackend
+	(*SubmitRequest)(nil),              // 29: holdfast.v1.SubmitRequest
+	(*RestoreFrom)(nil),                // 30: holdfast.v1.RestoreFrom
+	(*SubmitResponse)(nil),             // 31: holdfast.v1.SubmitResponse
+	(*ListRequest)(nil),                // 32: holdfast.v1.ListRequest
+	(*ListResponse)(nil),               // 33: holdfast.v1.ListResponse
+	(*JobSummary)(nil),                 // 34: holdfast.v1.JobSummary
+	(*DescribeRequest)(nil),            // 35: holdfast.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 36: holdfast.v1.DescribeResponse
+	(*JobDescription)(nil),             // 37: holdfast.v1.JobDescription
+	(*SubtaskDescription)(nil),         // 38: holdfast.v1.SubtaskDescription
+	(*StateSize)(nil),                  // 39: holdfast.v1.StateSize
+	(*ExceptionRecord)(nil),            // 40: holdfast.v1.ExceptionRecord
+	(*CheckpointCounts)(nil),           // 41: holdfast.v1.CheckpointCounts
+	(*Position)(nil),                   // 42: holdfast.v1.Position
+	(*CancelRequest)(nil),              // 43: holdfast.v1.CancelRequest
+	(*CancelResponse)(nil),             // 44: holdfast.v1.CancelResponse
+	(*ResumeRequest)(nil),              // 45: holdfast.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 46: holdfast.v1.ResumeResponse
+	(*TriggerCheckpointRequest)(nil),   // 47: holdfast.v1.TriggerCheckpointRequest
+	(*TriggerCheckpointResponse)(nil),  // 48: holdfast.v1.TriggerCheckpointResponse
+	(*TriggerSavepointRequest)(nil),    // 49: holdfast.v1.TriggerSavepointRequest
+	(*TriggerSavepointResponse)(nil),   // 50: holdfast.v1.TriggerSavepointResponse
+	(*StopRequest)(nil),                // 51: holdfast.v1.StopRequest
+	(*StopResponse)(nil),               // 52: holdfast.v1.StopResponse
+	(*DisposeSavepointRequest)(nil),    // 53: holdfast.v1.DisposeSavepointRequest
+	(*DisposeSavepointResponse)(nil),   // 54: holdfast.v1.DisposeSavepointResponse
+	(*GetOperationRequest)(nil),        // 55: holdfast.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),       // 56: holdfast.v1.GetOperationResponse
+	(*ListCheckpointsRequest)(nil),     // 57: holdfast.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),    // 58: holdfast.v1.ListCheckpointsResponse
+	(*DescribeCheckpointRequest)(nil),  // 59: holdfast.v1.DescribeCheckpointRequest
+	(*DescribeCheckpointResponse)(nil), // 60: holdfast.v1.DescribeCheckpointResponse
+	(*SubtaskName)(nil),                // 61: holdfast.v1.SubtaskName
+	(*CheckpointSummary)(nil),          // 62: holdfast.v1.CheckpointSummary
+	(*StatsSummary)(nil),               // 63: holdfast.v1.StatsSummary
+	(*Checkpoint)(nil),                 // 64: holdfast.v1.Checkpoint
+	(*StateHandle)(nil),                // 65: holdfast.v1.StateHandle
+	(*SubtaskAck)(nil),                 // 66: holdfast.v1.SubtaskAck
+	(*SubtaskCheckpointTimes)(nil),     // 67: holdfast.v1.SubtaskCheckpointTimes
+	(*WatchRequest)(nil),               // 68: holdfast.v1.WatchRequest
+	(*WatchResponse)(nil),              // 69: holdfast.v1.WatchResponse
+	(*ReportProcessExitRequest)(nil),   // 70: holdfast.v1.ReportProcessExitRequest
+	(*ReportProcessExitResponse)(nil),  // 71: holdfast.v1.ReportProcessExitResponse
+	nil,                                // 72: holdfast.v1.SourceSpec.PropertiesEntry
+	nil,                                // 73: holdfast.v1.StateBackend.OptionsEntry
+	(*Error)(nil),                      // 74: holdfast.v1.Error
 }
 var file_holdfast_v1_job_proto_depIdxs = []int32{
-	10, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
-	14, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
-	15, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
-	20, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
-	11, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
-	12, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
-	13, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
+	17, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
+	22, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
+	23, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
+	28, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
+	18, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
+	19, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
+	21, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
 	0,  // 7: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
 	1,  // 8: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
-	56, // 9: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
-	2,  // 10: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
-	16, // 11: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
-	17, // 12: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
-	19, // 13: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
-	18, // 14: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
-	9,  // 15: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
-	25, // 16: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
-	3,  // 17: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
-	28, // 18: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
-	25, // 19: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
-	9,  // 20: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
-	29, // 21: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
-	57, // 22: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
-	31, // 23: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	32, // 24: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
-	4,  // 25: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
-	33, // 26: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
-	30, // 27: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
-	57, // 28: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
-	5,  // 29: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
-	3,  // 30: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
-	3,  // 31: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
-	6,  // 32: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
-	49, // 33: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	49, // 34: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	32, // 35: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
-	47, // 36: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
-	49, // 37: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	46, // 38: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
-	48, // 39: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
-	48, // 40: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
-	48, // 41: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
-	7,  // 42: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
-	8,  // 43: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	50, // 44: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
-	57, // 45: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
-	33, // 46: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
-	51, // 47: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	28, // 48: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
-	21, // 49: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
-	23, // 50: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
-	26, // 51: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
-	34, // 52: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
-	36, // 53: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
-	38, // 54: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
-	40, // 55: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
-	42, // 56: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
-	44, // 57: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
-	52, // 58: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
-	54, // 59: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
-	22, // 60: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
-	24, // 61: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
-	27, // 62: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
-	35, // 63: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
-	37, // 64: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
-	39, // 65: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
-	41, // 66: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
-	43, // 67: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
-	45, // 68: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
-	53, // 69: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
-	55, // 70: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
-	60, // [60:71] is the sub-list for method output_type
-	49, // [49:60] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	20, // 9: holdfast.v1.StateDescriptor.ttl:type_name -> holdfast.v1.StateTtl
+	2,  // 10: holdfast.v1.StateTtl.update_type:type_name -> holdfast.v1.TtlUpdateType
+	3,  // 11: holdfast.v1.StateTtl.visibility:type_name -> holdfast.v1.TtlVisibility
+	72, // 12: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
+	6,  // 13: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
+	4,  // 14: holdfast.v1.CheckpointConfig.storage:type_name -> holdfast.v1.CheckpointStorage
+	5,  // 15: holdfast.v1.CheckpointConfig.retention:type_name -> holdfast.v1.CheckpointRetention
+	24, // 16: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
+	25, // 17: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
+	27, // 18: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
+	26, // 19: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
+	73, // 20: holdfast.v1.StateBackend.options:type_name -> holdfast.v1.StateBackend.OptionsEntry
+	16, // 21: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
+	30, // 22: holdfast.v1.SubmitRequest.restore:type_name -> holdfast.v1.RestoreFrom
+	9,  // 23: holdfast.v1.RestoreFrom.claim_mode:type_name -> holdfast.v1.ClaimMode
+	34, // 24: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
+	7,  // 25: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
+	37, // 26: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
+	34, // 27: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
+	16, // 28: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
+	38, // 29: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
+	74, // 30: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
+	40, // 31: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	41, // 32: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
+	8,  // 33: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
+	42, // 34: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
+	39, // 35: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
+	74, // 36: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
+	10, // 37: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
+	7,  // 38: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
+	7,  // 39: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
+	11, // 40: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
+	64, // 41: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	74, // 42: holdfast.v1.GetOperationResponse.error:type_name -> holdfast.v1.Error
+	64, // 43: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	41, // 44: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
+	62, // 45: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
+	64, // 46: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	61, // 47: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
+	63, // 48: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
+	63, // 49: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
+	63, // 50: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
+	12, // 51: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
+	13, // 52: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	66, // 53: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
+	74, // 54: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
+	14, // 55: holdfast.v1.Checkpoint.kind:type_name -> holdfast.v1.CheckpointKind
+	15, // 56: holdfast.v1.Checkpoint.then:type_name -> holdfast.v1.BarrierThen
+	74, // 57: holdfast.v1.Checkpoint.export_error:type_name -> holdfast.v1.Error
+	42, // 58: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
+	67, // 59: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	65, // 60: holdfast.v1.SubtaskAck.handles:type_name -> holdfast.v1.StateHandle
+	37, // 61: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
+	29, // 62: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
+	32, // 63: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
+	35, // 64: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
+	43, // 65: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
+	45, // 66: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
+	51, // 67: holdfast.v1.JobService.Stop:input_type -> holdfast.v1.StopRequest
+	49, // 68: holdfast.v1.JobService.TriggerSavepoint:input_type -> holdfast.v1.TriggerSavepointRequest
+	53, // 69: holdfast.v1.JobService.DisposeSavepoint:input_type -> holdfast.v1.DisposeSavepointRequest
+	47, // 70: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
+	55, // 71: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
+	57, // 72: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
+	59, // 73: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
+	68, // 74: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
+	70, // 75: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
+	31, // 76: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
+	33, // 77: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
+	36, // 78: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
+	44, // 79: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
+	46, // 80: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
+	52, // 81: holdfast.v1.JobService.Stop:output_type -> holdfast.v1.StopResponse
+	50, // 82: holdfast.v1.JobService.TriggerSavepoint:output_type -> holdfast.v1.TriggerSavepointResponse
+	54, // 83: holdfast.v1.JobService.DisposeSavepoint:output_type -> holdfast.v1.DisposeSavepointResponse
+	48, // 84: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
+	56, // 85: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
+	58, // 86: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
+	60, // 87: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
+	69, // 88: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
+	71, // 89: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
+	76, // [76:90] is the sub-list for method output_type
+	62, // [62:76] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_job_proto_init() }
@@ -4103,20 +5346,20 @@ func file_holdfast_v1_job_proto_init() {
 		return
 	}
 	file_holdfast_v1_error_proto_init()
-	file_holdfast_v1_job_proto_msgTypes[6].OneofWrappers = []any{
+	file_holdfast_v1_job_proto_msgTypes[7].OneofWrappers = []any{
 		(*RestartStrategy_None)(nil),
 		(*RestartStrategy_FixedDelay)(nil),
 		(*RestartStrategy_ExponentialDelay)(nil),
 		(*RestartStrategy_FailureRate)(nil),
 	}
-	file_holdfast_v1_job_proto_msgTypes[42].OneofWrappers = []any{}
+	file_holdfast_v1_job_proto_msgTypes[51].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_job_proto_rawDesc), len(file_holdfast_v1_job_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   48,
+			NumEnums:      16,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,12 @@ const (
 	// Operand as for ADD; an absent key takes it.
 	FlushOp_FLUSH_OP_MIN FlushOp = 4
 	FlushOp_FLUSH_OP_MAX FlushOp = 5
+	// Operand: elements of a list, each with its length; an absent key takes them.
+	FlushOp_FLUSH_OP_APPEND FlushOp = 6
+	// Operand: entries of a map, each a key and a value with their lengths.
+	FlushOp_FLUSH_OP_MAP_PUT FlushOp = 7
+	// Operand: keys of a map, each with its length.
+	FlushOp_FLUSH_OP_MAP_DELETE FlushOp = 8
 )
 
 // Enum value maps for FlushOp.
@@ -45,6 +51,9 @@ var (
 		3: "FLUSH_OP_ADD",
 		4: "FLUSH_OP_MIN",
 		5: "FLUSH_OP_MAX",
+		6: "FLUSH_OP_APPEND",
+		7: "FLUSH_OP_MAP_PUT",
+		8: "FLUSH_OP_MAP_DELETE",
 	}
 	FlushOp_value = map[string]int32{
 		"FLUSH_OP_UNSPECIFIED": 0,
@@ -53,6 +62,9 @@ var (
 		"FLUSH_OP_ADD":         3,
 		"FLUSH_OP_MIN":         4,
 		"FLUSH_OP_MAX":         5,
+		"FLUSH_OP_APPEND":      6,
+		"FLUSH_OP_MAP_PUT":     7,
+		"FLUSH_OP_MAP_DELETE":  8,
 	}
 )
 
@@ -1938,8 +1950,10 @@ type Barrier struct {
 	FencingToken uint64                 `protobuf:"varint,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	CheckpointId uint64                 `protobuf:"varint,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
 	// The newest completed checkpoint when this one began.
-	BaseCheckpointId uint64 `protobuf:"varint,3,opt,name=base_checkpoint_id,json=baseCheckpointId,proto3" json:"base_checkpoint_id,omitempty"`
-	TimestampMs      int64  `protobuf:"varint,4,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	BaseCheckpointId uint64         `protobuf:"varint,3,opt,name=base_checkpoint_id,json=baseCheckpointId,proto3" json:"base_checkpoint_id,omitempty"`
+	TimestampMs      int64          `protobuf:"varint,4,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	Kind             CheckpointKind `protobuf:"varint,5,opt,name=kind,proto3,enum=holdfast.v1.CheckpointKind" json:"kind,omitempty"`
+	Then             BarrierThen    `protobuf:"varint,6,opt,name=then,proto3,enum=holdfast.v1.BarrierThen" json:"then,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2000,6 +2014,20 @@ func (x *Barrier) GetTimestampMs() int64 {
 		return x.TimestampMs
 	}
 	return 0
+}
+
+func (x *Barrier) GetKind() CheckpointKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CheckpointKind_CHECKPOINT_KIND_UNSPECIFIED
+}
+
+func (x *Barrier) GetThen() BarrierThen {
+	if x != nil {
+		return x.Then
+	}
+	return BarrierThen_BARRIER_THEN_UNSPECIFIED
 }
 
 // BarrierPassed tells that the cut was made.
@@ -2464,8 +2492,10 @@ func (x *JobEnded) GetReason() *Error {
 // GoAway asks the client to open its next stream on another node, soon. The
 // attempt is resumed there.
 type GoAway struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        *Error                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason *Error                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The node to go to, where only that one will do: it has the subtask's state.
+	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2505,6 +2535,13 @@ func (x *GoAway) GetReason() *Error {
 		return x.Reason
 	}
 	return nil
+}
+
+func (x *GoAway) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 // Failed tells that the attempt cannot go on. The client stops it first.
@@ -2780,12 +2817,14 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\bFlushAck\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x1f\n" +
 	"\vthrough_seq\x18\x02 \x01(\x04R\n" +
-	"throughSeq\"\xa4\x01\n" +
+	"throughSeq\"\x83\x02\n" +
 	"\aBarrier\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12,\n" +
 	"\x12base_checkpoint_id\x18\x03 \x01(\x04R\x10baseCheckpointId\x12!\n" +
-	"\ftimestamp_ms\x18\x04 \x01(\x03R\vtimestampMs\"Y\n" +
+	"\ftimestamp_ms\x18\x04 \x01(\x03R\vtimestampMs\x12/\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x1b.holdfast.v1.CheckpointKindR\x04kind\x12,\n" +
+	"\x04then\x18\x06 \x01(\x0e2\x18.holdfast.v1.BarrierThenR\x04then\"Y\n" +
 	"\rBarrierPassed\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\xa2\x01\n" +
@@ -2813,9 +2852,10 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"f\n" +
 	"\bJobEnded\x12.\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x16.holdfast.v1.JobStatusR\x06status\x12*\n" +
-	"\x06reason\x18\x02 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\"4\n" +
+	"\x06reason\x18\x02 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\"N\n" +
 	"\x06GoAway\x12*\n" +
-	"\x06reason\x18\x01 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\"\x97\x01\n" +
+	"\x06reason\x18\x01 \x01(\v2\x12.holdfast.v1.ErrorR\x06reason\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x97\x01\n" +
 	"\x06Failed\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12>\n" +
 	"\rfailure_class\x18\x02 \x01(\x0e2\x19.holdfast.v1.FailureClassR\ffailureClass\x12(\n" +
@@ -2823,14 +2863,17 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\bFinished\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x123\n" +
-	"\tpositions\x18\x03 \x03(\v2\x15.holdfast.v1.PositionR\tpositions*\x80\x01\n" +
+	"\tpositions\x18\x03 \x03(\v2\x15.holdfast.v1.PositionR\tpositions*\xc4\x01\n" +
 	"\aFlushOp\x12\x18\n" +
 	"\x14FLUSH_OP_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fFLUSH_OP_PUT\x10\x01\x12\x13\n" +
 	"\x0fFLUSH_OP_DELETE\x10\x02\x12\x10\n" +
 	"\fFLUSH_OP_ADD\x10\x03\x12\x10\n" +
 	"\fFLUSH_OP_MIN\x10\x04\x12\x10\n" +
-	"\fFLUSH_OP_MAX\x10\x05*}\n" +
+	"\fFLUSH_OP_MAX\x10\x05\x12\x13\n" +
+	"\x0fFLUSH_OP_APPEND\x10\x06\x12\x14\n" +
+	"\x10FLUSH_OP_MAP_PUT\x10\a\x12\x17\n" +
+	"\x13FLUSH_OP_MAP_DELETE\x10\b*}\n" +
 	"\fFailureClass\x12\x1d\n" +
 	"\x19FAILURE_CLASS_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FAILURE_CLASS_USER\x10\x01\x12\x1a\n" +
@@ -2890,8 +2933,10 @@ var file_holdfast_v1_operator_proto_goTypes = []any{
 	(*Finished)(nil),           // 33: holdfast.v1.Finished
 	(*Limits)(nil),             // 34: holdfast.v1.Limits
 	(*Error)(nil),              // 35: holdfast.v1.Error
-	(*Position)(nil),           // 36: holdfast.v1.Position
-	(JobStatus)(0),             // 37: holdfast.v1.JobStatus
+	(CheckpointKind)(0),        // 36: holdfast.v1.CheckpointKind
+	(BarrierThen)(0),           // 37: holdfast.v1.BarrierThen
+	(*Position)(nil),           // 38: holdfast.v1.Position
+	(JobStatus)(0),             // 39: holdfast.v1.JobStatus
 }
 var file_holdfast_v1_operator_proto_depIdxs = []int32{
 	4,  // 0: holdfast.v1.OperatorMessage.hello:type_name -> holdfast.v1.Hello
@@ -2927,23 +2972,25 @@ var file_holdfast_v1_operator_proto_depIdxs = []int32{
 	16, // 30: holdfast.v1.Get.sections:type_name -> holdfast.v1.KeySection
 	18, // 31: holdfast.v1.Values.sections:type_name -> holdfast.v1.ValueSection
 	20, // 32: holdfast.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
-	36, // 33: holdfast.v1.CheckpointReady.positions:type_name -> holdfast.v1.Position
-	35, // 34: holdfast.v1.CheckpointAborted.reason:type_name -> holdfast.v1.Error
-	35, // 35: holdfast.v1.Revoke.reason:type_name -> holdfast.v1.Error
-	35, // 36: holdfast.v1.Refused.error:type_name -> holdfast.v1.Error
-	37, // 37: holdfast.v1.JobEnded.status:type_name -> holdfast.v1.JobStatus
-	35, // 38: holdfast.v1.JobEnded.reason:type_name -> holdfast.v1.Error
-	35, // 39: holdfast.v1.GoAway.reason:type_name -> holdfast.v1.Error
-	1,  // 40: holdfast.v1.Failed.failure_class:type_name -> holdfast.v1.FailureClass
-	35, // 41: holdfast.v1.Failed.error:type_name -> holdfast.v1.Error
-	36, // 42: holdfast.v1.Finished.positions:type_name -> holdfast.v1.Position
-	2,  // 43: holdfast.v1.OperatorService.Run:input_type -> holdfast.v1.OperatorMessage
-	3,  // 44: holdfast.v1.OperatorService.Run:output_type -> holdfast.v1.HostMessage
-	44, // [44:45] is the sub-list for method output_type
-	43, // [43:44] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	36, // 33: holdfast.v1.Barrier.kind:type_name -> holdfast.v1.CheckpointKind
+	37, // 34: holdfast.v1.Barrier.then:type_name -> holdfast.v1.BarrierThen
+	38, // 35: holdfast.v1.CheckpointReady.positions:type_name -> holdfast.v1.Position
+	35, // 36: holdfast.v1.CheckpointAborted.reason:type_name -> holdfast.v1.Error
+	35, // 37: holdfast.v1.Revoke.reason:type_name -> holdfast.v1.Error
+	35, // 38: holdfast.v1.Refused.error:type_name -> holdfast.v1.Error
+	39, // 39: holdfast.v1.JobEnded.status:type_name -> holdfast.v1.JobStatus
+	35, // 40: holdfast.v1.JobEnded.reason:type_name -> holdfast.v1.Error
+	35, // 41: holdfast.v1.GoAway.reason:type_name -> holdfast.v1.Error
+	1,  // 42: holdfast.v1.Failed.failure_class:type_name -> holdfast.v1.FailureClass
+	35, // 43: holdfast.v1.Failed.error:type_name -> holdfast.v1.Error
+	38, // 44: holdfast.v1.Finished.positions:type_name -> holdfast.v1.Position
+	2,  // 45: holdfast.v1.OperatorService.Run:input_type -> holdfast.v1.OperatorMessage
+	3,  // 46: holdfast.v1.OperatorService.Run:output_type -> holdfast.v1.HostMessage
+	46, // [46:47] is the sub-list for method output_type
+	45, // [45:46] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_operator_proto_init() }
