@@ -17,3 +17,6 @@ func KeyGroup(key []byte, numGroups uint32) uint32 {
 func groupOf(hash uint64, numGroups uint32) uint32 {
 	return uint32((hash >> 32) * uint64(numGroups) >> 32)
 }
+
+// HashKey returns the hash that Batch.Hashes has for a key.
+func HashKey(key []byte) uint64 { return xxhash.Sum64(key) }
