@@ -20,7 +20,7 @@ type Type uint8
 
 // The types. Values of TypeInt64 and TypeFloat64 states are 8 bytes.
 const (
-	TypeOther   Type = 0 // opaque bytes: PUT and DELETE only
+	TypeOther   Type = 0 // opaque bytes
 	TypeInt64   Type = 1 // little endian two's complement
 	TypeFloat64 Type = 2 // IEEE 754 bits, little endian
 )
@@ -28,10 +28,26 @@ const (
 // numeric reports whether ADD, MIN and MAX are defined for the type.
 func (t Type) numeric() bool { return t == TypeInt64 || t == TypeFloat64 }
 
+// size is the length of every value of the type, 0 where it varies.
+func (t Type) size() int {
+	if t.numeric() {
+		return numberBytes
+	}
+	return 0
+}
+
 // StateConfig describes one named state of a space.
 type StateConfig struct {
 	ID   uint32
+	Kind Kind
+	// Type is that of the value, of the elements of a list, or of the values of a
+	// map.
 	Type Type
+	// TTLMs is how long an entry lives after its last update, in ms; 0: for ever.
+	TTLMs int64
+	// ReturnExpired: Get returns what is over as long as it is there
+	// (ReturnExpiredIfNotCleanedUp).
+	ReturnExpired bool
 	// MaxBytes bounds keys + values of this state within this subtask, in
 	// bytes; 0 is no bound. It does not count frozen versions.
 	MaxBytes int64
@@ -95,6 +111,12 @@ func (c *SpaceConfig) check() error {
 		}
 		if s.Type > TypeFloat64 {
 			return wrapf(ErrMalformed, "state %d has unknown type %d", s.ID, s.Type)
+		}
+		if s.Kind > KindMap {
+			return wrapf(ErrMalformed, "state %d has unknown kind %d", s.ID, s.Kind)
+		}
+		if s.TTLMs < 0 || s.TTLMs > MaxTTLMs {
+			return wrapf(ErrMalformed, "state %d has a TTL of %d ms, at most %d", s.ID, s.TTLMs, int64(MaxTTLMs))
 		}
 		if s.MaxBytes < 0 {
 			return wrapf(ErrMalformed, "state %d has limit %d", s.ID, s.MaxBytes)

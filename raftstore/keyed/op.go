@@ -10,13 +10,17 @@ import (
 type Op = byte
 
 // The operations. ADD, MIN and MAX are defined for TypeInt64 (ADD wraps
-// around) and TypeFloat64; on an absent key the operand becomes the value.
+// around) and TypeFloat64; on an absent key the operand becomes the value. APPEND
+// is defined for KindList, the last two for KindMap.
 const (
-	OpPut    Op = 1
-	OpDelete Op = 2
-	OpAdd    Op = 3
-	OpMin    Op = 4
-	OpMax    Op = 5
+	OpPut       Op = 1
+	OpDelete    Op = 2
+	OpAdd       Op = 3
+	OpMin       Op = 4
+	OpMax       Op = 5
+	OpAppend    Op = 6
+	OpMapPut    Op = 7
+	OpMapDelete Op = 8
 )
 
 // numberBytes is the length of an int64 or float64 value.

@@ -1584,11 +1584,13 @@ func (x *KeySection) GetKeys() []byte {
 // Values answers a Get in the order of its keys. One Get may be answered by
 // several Values; the last one says so.
 type Values struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FencingToken  uint64                 `protobuf:"varint,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	RequestId     uint64                 `protobuf:"varint,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Sections      []*ValueSection        `protobuf:"bytes,3,rep,name=sections,proto3" json:"sections,omitempty"`
-	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	FencingToken uint64                 `protobuf:"varint,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	RequestId    uint64                 `protobuf:"varint,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Sections     []*ValueSection        `protobuf:"bytes,3,rep,name=sections,proto3" json:"sections,omitempty"`
+	Last         bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	// The host's clock, in ms since 1970: by it what has a TTL is over.
+	TimeMs        int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1651,13 @@ func (x *Values) GetLast() bool {
 		return x.Last
 	}
 	return false
+}
+
+func (x *Values) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
 }
 
 // ValueSection is a column of values of one state. A section may be continued
@@ -2786,13 +2795,14 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"keyLengths\x12\x12\n" +
 	"\x04keys\x18\x04 \x01(\fR\x04keysB\f\n" +
 	"\n" +
-	"_key_group\"\x97\x01\n" +
+	"_key_group\"\xb0\x01\n" +
 	"\x06Values\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\x04R\trequestId\x125\n" +
 	"\bsections\x18\x03 \x03(\v2\x19.holdfast.v1.ValueSectionR\bsections\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\bR\x04last\"\x96\x01\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x12\x17\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\x96\x01\n" +
 	"\fValueSection\x12\x19\n" +
 	"\bstate_id\x18\x01 \x01(\rR\astateId\x12\x14\n" +
 	"\x05found\x18\x02 \x01(\fR\x05found\x12#\n" +

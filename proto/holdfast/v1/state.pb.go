@@ -149,9 +149,11 @@ type GetResponse struct {
 	// One for each key, in order.
 	Entries []*StateEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// As declared by the state's descriptor.
-	Type          string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// How the values are to be read. With a TTL they have their times.
+	StateDescriptor *StateDescriptor `protobuf:"bytes,3,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
@@ -196,6 +198,13 @@ func (x *GetResponse) GetType() string {
 		return x.Type
 	}
 	return ""
+}
+
+func (x *GetResponse) GetStateDescriptor() *StateDescriptor {
+	if x != nil {
+		return x.StateDescriptor
+	}
+	return nil
 }
 
 type StateEntry struct {
@@ -333,10 +342,11 @@ type ScanResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Entries []*StateEntry          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// Empty on the last page.
-	NextPageToken []byte `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	Type          string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NextPageToken   []byte           `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Type            string           `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	StateDescriptor *StateDescriptor `protobuf:"bytes,4,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ScanResponse) Reset() {
@@ -390,11 +400,18 @@ func (x *ScanResponse) GetType() string {
 	return ""
 }
 
+func (x *ScanResponse) GetStateDescriptor() *StateDescriptor {
+	if x != nil {
+		return x.StateDescriptor
+	}
+	return nil
+}
+
 var File_holdfast_v1_state_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17holdfast/v1/state.proto\x12\vholdfast.v1\"\x88\x01\n" +
+	"\x17holdfast/v1/state.proto\x12\vholdfast.v1\x1a\x15holdfast/v1/job.proto\"\x88\x01\n" +
 	"\rStateSelector\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12!\n" +
 	"\foperator_uid\x18\x02 \x01(\tR\voperatorUid\x12\x1d\n" +
@@ -404,10 +421,11 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"GetRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.holdfast.v1.StateSelectorR\x05state\x12\x12\n" +
-	"\x04keys\x18\x02 \x03(\fR\x04keys\"T\n" +
+	"\x04keys\x18\x02 \x03(\fR\x04keys\"\x9d\x01\n" +
 	"\vGetResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\tR\x04type\"J\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12G\n" +
+	"\x10state_descriptor\x18\x03 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"J\n" +
 	"\n" +
 	"StateEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -418,11 +436,12 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\fR\tpageToken\x12\x1b\n" +
-	"\tkeys_only\x18\x04 \x01(\bR\bkeysOnly\"}\n" +
+	"\tkeys_only\x18\x04 \x01(\bR\bkeysOnly\"\xc6\x01\n" +
 	"\fScanResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type2\x85\x01\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12G\n" +
+	"\x10state_descriptor\x18\x04 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor2\x85\x01\n" +
 	"\fStateService\x128\n" +
 	"\x03Get\x12\x17.holdfast.v1.GetRequest\x1a\x18.holdfast.v1.GetResponse\x12;\n" +
 	"\x04Scan\x12\x18.holdfast.v1.ScanRequest\x1a\x19.holdfast.v1.ScanResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
@@ -441,27 +460,30 @@ func file_holdfast_v1_state_proto_rawDescGZIP() []byte {
 
 var file_holdfast_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_holdfast_v1_state_proto_goTypes = []any{
-	(*StateSelector)(nil), // 0: holdfast.v1.StateSelector
-	(*GetRequest)(nil),    // 1: holdfast.v1.GetRequest
-	(*GetResponse)(nil),   // 2: holdfast.v1.GetResponse
-	(*StateEntry)(nil),    // 3: holdfast.v1.StateEntry
-	(*ScanRequest)(nil),   // 4: holdfast.v1.ScanRequest
-	(*ScanResponse)(nil),  // 5: holdfast.v1.ScanResponse
+	(*StateSelector)(nil),   // 0: holdfast.v1.StateSelector
+	(*GetRequest)(nil),      // 1: holdfast.v1.GetRequest
+	(*GetResponse)(nil),     // 2: holdfast.v1.GetResponse
+	(*StateEntry)(nil),      // 3: holdfast.v1.StateEntry
+	(*ScanRequest)(nil),     // 4: holdfast.v1.ScanRequest
+	(*ScanResponse)(nil),    // 5: holdfast.v1.ScanResponse
+	(*StateDescriptor)(nil), // 6: holdfast.v1.StateDescriptor
 }
 var file_holdfast_v1_state_proto_depIdxs = []int32{
 	0, // 0: holdfast.v1.GetRequest.state:type_name -> holdfast.v1.StateSelector
 	3, // 1: holdfast.v1.GetResponse.entries:type_name -> holdfast.v1.StateEntry
-	0, // 2: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
-	3, // 3: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
-	1, // 4: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
-	4, // 5: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
-	2, // 6: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
-	5, // 7: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 2: holdfast.v1.GetResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	0, // 3: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
+	3, // 4: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
+	6, // 5: holdfast.v1.ScanResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	1, // 6: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
+	4, // 7: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
+	2, // 8: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
+	5, // 9: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_state_proto_init() }
@@ -469,6 +491,7 @@ func file_holdfast_v1_state_proto_init() {
 	if File_holdfast_v1_state_proto != nil {
 		return
 	}
+	file_holdfast_v1_job_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
