@@ -10,11 +10,16 @@ import (
 // applyBegin begins a checkpoint. The id is taken here, never proposed, so that
 // ids rise and are used once whoever leads (invariant 3).
 func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandResult {
-	if r := m.keptResult(requestKey("begin", c.JobId, c.RequestId)); r != nil {
+	key := requestKey(beginName(c), c.JobId, c.RequestId)
+	if r := m.keptResult(key); r != nil {
 		return r
 	}
 	j := m.byID[c.JobId]
 	if e := mayBegin(j, c.JobId); e != nil {
+		return refusal(e)
+	}
+	directory, e := savepointDirectory(j, c)
+	if e != nil {
 		return refusal(e)
 	}
 	id := j.NextCheckpointId
@@ -23,13 +28,15 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 	j.Pending = &holdfastv1.Checkpoint{
 		Id: id, Status: holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_PENDING,
 		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
+		Kind: c.Kind, Then: c.Then, SavepointDirectory: directory,
 	}
+	j.Stopping, j.StopCancels = stops(j.Pending), stops(j.Pending) && c.Cancel
 	m.touch(j)
 	res := &internalv1.CommandResult{CheckpointId: id}
-	m.keepResult(requestKey("begin", c.JobId, c.RequestId), j.JobId, res)
+	m.keepResult(key, j.JobId, res)
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-			m.ack(subtaskRef{j, v, st}, st.FinishedPositions, c.TimeMs, nil)
+			m.ackFinished(subtaskRef{j, v, st}, c.TimeMs)
 		}
 	})
 	return res
@@ -48,6 +55,8 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 			"checkpoint", fmt.Sprint(j.Pending.Id))
 	case j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING:
 		return jobStateError(j, "a checkpoint needs every subtask running")
+	case j.Stopping:
+		return jobStateError(j, "it is being stopped with a savepoint")
 	}
 	return nil
 }
@@ -62,15 +71,33 @@ func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs i
 		return
 	}
 	m.keyed.Freeze(ref.st.Id, p.Id)
-	p.Acks = append(p.Acks, &holdfastv1.SubtaskAck{
-		SubtaskId: ref.st.Id, OperatorUid: ref.vertex.OperatorUid, SubtaskIndex: ref.st.Index,
-		FencingToken: ref.st.FencingToken, AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id),
-		FlushedBytes: ref.st.FlushedBytes, Times: times,
+	m.addAck(ref, &holdfastv1.SubtaskAck{
+		AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id), FlushedBytes: ref.st.FlushedBytes, Times: times,
 	})
+}
+
+// ackFinished lets the end of a subtask stand for it in the pending checkpoint.
+func (m *Machine) ackFinished(ref subtaskRef, timeMs int64) {
+	switch {
+	case !onHost(ref.job):
+		m.ack(ref, ref.st.FinishedPositions, timeMs, nil)
+	case !acked(ref.job.Pending, ref.st.Id):
+		m.addAck(ref, &holdfastv1.SubtaskAck{
+			AckedMs: timeMs, Positions: ref.st.FinishedPositions, StateBytes: ref.st.FinishedBytes, Handles: ref.st.FinishedHandles,
+		})
+	}
+}
+
+// addAck adds what a subtask contributed to the pending checkpoint. The last one
+// completes it.
+func (m *Machine) addAck(ref subtaskRef, a *holdfastv1.SubtaskAck) {
+	p := ref.job.Pending
+	a.SubtaskId, a.OperatorUid, a.SubtaskIndex, a.FencingToken = ref.st.Id, ref.vertex.OperatorUid, ref.st.Index, ref.st.FencingToken
+	p.Acks = append(p.Acks, a)
 	ref.st.FlushedBytes = 0
 	m.touch(ref.job)
 	if len(p.Acks) == countSubtasks(ref.job) {
-		m.complete(ref.job, timeMs)
+		m.complete(ref.job, a.AckedMs)
 	}
 }
 
@@ -88,17 +115,8 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 	j.AcceptedGaps, j.FailedInARow = nil, 0
 	summarize(j, p)
 	j.History = append(j.History, p)
-	retained := uint32(0)
-	for i := len(j.History) - 1; i >= 0; i-- {
-		c := j.History[i]
-		if !c.Retained {
-			continue
-		}
-		if retained++; retained > j.Spec.Checkpoint.NumRetained {
-			c.Retained = false
-			m.dropVersion(j, c.Id)
-		}
-	}
+	dropParts(j, func(x *internalv1.AckParts) bool { return x.CheckpointId == p.Id })
+	m.subsume(j)
 	trimHistory(j)
 }
 
@@ -138,15 +156,23 @@ func (m *Machine) abortPending(j jobState, reason *holdfastv1.Error, timeMs int6
 	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED
 	p.EndedMs = timeMs
 	p.Reason = reason
+	if stops(p) {
+		j.Stopping, j.StopCancels = false, false
+	}
 	j.Counts.Aborted++
 	j.History = append(j.History, p)
 	m.dropVersion(j, p.Id)
+	dropHandles(p)
+	dropParts(j, func(x *internalv1.AckParts) bool { return x.CheckpointId == p.Id })
 	forSubtasks(j, func(_ vertexState, st subtaskState) { st.LastAborted = p.Id })
 	trimHistory(j)
 	m.touch(j)
 }
 
 func (m *Machine) dropVersion(j jobState, id uint64) {
+	if onHost(j) {
+		return
+	}
 	forSubtasks(j, func(_ vertexState, st subtaskState) { m.keyed.DropVersion(st.Id, id) })
 }
 
@@ -170,6 +196,19 @@ func completedCheckpoint(j jobState) *holdfastv1.Checkpoint {
 	for i := len(j.History) - 1; i >= 0; i-- {
 		if j.History[i].Id == j.LatestCompleted && j.History[i].Status == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED {
 			return j.History[i]
+		}
+	}
+	return nil
+}
+
+// remembered finds the pending checkpoint or a decided one by its id.
+func remembered(j jobState, id uint64) *holdfastv1.Checkpoint {
+	if j.Pending.GetId() == id {
+		return j.Pending
+	}
+	for _, c := range j.History {
+		if c.Id == id {
+			return c
 		}
 	}
 	return nil

@@ -92,12 +92,29 @@ func (m *Machine) Checkpoints(id string) ([]*holdfastv1.Checkpoint, *holdfastv1.
 	}
 	var out []*holdfastv1.Checkpoint
 	if j.Pending != nil {
-		out = append(out, proto.CloneOf(j.Pending))
+		out = append(out, withoutHandles(j.Pending))
 	}
 	for i := len(j.History) - 1; i >= 0; i-- {
-		out = append(out, proto.CloneOf(j.History[i]))
+		out = append(out, withoutHandles(j.History[i]))
 	}
 	return out, counts(j)
+}
+
+// withoutHandles clones what people look at: handles may be megabytes.
+func withoutHandles(c *holdfastv1.Checkpoint) *holdfastv1.Checkpoint {
+	out := &holdfastv1.Checkpoint{
+		Id: c.Id, Status: c.Status, Trigger: c.Trigger, TriggeredMs: c.TriggeredMs, EndedMs: c.EndedMs, Reason: proto.CloneOf(c.Reason),
+		Retained: c.Retained, Subtasks: c.Subtasks, Kind: c.Kind, Then: c.Then, ExternalPath: c.ExternalPath,
+		SavepointDirectory: c.SavepointDirectory, SavepointPath: c.SavepointPath, ExportError: proto.CloneOf(c.ExportError),
+	}
+	for _, a := range c.Acks {
+		out.Acks = append(out.Acks, &holdfastv1.SubtaskAck{
+			SubtaskId: a.SubtaskId, OperatorUid: a.OperatorUid, SubtaskIndex: a.SubtaskIndex, FencingToken: a.FencingToken, AckedMs: a.AckedMs,
+			Positions: clonePositions(a.Positions), StateBytes: a.StateBytes, FlushedBytes: a.FlushedBytes,
+			Times: proto.CloneOf(a.Times), UploadedBytes: a.UploadedBytes,
+		})
+	}
+	return out
 }
 
 // CheckpointSummary returns the numbers over all completed checkpoints of a job,

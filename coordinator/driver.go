@@ -46,9 +46,10 @@ type Driver struct {
 }
 
 type report struct {
-	at      time.Time
-	streams []*internalv1.OperatorStream
-	exited  []string // processes that a supervisor reported gone
+	at          time.Time
+	incarnation string
+	streams     []*internalv1.OperatorStream
+	exited      []string // processes that a supervisor reported gone
 }
 
 // jobTimers are the timers of one job. They run on the leader's monotonic
@@ -74,7 +75,7 @@ func NewDriver(cfg DriverConfig, now time.Time) *Driver {
 
 // Observe takes what a host says of its streams.
 func (d *Driver) Observe(now time.Time, r *internalv1.ReportStreamsRequest) {
-	d.reports[r.NodeId] = report{at: now, streams: r.Streams, exited: r.ExitedProcessIds}
+	d.reports[r.NodeId] = report{at: now, incarnation: r.Incarnation, streams: r.Streams, exited: r.ExitedProcessIds}
 }
 
 // StandbySlots counts the streams of a job that hold no subtask.
@@ -99,7 +100,7 @@ func (d *Driver) Step(now time.Time, m *Machine) []*internalv1.Command {
 		}
 		moved := append(d.findLost(now, j), d.findBack(now, j)...)
 		out = append(out, moved...)
-		if len(moved) > 0 {
+		if len(moved) > 0 || stopped(j) {
 			continue
 		}
 		if c := d.assign(now, m, j, t); c != nil {
@@ -110,6 +111,7 @@ func (d *Driver) Step(now time.Time, m *Machine) []*internalv1.Command {
 			out = append(out, c)
 		}
 	}
+	out = append(out, d.findLostHomes(now, m)...)
 	d.forget(m, live)
 	if c := d.stepNext(m); c != nil {
 		out = append(out, c)
@@ -212,54 +214,6 @@ func (d *Driver) exited(process string) bool {
 	return false
 }
 
-// standbys returns the streams of a job that hold no subtask, on hosts that are
-// heard of, by node and session. A slot has one subtask at most, so other
-// streams of an instance that runs one are no standbys: they are what a dead
-// host reported last, or what has not resumed yet.
-func (d *Driver) standbys(now time.Time, m *Machine, jobID string) []standby {
-	var out []standby
-	running := map[string]bool{}
-	if j := m.byID[jobID]; j != nil {
-		forSubtasks(j, func(_ vertexState, st subtaskState) {
-			if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
-				running[st.InstanceId] = true
-			}
-		})
-	}
-	for node, r := range d.reports {
-		if now.Sub(r.at) > d.cfg.NodeSilence {
-			continue
-		}
-		for _, s := range r.streams {
-			_, busy := m.bySession[s.SessionId]
-			if s.JobId == jobID && !busy && !running[s.InstanceId] && !d.exited(s.ProcessId) {
-				out = append(out, standby{node, s})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b standby) int { return compareStrings(a.node, b.node, a.SessionId, b.SessionId) })
-	return out
-}
-
-type standby struct {
-	node string
-	*internalv1.OperatorStream
-}
-
-func compareStrings(a1, b1, a2, b2 string) int {
-	switch {
-	case a1 < b1:
-		return -1
-	case a1 > b1:
-		return 1
-	case a2 < b2:
-		return -1
-	case a2 > b2:
-		return 1
-	}
-	return 0
-}
-
 // assign proposes streams for the subtasks that have none. A job begins only
 // when there is a slot for each; later each takes what it gets.
 func (d *Driver) assign(now time.Time, m *Machine, j jobState, t *jobTimers) *internalv1.Command {
@@ -277,7 +231,7 @@ func (d *Driver) assign(now time.Time, m *Machine, j jobState, t *jobTimers) *in
 	if first := j.Status == holdfastv1.JobStatus_JOB_STATUS_CREATED; first && !d.enough(now, m, j) {
 		return nil
 	}
-	targets := pick(want, d.standbys(now, m, j.JobId))
+	targets := pick(m, want, d.standbys(now, m, j.JobId))
 	if len(targets) == 0 {
 		return nil
 	}
@@ -300,7 +254,7 @@ func (d *Driver) enough(now time.Time, m *Machine, j jobState) bool {
 			return false
 		}
 	}
-	return len(pick(want, d.standbys(now, m, j.JobId))) == len(want)
+	return len(pick(m, want, d.standbys(now, m, j.JobId))) == len(want)
 }
 
 // restartDue tells whether the backoff of a failed subtask is over. It is as long
@@ -313,48 +267,6 @@ func (d *Driver) restartDue(now time.Time, j jobState, t *jobTimers) bool {
 		t.restartAt = now.Add(time.Duration(max(wait, 0)) * time.Millisecond)
 	}
 	return !now.Before(t.restartAt)
-}
-
-// pick matches subtasks with streams: first the slot that had it, then the
-// process with the fewest subtasks given here.
-func pick(want []subtaskRef, free []standby) []*internalv1.AssignTarget {
-	var out []*internalv1.AssignTarget
-	load := map[string]int{}
-	for _, w := range want {
-		best := -1
-		for i, s := range free {
-			if !runsAll(s.OperatorUids, w.vertex.Chain) {
-				continue
-			}
-			if s.InstanceId == w.st.InstanceId {
-				best = i
-				break
-			}
-			if best < 0 || load[s.ProcessId] < load[free[best].ProcessId] {
-				best = i
-			}
-		}
-		if best < 0 {
-			continue
-		}
-		s := free[best]
-		free = slices.Delete(free, best, best+1)
-		load[s.ProcessId]++
-		out = append(out, &internalv1.AssignTarget{
-			SubtaskId: w.st.Id, ExpectedToken: w.st.FencingToken, NodeId: s.node,
-			SessionId: s.SessionId, InstanceId: s.InstanceId, ProcessId: s.ProcessId,
-		})
-	}
-	return out
-}
-
-func runsAll(uids, chain []string) bool {
-	for _, c := range chain {
-		if !slices.Contains(uids, c) {
-			return false
-		}
-	}
-	return true
 }
 
 // checkpoint proposes to begin a checkpoint or to give up the pending one.

@@ -39,6 +39,11 @@ func quote(s string) string {
 	return strconv.Quote(strings.ToValidUTF8(s[:maxQuoted], "")) + "..."
 }
 
+// jobGone answers frames of a subtask that is forgotten.
+func jobGone() *holdfastv1.Error {
+	return Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0")
+}
+
 func fenced(st subtaskState) *holdfastv1.Error {
 	return Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the fencing token is not the current one",
 		"token", fmt.Sprint(st.FencingToken), "attempt", fmt.Sprint(st.Attempt))

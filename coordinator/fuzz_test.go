@@ -18,6 +18,7 @@ const maxFuzzSubtasks = 64
 func FuzzNormalizeSpec(f *testing.F) {
 	for _, s := range []*holdfastv1.JobSpec{
 		counterSpec("count"), withoutCheckpoints(counterSpec("a b")), coPartitioned(counterSpec("wide"), 3), {},
+		onDisk(counterSpec("host")), withoutCheckpoints(onDisk(counterSpec("home"))),
 		{Name: "x", RestartStrategy: &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FailureRate{FailureRate: &holdfastv1.FailureRate{}}}},
 	} {
 		b, err := proto.Marshal(s)
@@ -63,6 +64,7 @@ func live(t *testing.T, in, out *holdfastv1.JobSpec, partitions uint32) {
 		return
 	}
 	l := newLog(t)
+	l.node("node", "", out.StateBackend.Name)
 	l.must(submit(in, "s", "job"))
 	if r := l.must(submit(out, "s", "other")); !r.Joined || r.JobId != "job" {
 		t.Fatalf("the same job again gave %v", r)

@@ -22,6 +22,34 @@ func (m *Machine) applySubmit(c *internalv1.SubmitJob) *internalv1.CommandResult
 		// job since, and of others of the name, it did not join them.
 		return &internalv1.CommandResult{JobId: made.JobId}
 	}
+	if r := m.judgeName(c, spec); r != nil {
+		return r
+	}
+	if m.byID[c.JobId] != nil || c.JobId == "" {
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the job id is empty or in use"))
+	}
+	if e := m.checkBackend(spec); e != nil {
+		return refusal(e)
+	}
+	if e := m.checkRestore(c.Restore); e != nil {
+		return refusal(e)
+	}
+	j := &internalv1.Job{
+		JobId: c.JobId, Spec: spec, SubmissionId: c.SubmissionId, Status: holdfastv1.JobStatus_JOB_STATUS_CREATED,
+		CreatedMs: c.TimeMs, Vertices: buildVertices(spec), NextCheckpointId: c.Restore.GetCheckpointId() + 1,
+		Counts: &holdfastv1.CheckpointCounts{}, Restart: &internalv1.RestartState{}, Restore: c.Restore,
+	}
+	m.numberSubtasks(j)
+	m.jobs = append(m.jobs, j)
+	m.index(j)
+	m.touch(j)
+	m.trimEnded()
+	return &internalv1.CommandResult{JobId: j.JobId}
+}
+
+// judgeName joins a job of the name that has not ended, or refuses a name that may
+// not be used again; nil: a new job may have it.
+func (m *Machine) judgeName(c *internalv1.SubmitJob, spec *holdfastv1.JobSpec) *internalv1.CommandResult {
 	if old := m.byName[spec.Name]; old != nil {
 		switch {
 		case !ended(old.Status) && proto.Equal(old.Spec, spec):
@@ -36,20 +64,7 @@ func (m *Machine) applySubmit(c *internalv1.SubmitJob) *internalv1.CommandResult
 				"job_id", old.JobId, "status", statusName(old.Status)))
 		}
 	}
-	if m.byID[c.JobId] != nil || c.JobId == "" {
-		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the job id is empty or in use"))
-	}
-	j := &internalv1.Job{
-		JobId: c.JobId, Spec: spec, SubmissionId: c.SubmissionId, Status: holdfastv1.JobStatus_JOB_STATUS_CREATED,
-		CreatedMs: c.TimeMs, Vertices: buildVertices(spec), NextCheckpointId: 1,
-		Counts: &holdfastv1.CheckpointCounts{}, Restart: &internalv1.RestartState{},
-	}
-	m.numberSubtasks(j)
-	m.jobs = append(m.jobs, j)
-	m.index(j)
-	m.touch(j)
-	m.trimEnded()
-	return &internalv1.CommandResult{JobId: j.JobId}
+	return nil
 }
 
 // applyRecordSplits takes the first answer to split discovery and makes the
@@ -82,8 +97,10 @@ func (m *Machine) applyRecordSplits(index uint64, c *internalv1.RecordSplits) *i
 	}
 	v.Splits, v.SplitsRecorded = c.Splits, true
 	setKeyGroups(v)
-	for _, st := range v.Subtasks {
-		m.keyed.Create(st.Id, spaceOf(j, v, st))
+	if !onHost(j) {
+		for _, st := range v.Subtasks {
+			m.keyed.Create(st.Id, spaceOf(j, v, st))
+		}
 	}
 	m.touch(j)
 	return &internalv1.CommandResult{}
@@ -118,8 +135,11 @@ func (m *Machine) applyResumeJob(c *internalv1.ResumeJob) *internalv1.CommandRes
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, fmt.Sprintf("no job %q", c.JobId)))
 	case j.Status != holdfastv1.JobStatus_JOB_STATUS_SUSPENDED:
 		return refusal(jobStateError(j, "only a SUSPENDED job is resumed"))
+	case !c.AcceptGap && anyLost(j):
+		return refusal(stateGone(j))
 	}
 	if c.AcceptGap {
+		forgetLost(j)
 		if p := gapOf(j.Reason); p != nil {
 			j.AcceptedGaps = append(j.AcceptedGaps, p)
 		}
@@ -166,7 +186,8 @@ func (m *Machine) suspend(index uint64, j jobState, keep subtaskState, reason *h
 	m.touch(j)
 }
 
-// endJob ends a job for good: tokens die, and its state and checkpoints go.
+// endJob ends a job for good: tokens die, and its state goes. What becomes of its
+// checkpoints settleEnded says.
 func (m *Machine) endJob(index uint64, j jobState, status holdfastv1.JobStatus, reason *holdfastv1.Error, timeMs int64) {
 	m.abortPending(j, Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE, "the job ended"), timeMs)
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
@@ -174,36 +195,11 @@ func (m *Machine) endJob(index uint64, j jobState, status holdfastv1.JobStatus, 
 			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING)
 		}
 		m.setSession(st, "")
-		m.keyed.Drop(st.Id)
 	})
-	for _, c := range j.History {
-		c.Retained = false
-	}
 	j.Status, j.Reason, j.EndedMs = status, reason, timeMs
+	j.Stopping, j.StopCancels, j.AckParts = false, false, nil
+	m.settleEnded(j)
 	m.touch(j)
-}
-
-// trimEnded forgets the oldest ended jobs beyond the bound.
-func (m *Machine) trimEnded() {
-	excess := -MaxEndedJobs
-	for _, j := range m.jobs {
-		if ended(j.Status) {
-			excess++
-		}
-	}
-	if excess <= 0 {
-		return
-	}
-	kept := make([]jobState, 0, len(m.jobs)-excess)
-	for _, j := range m.jobs {
-		if excess > 0 && ended(j.Status) {
-			excess--
-			m.unindex(j)
-			continue
-		}
-		kept = append(kept, j)
-	}
-	m.jobs = kept
 }
 
 // settleStatus derives CREATED, RUNNING and RESTARTING from the subtasks.
@@ -213,7 +209,7 @@ func (m *Machine) settleStatus(j jobState) {
 	}
 	all := true
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
-		all = all && (st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED)
+		all = all && (st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING && !st.Loading || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED)
 	})
 	switch {
 	case all:

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"fmt"
-	"slices"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -13,8 +12,12 @@ const (
 	// MaxRequests is how many results of admin calls are kept.
 	MaxRequests = 1024
 	// MaxEndedJobs is how many ended jobs are kept for display and for
-	// JOB_TERMINATED.
+	// JOB_TERMINATED; as many again while files of theirs are to be written or
+	// deleted.
 	MaxEndedJobs = 256
+	// MaxDeletions is how many files of a job may wait for their deletion. Beyond it
+	// they are left to those who look for orphans.
+	MaxDeletions = 1 << 16
 	// MaxHistory is how many decided checkpoints of a job are kept beyond the
 	// retained ones (Flink's web.checkpoints.history).
 	MaxHistory = 10
@@ -135,6 +138,16 @@ func (m *Machine) apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 		return m.applyFinish(index, c.Finish), nil
 	case *internalv1.Command_Assign:
 		return m.applyAssign(index, c.Assign), nil
+	case *internalv1.Command_AckCheckpoint:
+		return m.applyAckCheckpoint(c.AckCheckpoint), nil
+	case *internalv1.Command_AckPart:
+		return m.applyAckPart(c.AckPart), nil
+	case *internalv1.Command_LoadState:
+		return m.applyLoad(index, c.LoadState), nil
+	case *internalv1.Command_FilesDeleted:
+		return m.applyFilesDeleted(c.FilesDeleted), nil
+	case *internalv1.Command_RecordExport:
+		return m.applyRecordExport(index, c.RecordExport), nil
 	case *internalv1.Command_ResumeSubtask:
 		return m.applyResumeSubtask(index, c.ResumeSubtask), nil
 	case *internalv1.Command_BeginCheckpoint:
@@ -154,9 +167,11 @@ func (m *Machine) apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 	case *internalv1.Command_LoseSubtask:
 		return m.applyLose(c.LoseSubtask), nil
 	case *internalv1.Command_RegisterNode:
-		return m.applyRegisterNode(c.RegisterNode), nil
+		return m.applyRegisterNode(index, c.RegisterNode), nil
 	case *internalv1.Command_ForgetNode:
-		return m.applyForgetNode(c.ForgetNode), nil
+		return m.applyForgetNode(index, c.ForgetNode), nil
+	case *internalv1.Command_LoseHost:
+		return m.applyLoseHost(index, c.LoseHost), nil
 	case *internalv1.Command_MarkHash:
 		return &internalv1.CommandResult{}, nil
 	case *internalv1.Command_SetClusterVersion:
@@ -184,28 +199,6 @@ func (m *Machine) TakeTouched() []string {
 }
 
 func (m *Machine) touch(j jobState) { m.touched[j.JobId] = struct{}{} }
-
-func (m *Machine) applyRegisterNode(c *internalv1.RegisterNode) *internalv1.CommandResult {
-	rec := &internalv1.Node{
-		NodeId: c.NodeId, Name: c.Name, ClientAddress: c.ClientAddress, Version: c.Version,
-		MinClusterVersion: c.MinClusterVersion, MaxClusterVersion: c.MaxClusterVersion,
-	}
-	for i, n := range m.nodes {
-		if n.NodeId == c.NodeId {
-			m.nodes[i] = rec
-			return &internalv1.CommandResult{}
-		}
-	}
-	m.nodes = append(m.nodes, rec)
-	return &internalv1.CommandResult{}
-}
-
-// applyForgetNode drops the record of a former member. A subtask that it hosts
-// keeps its token: the node may serve until its operators have gone elsewhere.
-func (m *Machine) applyForgetNode(c *internalv1.ForgetNode) *internalv1.CommandResult {
-	m.nodes = slices.DeleteFunc(m.nodes, func(n *internalv1.Node) bool { return n.NodeId == c.NodeId })
-	return &internalv1.CommandResult{}
-}
 
 // requestKey names a request by what it does, to which job, and the id that the
 // caller gave it; empty if it gave none.

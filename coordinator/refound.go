@@ -38,6 +38,8 @@ func (m *Machine) Refound(index uint64) {
 		m.settleStatus(j)
 		m.touch(j)
 	}
+	m.loseHomes(index, 0, Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST, "the cluster was made anew from a snapshot, and the state was on a node of the lost one"),
+		func(subtaskState) bool { return true })
 }
 
 // SubtasksOf are the ids of a job's subtasks, none of an ended job.

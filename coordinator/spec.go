@@ -37,10 +37,6 @@ var (
 	typeRE   = regexp.MustCompile(`^(bytes|string|int64|float64|bool|json|proto:[A-Za-z_][A-Za-z0-9_.]*)$`)
 )
 
-// Backends lists the state backends that this version has, by every name a
-// user may write.
-var Backends = map[string]string{"": "memory", "memory": "memory", "jobmanager": "memory"}
-
 // NormalizeSpec checks a specification and fills its defaults, so that two
 // programs that mean the same job have equal specifications. The argument is
 // not changed. The error is INVALID_JOB_SPEC and names the field.
@@ -72,22 +68,6 @@ func invalid(field, message string) *holdfastv1.Error {
 	return Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC, message, "field", field)
 }
 
-func normalizeBackend(s *holdfastv1.JobSpec) *holdfastv1.Error {
-	if s.StateBackend == nil {
-		s.StateBackend = &holdfastv1.StateBackend{}
-	}
-	name, ok := Backends[s.StateBackend.Name]
-	if !ok {
-		return invalid("state_backend.name", fmt.Sprintf("unknown state backend %s; this server has: memory (old name jobmanager)", quote(s.StateBackend.Name)))
-	}
-	s.StateBackend.Name = name
-	setDefault(&s.StateBackend.MemoryMaxSize, defaultMemoryMaxSize)
-	if s.StateBackend.MemoryMaxSize > maxMemoryMaxSize {
-		return invalid("state_backend.memory_max_size", fmt.Sprintf("state.memory.max-size of %d bytes is above the largest, %d", s.StateBackend.MemoryMaxSize, int64(maxMemoryMaxSize)))
-	}
-	return nil
-}
-
 func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	if s.Checkpoint == nil {
 		s.Checkpoint = &holdfastv1.CheckpointConfig{}
@@ -111,7 +91,7 @@ func normalizeCheckpoint(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	if c.NumRetained > 100 {
 		return invalid("checkpoint.num_retained", fmt.Sprintf("%d checkpoints cannot be retained, at most 100 are", c.NumRetained))
 	}
-	return nil
+	return normalizeStorage(c)
 }
 
 // checkStrategy is written so that no comparison with NaN lets it pass.
@@ -247,10 +227,7 @@ func needsExchange(field, uid, what string) *holdfastv1.Error {
 
 // specDifference names the first part in which two specifications differ.
 func specDifference(a, b *holdfastv1.JobSpec) string {
-	var parts []string
-	if !proto.Equal(a.Checkpoint, b.Checkpoint) {
-		parts = append(parts, "checkpoint settings")
-	}
+	parts := checkpointDifference(a.Checkpoint, b.Checkpoint)
 	if !proto.Equal(a.RestartStrategy, b.RestartStrategy) {
 		parts = append(parts, "restart strategy")
 	}

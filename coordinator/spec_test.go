@@ -51,14 +51,30 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 		"state twice": {func(s *holdfastv1.JobSpec) {
 			s.Operators[1].States = append(s.Operators[1].States, s.Operators[1].States[0])
 		}, `operator "counter" declares the state "count" twice; give each its own name`},
-		"state name":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Name = "" }, `operator "counter": the state name "" is not ` + nameRule},
-		"state type":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Type = "int" }, `state "count" of operator "counter": unknown type "int"; known are bytes, string, int64, float64, bool, json, proto:<full name>`},
-		"state kind":      {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, `state "count" of operator "counter": this server has the kind VALUE only`},
-		"unknown backend": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "rocks"} }, `unknown state backend "rocks"; this server has: memory (old name jobmanager)`},
-		"memory above":    {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{MemoryMaxSize: 1 << 40} }, "state.memory.max-size of 1099511627776 bytes is above the largest, 68719476736"},
-		"interval 1 ms":   {func(s *holdfastv1.JobSpec) { s.Checkpoint.IntervalMs = 1 }, "the checkpoint interval of 1 ms is below the least one, 10 ms; 0 disables checkpoints"},
-		"unknown mode":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.Mode = 9 }, "unknown checkpoint mode 9; known are EXACTLY_ONCE and AT_LEAST_ONCE"},
-		"101 retained":    {func(s *holdfastv1.JobSpec) { s.Checkpoint.NumRetained = 101 }, "101 checkpoints cannot be retained, at most 100 are"},
+		"state name":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Name = "" }, `operator "counter": the state name "" is not ` + nameRule},
+		"state type":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Type = "int" }, `state "count" of operator "counter": unknown type "int"; known are bytes, string, int64, float64, bool, json, proto:<full name>`},
+		"state kind":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, `state "count" of operator "counter": this server has the kind VALUE only`},
+		"backend name": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "a b"} }, `the state backend name "a b" is not 1 to 128 of the characters A-Z a-z 0-9 . _ -, the first one a letter`},
+		"many options": {func(s *holdfastv1.JobSpec) {
+			s.StateBackend = &holdfastv1.StateBackend{Name: "own", Options: map[string]string{"o": strings.Repeat("v", 5000)}}
+		}, `1 options of 5001 bytes for the state backend "own", at most 64 of 4096 bytes are allowed`},
+		"directory without scheme": {func(s *holdfastv1.JobSpec) { s.Checkpoint.Directory = "/mnt/x" },
+			`the directory "/mnt/x" has no scheme; a mount that every node has at the same path is written file:///mnt/x`},
+		"savepoint directory": {func(s *holdfastv1.JobSpec) { s.Checkpoint.SavepointDirectory = "file:///a/../b" },
+			`the directory "file:///a/../b" has the element ".."; write the directory that is meant`},
+		"filesystem nowhere": {func(s *holdfastv1.JobSpec) {
+			s.Checkpoint.Storage = holdfastv1.CheckpointStorage_CHECKPOINT_STORAGE_FILESYSTEM
+		},
+			"the checkpoint storage FILESYSTEM needs a directory; set execution.checkpointing.dir"},
+		"retention nowhere": {func(s *holdfastv1.JobSpec) { s.Checkpoint.Retention = retain },
+			"RETAIN_ON_CANCELLATION needs a directory in which the checkpoints stay; set execution.checkpointing.dir"},
+		"unknown storage":   {func(s *holdfastv1.JobSpec) { s.Checkpoint.Storage = 9 }, "unknown checkpoint storage 9; known are JOBMANAGER and FILESYSTEM"},
+		"unknown retention": {func(s *holdfastv1.JobSpec) { s.Checkpoint.Retention = 9 }, "unknown retention 9; known are NO_EXTERNALIZED_CHECKPOINTS, DELETE_ON_CANCELLATION and RETAIN_ON_CANCELLATION"},
+		"inline 6 MiB":      {func(s *holdfastv1.JobSpec) { s.Checkpoint.InlineThreshold = 6 << 20 }, "an inline threshold of 6291456 bytes is above the largest, 5242880"},
+		"memory above":      {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{MemoryMaxSize: 1 << 40} }, "state.memory.max-size of 1099511627776 bytes is above the largest, 68719476736"},
+		"interval 1 ms":     {func(s *holdfastv1.JobSpec) { s.Checkpoint.IntervalMs = 1 }, "the checkpoint interval of 1 ms is below the least one, 10 ms; 0 disables checkpoints"},
+		"unknown mode":      {func(s *holdfastv1.JobSpec) { s.Checkpoint.Mode = 9 }, "unknown checkpoint mode 9; known are EXACTLY_ONCE and AT_LEAST_ONCE"},
+		"101 retained":      {func(s *holdfastv1.JobSpec) { s.Checkpoint.NumRetained = 101 }, "101 checkpoints cannot be retained, at most 100 are"},
 		"too many subtasks": {func(s *holdfastv1.JobSpec) {
 			s.Operators = nil
 			for _, uid := range []string{"a", "b"} {

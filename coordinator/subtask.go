@@ -14,7 +14,9 @@ func (m *Machine) takeSeq(ref subtaskRef, command string, token, seq uint64) *in
 	st := ref.st
 	switch {
 	case st == nil:
-		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0"))
+		return refusal(jobGone())
+	case onHost(ref.job):
+		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the state of this job is on its hosts and not in the log"))
 	case !tokenIsCurrent(st, token):
 		return m.answer(st, fenced(st))
 	case seqIsTaken(st, seq):
@@ -25,6 +27,8 @@ func (m *Machine) takeSeq(ref subtaskRef, command string, token, seq uint64) *in
 			"an earlier flush of this attempt was refused: "+st.Refusal.Message))
 	case st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
 		return m.answer(st, fenced(st))
+	case st.Loading:
+		return m.answer(st, stillLoading())
 	case seqLeavesGap(st, seq):
 		return m.answer(st, notApplied(holdfastv1.ErrorReason_ERROR_REASON_SEQ_GAP,
 			fmt.Sprintf("seq %d does not follow %d; send again from %d", seq, st.LastSeq, st.LastSeq+1)))
@@ -83,18 +87,26 @@ func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 // pending checkpoint and in all later ones.
 func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
+	if ref.st != nil && onHost(ref.job) {
+		return m.finishOnHost(index, ref, c)
+	}
 	if r := m.takeSeq(ref, "finish", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
+	ref.st.LastSeq = c.Seq
+	return m.finish(index, ref, c)
+}
+
+func (m *Machine) finish(index uint64, ref subtaskRef, c *internalv1.Finish) *internalv1.CommandResult {
 	st := ref.st
-	st.LastSeq = c.Seq
 	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
 	st.FinishedPositions = c.Positions
 	m.setSession(st, "")
 	m.touch(ref.job)
 	res := m.answer(st, nil)
+	dropParts(ref.job, func(p *internalv1.AckParts) bool { return p.SubtaskId == st.Id })
 	if ref.job.Pending != nil {
-		m.ack(ref, c.Positions, c.TimeMs, nil)
+		m.ackFinished(ref, c.TimeMs)
 	}
 	if allFinished(ref.job) {
 		m.endJob(index, ref.job, holdfastv1.JobStatus_JOB_STATUS_FINISHED, nil, c.TimeMs)
@@ -112,8 +124,11 @@ func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.Co
 	if j == nil {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, "no job "+c.JobId))
 	}
-	if !assignable(j.Status) {
+	switch {
+	case !assignable(j.Status):
 		return refusal(jobStateError(j, "its subtasks are not assigned"))
+	case stopped(j):
+		return refusal(jobStateError(j, "it ends once its savepoint is written"))
 	}
 	for _, t := range c.Targets {
 		ref := m.bySubtask[t.SubtaskId]
@@ -126,6 +141,9 @@ func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.Co
 		if other, ok := m.bySession[t.SessionId]; ok && other != t.SubtaskId {
 			return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the stream has another subtask"))
 		}
+		if e := m.checkHome(ref, t); e != nil {
+			return m.answer(ref.st, e)
+		}
 	}
 	m.abortForAssign(j, c.TimeMs)
 	for _, t := range c.Targets {
@@ -135,7 +153,7 @@ func (m *Machine) applyAssign(index uint64, c *internalv1.Assign) *internalv1.Co
 			return refusal(e)
 		}
 	}
-	if checkpointsEnabled(j) && j.LatestCompleted != 0 {
+	if checkpointsEnabled(j) && (j.LatestCompleted != 0 || j.Restore != nil) {
 		j.Counts.Restored++
 	}
 	m.settleStatus(j)
@@ -153,10 +171,12 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 	m.setSession(st, t.SessionId)
 	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
 	st.LastAborted, st.FlushedBytes = 0, 0
-	if !checkpointsEnabled(j) {
+	dropParts(j, func(p *internalv1.AckParts) bool { return p.SubtaskId == st.Id })
+	makeHome(index, ref, t)
+	m.beginRestore(index, ref)
+	if !checkpointsEnabled(j) || onHost(j) {
 		return nil
 	}
-	st.RestoredCheckpoint = j.LatestCompleted
 	if !m.rollBack(st, j.LatestCompleted) {
 		return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
 			fmt.Sprintf("the state of checkpoint %d is gone", j.LatestCompleted), "checkpoint", fmt.Sprint(j.LatestCompleted))
@@ -171,13 +191,15 @@ func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) 
 	ref := m.bySubtask[c.SubtaskId]
 	st := ref.st
 	if st == nil {
-		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the subtask's job has ended", "token", "0", "attempt", "0"))
+		return refusal(jobGone())
 	}
 	running := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
 	if st.Attempt != c.Attempt || st.InstanceId != c.InstanceId || st.FencingToken != c.ExpectedToken || !running {
 		return m.answer(st, fenced(st))
 	}
-	if other, ok := m.bySession[c.SessionId]; ok && other != st.Id {
+	if other, ok := m.bySession[c.SessionId]; ok && other != st.Id || onHost(ref.job) && c.SessionId != st.SessionId {
+		// State on a host belongs to the attempt, or to the home: another stream gets
+		// it by an Assign.
 		return m.answer(st, fenced(st))
 	}
 	if c.SessionId != st.SessionId {
@@ -213,12 +235,15 @@ func (m *Machine) applyFail(index uint64, c *internalv1.FailSubtask) *internalv1
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is over"))
 	}
 	j := ref.job
+	if hasHome(j) && c.Error.GetReason() == holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST {
+		ref.st.HomeLost = true
+	}
 	m.remember(ref, c.Error, exceptionClass(c.FailureClass), c.TimeMs)
 	backingOff := anyFailed(j)
 	m.abortPending(j, Failure(c.Error.GetReason(), "a subtask failed"), c.TimeMs)
 	m.fence(index, ref.st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
 	m.touch(j)
-	if suspends(c.Error.GetReason()) {
+	if suspends(j, c.Error.GetReason()) {
 		m.suspend(index, j, nil, c.Error)
 		return m.answer(ref.st, nil)
 	}
@@ -294,12 +319,16 @@ func (m *Machine) remember(ref subtaskRef, e *holdfastv1.Error, class holdfastv1
 }
 
 // suspends tells whether a failure is one that no restart can mend.
-func suspends(r holdfastv1.ErrorReason) bool {
+func suspends(j jobState, r holdfastv1.ErrorReason) bool {
 	switch r {
 	case holdfastv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE,
 		holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
-		holdfastv1.ErrorReason_ERROR_REASON_STATE_INCOMPATIBLE:
+		holdfastv1.ErrorReason_ERROR_REASON_STATE_INCOMPATIBLE,
+		holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED:
 		return true
+	case holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE:
+		// What a flush is refused with, where the host judges it.
+		return onHost(j)
 	}
 	return false
 }

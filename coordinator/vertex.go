@@ -141,7 +141,7 @@ func splitsOf(v vertexState, st subtaskState) []*holdfastv1.Split {
 // attempt reads: the position in the restored checkpoint, else the stored
 // start; or the first offset after a gap that a person accepted.
 func startSplits(j jobState, v vertexState, st subtaskState) []*holdfastv1.Split {
-	restored := restoredPositions(j, v)
+	restored := restoredPositions(j, v, st)
 	out := make([]*holdfastv1.Split, 0, len(v.Splits))
 	for _, s := range splitsOf(v, st) {
 		n := &holdfastv1.Split{Topic: s.Topic, Partition: s.Partition, StartOffset: s.StartOffset}
@@ -162,8 +162,16 @@ func startSplits(j jobState, v vertexState, st subtaskState) []*holdfastv1.Split
 }
 
 // restoredPositions collects the positions of a vertex in the newest completed
-// checkpoint.
-func restoredPositions(j jobState, v vertexState) []*holdfastv1.Position {
+// checkpoint, or in what the job was submitted with.
+func restoredPositions(j jobState, v vertexState, st subtaskState) []*holdfastv1.Position {
+	if fromRestore(j, st) {
+		for _, r := range j.Restore.Positions {
+			if r.OperatorUid == v.OperatorUid {
+				return r.Positions
+			}
+		}
+		return nil
+	}
 	c := completedCheckpoint(j)
 	if c == nil || !checkpointsEnabled(j) {
 		return nil

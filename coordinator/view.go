@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -29,12 +28,25 @@ type SubtaskView struct {
 	// LastAborted is the newest aborted checkpoint of this attempt, with its reason.
 	LastAborted   uint64
 	AbortedReason *holdfastv1.Error
+	// Backend is where the working state is; OnHost: on the host of the subtask.
+	Backend string
+	OnHost  bool
+	// RestoredCheckpoint is what the attempt begins from, 0 for empty.
+	RestoredCheckpoint uint64
+	// Loading: the state of the attempt is not whole yet, and the client is not told
+	// of it. LoadedChunks of it are there.
+	Loading      bool
+	LoadedChunks uint64
+	// Home has the state of a subtask without checkpoints; the zero Home: none yet.
+	Home Home
 }
 
 // PendingView is a checkpoint that is under way.
 type PendingView struct {
 	ID, Base    uint64
 	TriggeredMs int64
+	Kind        holdfastv1.CheckpointKind
+	Then        holdfastv1.BarrierThen
 }
 
 // SubtaskOfSession returns the subtask that a stream holds.
@@ -74,9 +86,12 @@ func (m *Machine) Subtask(id uint64) (SubtaskView, bool) {
 		ID: st.Id, JobID: j.JobId, JobStatus: j.Status, Status: st.Status, Attempt: st.Attempt, Token: st.FencingToken,
 		LastSeq: st.LastSeq, Refusal: st.Refusal, SessionID: st.SessionId, InstanceID: st.InstanceId,
 		CheckpointsEnabled: checkpointsEnabled(j), LatestCompleted: j.LatestCompleted, LastAborted: st.LastAborted,
+		Backend: j.Spec.StateBackend.GetName(), OnHost: onHost(j), RestoredCheckpoint: st.RestoredCheckpoint,
+		Loading: st.Loading, LoadedChunks: st.LoadedChunks,
+		Home: Home{NodeID: st.HomeNodeId, Incarnation: st.HomeIncarnation, Origin: st.HomeOrigin, Lost: st.HomeLost},
 	}
 	if p := j.Pending; p != nil && !acked(p, st.Id) {
-		v.Pending = &PendingView{ID: p.Id, Base: j.LatestCompleted, TriggeredMs: p.TriggeredMs}
+		v.Pending = &PendingView{ID: p.Id, Base: j.LatestCompleted, TriggeredMs: p.TriggeredMs, Kind: p.Kind, Then: p.Then}
 	}
 	for i := len(j.History) - 1; i >= 0 && v.LastAborted != 0; i-- {
 		if j.History[i].Id == v.LastAborted {
@@ -195,10 +210,10 @@ type SubtaskRange struct {
 }
 
 func hasCheckpoint(j jobState, id uint64) *holdfastv1.Error {
+	if ended(j.Status) {
+		return jobStateError(j, "its state is gone")
+	}
 	if id == 0 {
-		if ended(j.Status) {
-			return jobStateError(j, "its state is gone")
-		}
 		return nil
 	}
 	for _, c := range j.History {
@@ -224,35 +239,4 @@ func stateNames(j jobState) string {
 		return "none"
 	}
 	return s
-}
-
-// NodeOf returns what a member registered, nil if it has not.
-func (m *Machine) NodeOf(id string) *internalv1.Node { return proto.CloneOf(m.node(id)) }
-
-func (m *Machine) node(id string) *internalv1.Node {
-	for _, n := range m.nodes {
-		if n.NodeId == id {
-			return n
-		}
-	}
-	return nil
-}
-
-// nodeName is the name that a member registered, "" if it has not.
-func (m *Machine) nodeName(id string) string {
-	for _, n := range m.nodes {
-		if n.NodeId == id {
-			return n.Name
-		}
-	}
-	return ""
-}
-
-// ClientAddresses returns the client addresses of the registered nodes.
-func (m *Machine) ClientAddresses() []string {
-	var out []string
-	for _, n := range m.sortedNodes() {
-		out = append(out, n.ClientAddress)
-	}
-	return out
 }

@@ -28,11 +28,17 @@ func (k *keyedState) must(err error) {
 
 // Create implements [coordinator.KeyedState].
 func (k *keyedState) Create(subtask uint64, sp coordinator.Space) {
+	k.must(k.store.Create(subtask, SpaceConfig(sp)))
+}
+
+// SpaceConfig describes the keyed state of a subtask to whoever holds it: the log's
+// own, or a state backend.
+func SpaceConfig(sp coordinator.Space) keyed.SpaceConfig {
 	cfg := keyed.SpaceConfig{Start: sp.KeyGroupStart, End: sp.KeyGroupEnd, NumGroups: sp.KeyGroups, CoPartitioned: sp.ByPartition}
 	for _, s := range sp.States {
 		cfg.States = append(cfg.States, keyed.StateConfig{ID: s.ID, Type: keyedType(s.Type), MaxBytes: int64(s.MaxBytes)})
 	}
-	k.must(k.store.Create(subtask, cfg))
+	return cfg
 }
 
 func keyedType(t string) keyed.Type {

@@ -61,6 +61,7 @@ func (g *goldenLog) script() {
 		g.must(&internalv1.Command{Command: &internalv1.Command_RegisterNode{RegisterNode: &internalv1.RegisterNode{
 			NodeId: strings.Repeat(fmt.Sprint(i+1), 32), Name: name, ClientAddress: name + ":7070", Version: "0.1.0",
 			MinClusterVersion: 1, MaxClusterVersion: coordinator.MaxVersion,
+			Incarnation: "first of " + name, StateBackends: []string{"filesystem", "memory", "rocksdb"}, TimeMs: goldenTime,
 		}}})
 	}
 	g.must(&internalv1.Command{Command: &internalv1.Command_ForgetNode{ForgetNode: &internalv1.ForgetNode{NodeId: strings.Repeat("3", 32)}}})
@@ -69,6 +70,9 @@ func (g *goldenLog) script() {
 	g.withoutCheckpoints()
 	g.failing()
 	g.finishing()
+	g.onHosts()
+	g.atHome()
+	g.restored()
 	g.must(&internalv1.Command{Command: &internalv1.Command_MarkHash{MarkHash: &internalv1.MarkHash{}}})
 }
 
@@ -137,6 +141,18 @@ type goldenSubtask struct{ id, token, attempt uint64 }
 
 // start submits a job with one subtask and assigns it.
 func (g *goldenLog) start(name string, interval uint64) goldenSubtask {
+	spec := goldenSpec(name, interval)
+	g.must(goldenSubmit(spec, nil))
+	return g.discover(name, interval > 0)
+}
+
+func goldenSubmit(spec *holdfastv1.JobSpec, restore *internalv1.Restore) *internalv1.Command {
+	return &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
+		Spec: spec, SubmissionId: "golden", JobId: spec.Name, TimeMs: goldenTime, Restore: restore,
+	}}}
+}
+
+func goldenSpec(name string, interval uint64) *holdfastv1.JobSpec {
 	spec := &holdfastv1.JobSpec{
 		Name: name,
 		Operators: []*holdfastv1.Operator{
@@ -149,11 +165,13 @@ func (g *goldenLog) start(name string, interval uint64) goldenSubtask {
 	if interval > 0 {
 		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: interval, NumRetained: 2, TolerableFailedCheckpoints: 3}
 	}
-	g.must(&internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
-		Spec: spec, SubmissionId: "golden", JobId: name, TimeMs: goldenTime,
-	}}})
+	return spec
+}
+
+// discover records the splits of a job and assigns its subtask.
+func (g *goldenLog) discover(name string, offsets bool) goldenSubtask {
 	split := &holdfastv1.Split{Topic: "in"}
-	if interval > 0 {
+	if offsets {
 		split.StartOffset = proto.Int64(0)
 	}
 	g.must(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
@@ -172,7 +190,7 @@ func (g *goldenLog) assign(job string, st goldenSubtask) goldenSubtask {
 	v, _ := g.f.machine.Subtask(st.id)
 	g.must(&internalv1.Command{Command: &internalv1.Command_Assign{Assign: &internalv1.Assign{
 		JobId: job, TimeMs: goldenTime, Targets: []*internalv1.AssignTarget{{
-			SubtaskId: st.id, ExpectedToken: v.Token, NodeId: strings.Repeat("1", 32), SessionId: "session " + job, InstanceId: "instance", ProcessId: "process",
+			SubtaskId: st.id, ExpectedToken: v.Token, NodeId: strings.Repeat("1", 32), Incarnation: "first of n1", SessionId: "session " + job, InstanceId: "instance", ProcessId: "process",
 		}},
 	}}})
 	v, _ = g.f.machine.Subtask(st.id)

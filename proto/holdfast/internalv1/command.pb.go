@@ -763,7 +763,7 @@ type AckPart struct {
 	CheckpointId uint64                 `protobuf:"varint,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
 	Part         uint32                 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
 	// A large inline handle may be cut: it goes on in the first handle of the next
-	// part, which has the same name.
+	// part, or of the ack, which has the same name.
 	Handles       []*v1.StateHandle `protobuf:"bytes,5,rep,name=handles,proto3" json:"handles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -919,7 +919,9 @@ type FilesDeleted struct {
 	JobId string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Files []string               `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
 	// The whole directory of the job is gone, and every file with it.
-	Directory     bool `protobuf:"varint,3,opt,name=directory,proto3" json:"directory,omitempty"`
+	Directory bool `protobuf:"varint,3,opt,name=directory,proto3" json:"directory,omitempty"`
+	// The snapshot that the job was restored from, and claimed, is gone.
+	Restored      bool `protobuf:"varint,4,opt,name=restored,proto3" json:"restored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +973,13 @@ func (x *FilesDeleted) GetFiles() []string {
 func (x *FilesDeleted) GetDirectory() bool {
 	if x != nil {
 		return x.Directory
+	}
+	return false
+}
+
+func (x *FilesDeleted) GetRestored() bool {
+	if x != nil {
+		return x.Restored
 	}
 	return false
 }
@@ -1065,11 +1074,13 @@ func (x *RecordExport) GetTimeMs() int64 {
 // LoseHost records that a process of a node is gone with the working state of the
 // subtasks that it had.
 type LoseHost struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Incarnation   string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Error         *v1.Error              `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	TimeMs        int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	NodeId      string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Incarnation string                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Error       *v1.Error              `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	TimeMs      int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// Homes that were made at a higher index are not meant.
+	Through       uint64 `protobuf:"varint,5,opt,name=through,proto3" json:"through,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1132,6 +1143,13 @@ func (x *LoseHost) GetTimeMs() int64 {
 	return 0
 }
 
+func (x *LoseHost) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
 // Finish takes its seq like a flush and ends the subtask.
 type Finish struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -1141,11 +1159,13 @@ type Finish struct {
 	Positions    []*v1.Position         `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
 	TimeMs       int64                  `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// Of a backend on hosts: the last state. It has no seq then.
-	Handles       []*v1.StateHandle `protobuf:"bytes,6,rep,name=handles,proto3" json:"handles,omitempty"`
-	StateBytes    uint64            `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
-	Parts         uint32            `protobuf:"varint,8,opt,name=parts,proto3" json:"parts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Handles    []*v1.StateHandle `protobuf:"bytes,6,rep,name=handles,proto3" json:"handles,omitempty"`
+	StateBytes uint64            `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	Parts      uint32            `protobuf:"varint,8,opt,name=parts,proto3" json:"parts,omitempty"`
+	// As in AckCheckpoint.
+	BaseCheckpointId uint64 `protobuf:"varint,9,opt,name=base_checkpoint_id,json=baseCheckpointId,proto3" json:"base_checkpoint_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Finish) Reset() {
@@ -1230,6 +1250,13 @@ func (x *Finish) GetStateBytes() uint64 {
 func (x *Finish) GetParts() uint32 {
 	if x != nil {
 		return x.Parts
+	}
+	return 0
+}
+
+func (x *Finish) GetBaseCheckpointId() uint64 {
+	if x != nil {
+		return x.BaseCheckpointId
 	}
 	return 0
 }
@@ -1485,8 +1512,10 @@ type BeginCheckpoint struct {
 	Then      v1.BarrierThen    `protobuf:"varint,6,opt,name=then,proto3,enum=holdfast.v1.BarrierThen" json:"then,omitempty"`
 	// Of a savepoint: the directory below which it gets one of its own.
 	SavepointDirectory string `protobuf:"bytes,7,opt,name=savepoint_directory,json=savepointDirectory,proto3" json:"savepoint_directory,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// With then: the job ends as CANCELED and not as FINISHED.
+	Cancel        bool `protobuf:"varint,8,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BeginCheckpoint) Reset() {
@@ -1566,6 +1595,13 @@ func (x *BeginCheckpoint) GetSavepointDirectory() string {
 		return x.SavepointDirectory
 	}
 	return ""
+}
+
+func (x *BeginCheckpoint) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
+	}
+	return false
 }
 
 type AbortCheckpoint struct {
@@ -2231,8 +2267,12 @@ type RegisterNode struct {
 	Incarnation string `protobuf:"bytes,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Names of the state backends that it has.
 	StateBackends []string `protobuf:"bytes,8,rep,name=state_backends,json=stateBackends,proto3" json:"state_backends,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What the record of the node had when this was proposed: applied only if it still
+	// has, so that a late entry of a process that is gone changes nothing.
+	PreviousIncarnation string `protobuf:"bytes,9,opt,name=previous_incarnation,json=previousIncarnation,proto3" json:"previous_incarnation,omitempty"`
+	TimeMs              int64  `protobuf:"varint,10,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *RegisterNode) Reset() {
@@ -2321,10 +2361,25 @@ func (x *RegisterNode) GetStateBackends() []string {
 	return nil
 }
 
+func (x *RegisterNode) GetPreviousIncarnation() string {
+	if x != nil {
+		return x.PreviousIncarnation
+	}
+	return ""
+}
+
+func (x *RegisterNode) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
 // ForgetNode drops what a former member said of itself.
 type ForgetNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,2,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2364,6 +2419,13 @@ func (x *ForgetNode) GetNodeId() string {
 		return x.NodeId
 	}
 	return ""
+}
+
+func (x *ForgetNode) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
 }
 
 // MarkHash makes every node hash its state at this index.
@@ -2636,23 +2698,25 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x14\n" +
 	"\x05chunk\x18\x03 \x01(\x04R\x05chunk\x125\n" +
 	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\x12\x12\n" +
-	"\x04last\x18\x05 \x01(\bR\x04last\"Y\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"u\n" +
 	"\fFilesDeleted\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05files\x18\x02 \x03(\tR\x05files\x12\x1c\n" +
-	"\tdirectory\x18\x03 \x01(\bR\tdirectory\"\xbf\x01\n" +
+	"\tdirectory\x18\x03 \x01(\bR\tdirectory\x12\x1a\n" +
+	"\brestored\x18\x04 \x01(\bR\brestored\"\xbf\x01\n" +
 	"\fRecordExport\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12\x1c\n" +
 	"\tsavepoint\x18\x03 \x01(\bR\tsavepoint\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12(\n" +
 	"\x05error\x18\x05 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\"\x88\x01\n" +
+	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\"\xa2\x01\n" +
 	"\bLoseHost\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\x97\x02\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x18\n" +
+	"\athrough\x18\x05 \x01(\x04R\athrough\"\xc5\x02\n" +
 	"\x06Finish\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -2663,7 +2727,8 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\ahandles\x18\x06 \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\x12\x1f\n" +
 	"\vstate_bytes\x18\a \x01(\x04R\n" +
 	"stateBytes\x12\x14\n" +
-	"\x05parts\x18\b \x01(\rR\x05parts\"v\n" +
+	"\x05parts\x18\b \x01(\rR\x05parts\x12,\n" +
+	"\x12base_checkpoint_id\x18\t \x01(\x04R\x10baseCheckpointId\"v\n" +
 	"\x06Assign\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".holdfast.internal.v1.AssignTargetR\atargets\x12\x17\n" +
@@ -2689,7 +2754,7 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"instanceId\x12\x17\n" +
 	"\anode_id\x18\x05 \x01(\tR\x06nodeId\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\tR\tsessionId\"\xaa\x02\n" +
+	"session_id\x18\x06 \x01(\tR\tsessionId\"\xc2\x02\n" +
 	"\x0fBeginCheckpoint\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x128\n" +
 	"\atrigger\x18\x02 \x01(\x0e2\x1e.holdfast.v1.CheckpointTriggerR\atrigger\x12\x17\n" +
@@ -2698,7 +2763,8 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12/\n" +
 	"\x04kind\x18\x05 \x01(\x0e2\x1b.holdfast.v1.CheckpointKindR\x04kind\x12,\n" +
 	"\x04then\x18\x06 \x01(\x0e2\x18.holdfast.v1.BarrierThenR\x04then\x12/\n" +
-	"\x13savepoint_directory\x18\a \x01(\tR\x12savepointDirectory\"\xaa\x01\n" +
+	"\x13savepoint_directory\x18\a \x01(\tR\x12savepointDirectory\x12\x16\n" +
+	"\x06cancel\x18\b \x01(\bR\x06cancel\"\xaa\x01\n" +
 	"\x0fAbortCheckpoint\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\x12*\n" +
@@ -2752,7 +2818,7 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xa5\x02\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xf1\x02\n" +
 	"\fRegisterNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
@@ -2761,10 +2827,14 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\x13min_cluster_version\x18\x05 \x01(\rR\x11minClusterVersion\x12.\n" +
 	"\x13max_cluster_version\x18\x06 \x01(\rR\x11maxClusterVersion\x12 \n" +
 	"\vincarnation\x18\a \x01(\tR\vincarnation\x12%\n" +
-	"\x0estate_backends\x18\b \x03(\tR\rstateBackends\"%\n" +
+	"\x0estate_backends\x18\b \x03(\tR\rstateBackends\x121\n" +
+	"\x14previous_incarnation\x18\t \x01(\tR\x13previousIncarnation\x12\x17\n" +
+	"\atime_ms\x18\n" +
+	" \x01(\x03R\x06timeMs\">\n" +
 	"\n" +
 	"ForgetNode\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
+	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\"\n" +
 	"\n" +
 	"\bMarkHash\"-\n" +
 	"\x11SetClusterVersion\x12\x18\n" +

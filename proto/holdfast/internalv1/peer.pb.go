@@ -152,8 +152,10 @@ type ReportStreamsRequest struct {
 	// Processes that a supervisor told this node are gone; repeated until they
 	// are old.
 	ExitedProcessIds []string `protobuf:"bytes,3,rep,name=exited_process_ids,json=exitedProcessIds,proto3" json:"exited_process_ids,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// RegisterNode.incarnation of the process that reports.
+	Incarnation   string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportStreamsRequest) Reset() {
@@ -205,6 +207,13 @@ func (x *ReportStreamsRequest) GetExitedProcessIds() []string {
 		return x.ExitedProcessIds
 	}
 	return nil
+}
+
+func (x *ReportStreamsRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
 }
 
 type OperatorStream struct {
@@ -535,11 +544,12 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12;\n" +
 	"\x06result\x18\x03 \x01(\v2#.holdfast.internal.v1.CommandResultR\x06result\x12(\n" +
-	"\x05error\x18\x04 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"\x9d\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"\xbf\x01\n" +
 	"\x14ReportStreamsRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12>\n" +
 	"\astreams\x18\x02 \x03(\v2$.holdfast.internal.v1.OperatorStreamR\astreams\x12,\n" +
-	"\x12exited_process_ids\x18\x03 \x03(\tR\x10exitedProcessIds\"\xab\x01\n" +
+	"\x12exited_process_ids\x18\x03 \x03(\tR\x10exitedProcessIds\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\tR\vincarnation\"\xab\x01\n" +
 	"\x0eOperatorStream\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x15\n" +

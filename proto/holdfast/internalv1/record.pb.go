@@ -225,10 +225,16 @@ type Job struct {
 	DeleteDirectory bool `protobuf:"varint,21,opt,name=delete_directory,json=deleteDirectory,proto3" json:"delete_directory,omitempty"`
 	// Handles of acks that are under way.
 	AckParts []*AckParts `protobuf:"bytes,22,rep,name=ack_parts,json=ackParts,proto3" json:"ack_parts,omitempty"`
-	// Why the job was asked to end when the pending savepoint completes.
-	Stopping      bool `protobuf:"varint,23,opt,name=stopping,proto3" json:"stopping,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The job was asked to end once the savepoint that is under way is written.
+	Stopping bool `protobuf:"varint,23,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	// It is CANCELED then, and not FINISHED.
+	StopCancels bool `protobuf:"varint,24,opt,name=stop_cancels,json=stopCancels,proto3" json:"stop_cancels,omitempty"`
+	// A newer checkpoint has subsumed the claimed snapshot of restore.
+	RestoreSubsumed bool `protobuf:"varint,25,opt,name=restore_subsumed,json=restoreSubsumed,proto3" json:"restore_subsumed,omitempty"`
+	// The files of that snapshot are to be deleted.
+	DeleteRestored bool `protobuf:"varint,26,opt,name=delete_restored,json=deleteRestored,proto3" json:"delete_restored,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -418,6 +424,27 @@ func (x *Job) GetAckParts() []*AckParts {
 func (x *Job) GetStopping() bool {
 	if x != nil {
 		return x.Stopping
+	}
+	return false
+}
+
+func (x *Job) GetStopCancels() bool {
+	if x != nil {
+		return x.StopCancels
+	}
+	return false
+}
+
+func (x *Job) GetRestoreSubsumed() bool {
+	if x != nil {
+		return x.RestoreSubsumed
+	}
+	return false
+}
+
+func (x *Job) GetDeleteRestored() bool {
+	if x != nil {
+		return x.DeleteRestored
 	}
 	return false
 }
@@ -722,6 +749,13 @@ type Subtask struct {
 	Loading         bool              `protobuf:"varint,21,opt,name=loading,proto3" json:"loading,omitempty"`
 	FinishedHandles []*v1.StateHandle `protobuf:"bytes,22,rep,name=finished_handles,json=finishedHandles,proto3" json:"finished_handles,omitempty"`
 	FinishedBytes   uint64            `protobuf:"varint,23,opt,name=finished_bytes,json=finishedBytes,proto3" json:"finished_bytes,omitempty"`
+	// Index of the Assign that made the home: state that a host has under another one
+	// is of no use.
+	HomeOrigin uint64 `protobuf:"varint,24,opt,name=home_origin,json=homeOrigin,proto3" json:"home_origin,omitempty"`
+	// The home's process is gone with the state.
+	HomeLost bool `protobuf:"varint,25,opt,name=home_lost,json=homeLost,proto3" json:"home_lost,omitempty"`
+	// Without checkpoints: the attempt that began from the job's restore.
+	RestoredAttempt uint64 `protobuf:"varint,26,opt,name=restored_attempt,json=restoredAttempt,proto3" json:"restored_attempt,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -917,6 +951,27 @@ func (x *Subtask) GetFinishedBytes() uint64 {
 	return 0
 }
 
+func (x *Subtask) GetHomeOrigin() uint64 {
+	if x != nil {
+		return x.HomeOrigin
+	}
+	return 0
+}
+
+func (x *Subtask) GetHomeLost() bool {
+	if x != nil {
+		return x.HomeLost
+	}
+	return false
+}
+
+func (x *Subtask) GetRestoredAttempt() uint64 {
+	if x != nil {
+		return x.RestoredAttempt
+	}
+	return 0
+}
+
 type Node struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	NodeId            string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -1092,7 +1147,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x06record\"W\n" +
 	"\x04Meta\x12&\n" +
 	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\x12'\n" +
-	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\xa5\b\n" +
+	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\x9c\t\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -1120,7 +1175,10 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\tdeletions\x18\x14 \x03(\tR\tdeletions\x12)\n" +
 	"\x10delete_directory\x18\x15 \x01(\bR\x0fdeleteDirectory\x12;\n" +
 	"\tack_parts\x18\x16 \x03(\v2\x1e.holdfast.internal.v1.AckPartsR\backParts\x12\x1a\n" +
-	"\bstopping\x18\x17 \x01(\bR\bstopping\"\x98\x01\n" +
+	"\bstopping\x18\x17 \x01(\bR\bstopping\x12!\n" +
+	"\fstop_cancels\x18\x18 \x01(\bR\vstopCancels\x12)\n" +
+	"\x10restore_subsumed\x18\x19 \x01(\bR\x0frestoreSubsumed\x12'\n" +
+	"\x0fdelete_restored\x18\x1a \x01(\bR\x0edeleteRestored\"\x98\x01\n" +
 	"\bAckParts\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -1145,7 +1203,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x0fsplits_recorded\x18\x06 \x01(\bR\x0esplitsRecorded\x12*\n" +
 	"\x06splits\x18\a \x03(\v2\x12.holdfast.v1.SplitR\x06splits\x129\n" +
 	"\bsubtasks\x18\b \x03(\v2\x1d.holdfast.internal.v1.SubtaskR\bsubtasks\x121\n" +
-	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xe6\x06\n" +
+	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xcf\a\n" +
 	"\aSubtask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12&\n" +
@@ -1174,7 +1232,11 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\rloaded_chunks\x18\x14 \x01(\x04R\floadedChunks\x12\x18\n" +
 	"\aloading\x18\x15 \x01(\bR\aloading\x12C\n" +
 	"\x10finished_handles\x18\x16 \x03(\v2\x18.holdfast.v1.StateHandleR\x0ffinishedHandles\x12%\n" +
-	"\x0efinished_bytes\x18\x17 \x01(\x04R\rfinishedBytes\"\x9d\x02\n" +
+	"\x0efinished_bytes\x18\x17 \x01(\x04R\rfinishedBytes\x12\x1f\n" +
+	"\vhome_origin\x18\x18 \x01(\x04R\n" +
+	"homeOrigin\x12\x1b\n" +
+	"\thome_lost\x18\x19 \x01(\bR\bhomeLost\x12)\n" +
+	"\x10restored_attempt\x18\x1a \x01(\x04R\x0frestoredAttempt\"\x9d\x02\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +

@@ -3388,7 +3388,9 @@ type StopRequest struct {
 	// Empty: the job's savepoint directory.
 	Directory string `protobuf:"bytes,3,opt,name=directory,proto3" json:"directory,omitempty"`
 	// Fire what waits for time to pass first; the savepoint is then not for going on.
-	Drain         bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
+	Drain bool `protobuf:"varint,4,opt,name=drain,proto3" json:"drain,omitempty"`
+	// End as CANCELED and not as FINISHED: Flink's cancel with savepoint.
+	Cancel        bool `protobuf:"varint,5,opt,name=cancel,proto3" json:"cancel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3447,6 +3449,13 @@ func (x *StopRequest) GetDirectory() string {
 func (x *StopRequest) GetDrain() bool {
 	if x != nil {
 		return x.Drain
+	}
+	return false
+}
+
+func (x *StopRequest) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
 	}
 	return false
 }
@@ -4276,7 +4285,8 @@ type StateHandle struct {
 	Format string `protobuf:"bytes,5,opt,name=format,proto3" json:"format,omitempty"`
 	// The backend's own name for it.
 	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
-	// The file was written for an older checkpoint, and is shared with it.
+	// The file was written for an older checkpoint, and is shared with it. Not set in
+	// the ack that names it first.
 	Shared        bool `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4945,13 +4955,14 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\tdirectory\x18\x03 \x01(\tR\tdirectory\"b\n" +
 	"\x18TriggerSavepointResponse\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
-	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"r\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\x8a\x01\n" +
 	"\vStopRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1c\n" +
 	"\tdirectory\x18\x03 \x01(\tR\tdirectory\x12\x14\n" +
-	"\x05drain\x18\x04 \x01(\bR\x05drain\"V\n" +
+	"\x05drain\x18\x04 \x01(\bR\x05drain\x12\x16\n" +
+	"\x06cancel\x18\x05 \x01(\bR\x06cancel\"V\n" +
 	"\fStopResponse\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"-\n" +
