@@ -131,11 +131,11 @@ func (f *formation) check(m InitialMember, h hello) ([]initialRecord, error) {
 			ErrNotMember, m.Name, m.Address, h.ClusterID, own)
 	}
 	if h.List != f.self.list {
-		return nil, fmt.Errorf("%w: %s at %s was started with [%s], %s (this node) with [%s]",
+		return nil, fmt.Errorf("%w: %s at %s was started with [%s], %s (this node) with [%s]; give all of them the same initial-cluster and start those that differ again",
 			ErrInitialClusterMismatch, h.Name, m.Address, h.List, f.self.name, f.self.list)
 	}
 	if h.Name != m.Name || h.NodeID == own {
-		return nil, fmt.Errorf("%w: at %s answers %s, %s (this node) expects %s there",
+		return nil, fmt.Errorf("%w: at %s answers %s, %s (this node) expects %s there; each node needs the name and the address that initial-cluster gives it",
 			ErrInitialClusterMismatch, m.Address, h.Name, f.self.name, m.Name)
 	}
 	return nil, nil
@@ -165,7 +165,7 @@ func (f *formation) missing(found map[string]initialRecord) string {
 // first members on disk.
 func (n *Node) ensureCluster(ctx context.Context) error {
 	if n.self.clusterID() != "" {
-		return nil
+		return n.checkForeign(ctx)
 	}
 	if n.cfg.Join {
 		if n.self.record().Seed != nil {
