@@ -55,6 +55,8 @@ var codesByReason = map[holdfastv1.ErrorReason]codes.Code{
 	holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST:         codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED:     codes.Aborted,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND:  codes.NotFound,
+	// What clients expect of any gRPC server.
+	holdfastv1.ErrorReason_ERROR_REASON_METHOD_NOT_FOUND: codes.Unimplemented,
 
 	holdfastv1.ErrorReason_ERROR_REASON_NOT_A_MEMBER:             codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND:           codes.NotFound,

@@ -92,6 +92,9 @@ const (
 	ErrorReason_ERROR_REASON_CHECKPOINT_FAILED ErrorReason = 31
 	// No such checkpoint in the remembered history of the job.
 	ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND ErrorReason = 32
+	// The node does not have the method, or the service, that was called. Metadata:
+	// method.
+	ErrorReason_ERROR_REASON_METHOD_NOT_FOUND ErrorReason = 33
 	// This node is no member of its cluster: it waits to be added, or was removed.
 	// Another node may answer.
 	ErrorReason_ERROR_REASON_NOT_A_MEMBER ErrorReason = 60
@@ -146,6 +149,7 @@ var (
 		30: "ERROR_REASON_OPERATOR_LOST",
 		31: "ERROR_REASON_CHECKPOINT_FAILED",
 		32: "ERROR_REASON_CHECKPOINT_NOT_FOUND",
+		33: "ERROR_REASON_METHOD_NOT_FOUND",
 		60: "ERROR_REASON_NOT_A_MEMBER",
 		61: "ERROR_REASON_NODE_NOT_FOUND",
 		62: "ERROR_REASON_NODE_UNREACHABLE",
@@ -187,6 +191,7 @@ var (
 		"ERROR_REASON_OPERATOR_LOST":            30,
 		"ERROR_REASON_CHECKPOINT_FAILED":        31,
 		"ERROR_REASON_CHECKPOINT_NOT_FOUND":     32,
+		"ERROR_REASON_METHOD_NOT_FOUND":         33,
 		"ERROR_REASON_NOT_A_MEMBER":             60,
 		"ERROR_REASON_NODE_NOT_FOUND":           61,
 		"ERROR_REASON_NODE_UNREACHABLE":         62,
@@ -362,7 +367,7 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x14.holdfast.v1.OutcomeR\aoutcome\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xa9\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xcc\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -398,7 +403,8 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_COMMAND_TOO_LARGE\x10\x1d\x12\x1e\n" +
 	"\x1aERROR_REASON_OPERATOR_LOST\x10\x1e\x12\"\n" +
 	"\x1eERROR_REASON_CHECKPOINT_FAILED\x10\x1f\x12%\n" +
-	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 \x12\x1d\n" +
+	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 \x12!\n" +
+	"\x1dERROR_REASON_METHOD_NOT_FOUND\x10!\x12\x1d\n" +
 	"\x19ERROR_REASON_NOT_A_MEMBER\x10<\x12\x1f\n" +
 	"\x1bERROR_REASON_NODE_NOT_FOUND\x10=\x12!\n" +
 	"\x1dERROR_REASON_NODE_UNREACHABLE\x10>\x12!\n" +
