@@ -111,7 +111,7 @@ func TestOpen_BadDirectories(t *testing.T) {
 				t.Fatal("the directory was opened")
 			}
 			want := strings.ReplaceAll(c.want, "DIR", cfg.DataDir)
-			if !sameText(want, err.Error()) || !errors.Is(err, ErrDataDirCorrupt) && c.is != ErrDataDirFormat || !errors.Is(err, c.is) {
+			if !sameText(want, err.Error()) || !errors.Is(err, ErrDataDirCorrupt) && !errors.Is(c.is, ErrDataDirFormat) || !errors.Is(err, c.is) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
