@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"syscall"
 )
 
 // The kinds of errors, for errors.Is.
@@ -32,7 +34,7 @@ var (
 // permanent are the kinds for which trying again is useless.
 var permanent = []error{
 	ErrNotFound, ErrAccessDenied, ErrNoSpace, ErrCorrupt, ErrInvalidName, ErrRefused, ErrUnknownScheme, ErrNoFiles, ErrTooLarge,
-	context.Canceled, context.DeadlineExceeded,
+	context.Canceled,
 }
 
 // Error is a failure at one file or directory of a storage.
@@ -71,6 +73,20 @@ func (e *Error) Unwrap() []error {
 		errs = append(errs, e.Err)
 	}
 	return errs
+}
+
+// OSKind is the kind of an error of the operating system; nil: not classified.
+func OSKind(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ErrNotFound
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return ErrAccessDenied
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return ErrNoSpace
+	default:
+		return nil
+	}
 }
 
 // Permanent says whether trying again is useless.
