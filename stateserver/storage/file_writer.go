@@ -13,6 +13,7 @@ type FileWriter struct {
 	name string
 	size int64
 	hash hash.Hash
+	tail []byte // the last tailSize bytes
 }
 
 // Create begins a file, as Storage.Create does.
@@ -29,7 +30,19 @@ func (f *FileWriter) Write(p []byte) (int, error) {
 	n, err := f.w.Write(p)
 	f.hash.Write(p[:n])
 	f.size += int64(n)
+	f.keepTail(p[:n])
 	return n, err
+}
+
+func (f *FileWriter) keepTail(p []byte) {
+	if len(p) >= tailSize {
+		f.tail = append(f.tail[:0], p[len(p)-tailSize:]...)
+		return
+	}
+	f.tail = append(f.tail, p...)
+	if extra := len(f.tail) - tailSize; extra > 0 {
+		f.tail = f.tail[:copy(f.tail, f.tail[extra:])]
+	}
 }
 
 // Size is how many bytes were written.
@@ -40,7 +53,7 @@ func (f *FileWriter) Commit() (FileHandle, error) {
 	if err := f.w.Commit(); err != nil {
 		return FileHandle{}, err
 	}
-	return FileHandle{Path: f.name, Size: f.size, SHA256: [sha256.Size]byte(f.hash.Sum(nil))}, nil
+	return FileHandle{Path: f.name, Size: f.size, SHA256: [sha256.Size]byte(f.hash.Sum(nil)), Tail: string(f.tail)}, nil
 }
 
 // Abort gives the file up. After Commit it does nothing.

@@ -20,7 +20,14 @@ type FileHandle struct {
 	Path   string // relative: to the job's directory, or to the savepoint's
 	Size   int64  // bytes
 	SHA256 [sha256.Size]byte
+	// Tail is the last bytes of the file, up to tailSize. A format that ends in
+	// checksums of everything before is known by them without reading it whole.
+	// "" in a handle means that they are not known.
+	Tail string
 }
+
+// tailSize is the length of a Tail: the trailer of the canonical format.
+const tailSize = 48
 
 // Handle is the contents of one snapshot file: either the bytes themselves or a
 // file. The zero value is an inline handle without bytes.
@@ -43,7 +50,7 @@ func (h Handle) Proto() *holdfastv1.StateHandle {
 		return &holdfastv1.StateHandle{Handle: &holdfastv1.StateHandle_Inline{Inline: h.Inline}}
 	}
 	return &holdfastv1.StateHandle{Handle: &holdfastv1.StateHandle_File{File: &holdfastv1.FileHandle{
-		Path: h.File.Path, Size: uint64(h.File.Size), Sha256: h.File.SHA256[:],
+		Path: h.File.Path, Size: uint64(h.File.Size), Sha256: h.File.SHA256[:], Tail: []byte(h.File.Tail),
 	}}}
 }
 
@@ -65,7 +72,12 @@ func HandleOf(p *holdfastv1.StateHandle) (Handle, error) {
 		if len(f.GetSha256()) != sha256.Size {
 			return Handle{}, fmt.Errorf("handle of %s: a hash of %d bytes is no SHA-256", f.GetPath(), len(f.GetSha256()))
 		}
-		return Handle{File: &FileHandle{Path: f.GetPath(), Size: int64(f.GetSize()), SHA256: [sha256.Size]byte(f.GetSha256())}}, nil
+		if len(f.GetTail()) > min(tailSize, int(f.GetSize())) {
+			return Handle{}, fmt.Errorf("handle of %s: a tail of %d bytes is none", f.GetPath(), len(f.GetTail()))
+		}
+		return Handle{File: &FileHandle{
+			Path: f.GetPath(), Size: int64(f.GetSize()), SHA256: [sha256.Size]byte(f.GetSha256()), Tail: string(f.GetTail()),
+		}}, nil
 	default:
 		return Handle{}, fmt.Errorf("handle with neither bytes nor a file: it is damaged or was written by a newer version")
 	}

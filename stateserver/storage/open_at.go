@@ -13,8 +13,8 @@ import (
 // away, rather than asking for another range: about what a request costs.
 const skipAhead = 256 << 10
 
-// ReaderAt is random access to the contents of a handle. It checks the size but no
-// hash: it is for contents that check their own parts. Reads in rising order share
+// ReaderAt is random access to the contents of a handle. It checks size and tail but
+// no hash: it is for contents that check their own parts. Reads in rising order share
 // one stream, so that going through a file in blocks is one request.
 //
 // It may be used concurrently, one read at a time.
@@ -30,7 +30,7 @@ type ReaderAt struct {
 }
 
 // OpenAt opens the contents of a handle for random access. ErrCorrupt if the file
-// does not have the size of the handle.
+// does not have the size of the handle, or does not end as it says.
 func OpenAt(ctx context.Context, s Storage, h Handle) (*ReaderAt, error) {
 	if h.File == nil {
 		return &ReaderAt{all: bytes.NewReader(h.Inline)}, nil
@@ -42,7 +42,31 @@ func OpenAt(ctx context.Context, s Storage, h Handle) (*ReaderAt, error) {
 	if info.Size != h.File.Size {
 		return nil, corrupt(JoinURL(s.URL(), h.File.Path), "it has %d bytes, and should have %d", info.Size, h.File.Size)
 	}
-	return &ReaderAt{ctx: ctx, s: s, file: *h.File}, nil
+	r := &ReaderAt{ctx: ctx, s: s, file: *h.File}
+	if err := r.checkTail(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *ReaderAt) checkTail() error {
+	tail := r.file.Tail
+	if tail == "" {
+		return nil
+	}
+	in, err := r.s.Open(r.ctx, r.file.Path, r.file.Size-int64(len(tail)), int64(len(tail)))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	got, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	if string(got) != tail {
+		return corrupt(JoinURL(r.s.URL(), r.file.Path), "it ends otherwise than what was written: it is damaged or another file")
+	}
+	return nil
 }
 
 // Size is the number of bytes.
@@ -63,12 +87,24 @@ func (r *ReaderAt) ReadAt(p []byte, off int64) (int, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if i := off - (r.file.Size - int64(len(r.file.Tail))); i >= 0 && i < int64(len(r.file.Tail)) {
+		return tailAt(p, r.file.Tail[i:])
+	}
 	want := min(int64(len(p)), max(0, r.file.Size-off))
 	n, err := r.read(p[:want], off)
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// tailAt is a read that needs no request.
+func tailAt(p []byte, tail string) (int, error) {
+	n := copy(p, tail)
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // read fills p, which lies within the file. Caller holds mu.

@@ -542,7 +542,10 @@ type FileHandle struct {
 	// Bytes.
 	Size uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	// 32 bytes.
-	Sha256        []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Sha256 []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// The last bytes, at most 48: who reads only parts of a file notices by them
+	// that it is another one.
+	Tail          []byte `protobuf:"bytes,4,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -594,6 +597,13 @@ func (x *FileHandle) GetSize() uint64 {
 func (x *FileHandle) GetSha256() []byte {
 	if x != nil {
 		return x.Sha256
+	}
+	return nil
+}
+
+func (x *FileHandle) GetTail() []byte {
+	if x != nil {
+		return x.Tail
 	}
 	return nil
 }
@@ -680,9 +690,9 @@ func (x *SnapshotHeader) GetStates() []*SnapshotState {
 
 // SnapshotState is one state of a canonical file.
 type SnapshotState struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	Descriptor_ *StateDescriptor       `protobuf:"bytes,1,opt,name=descriptor,proto3" json:"descriptor,omitempty"`
-	Entries     uint64                 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	State   *StateDescriptor       `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Entries uint64                 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
 	// Keys and values.
 	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -719,9 +729,9 @@ func (*SnapshotState) Descriptor() ([]byte, []int) {
 	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *SnapshotState) GetDescriptor_() *StateDescriptor {
+func (x *SnapshotState) GetState() *StateDescriptor {
 	if x != nil {
-		return x.Descriptor_
+		return x.State
 	}
 	return nil
 }
@@ -775,22 +785,21 @@ const file_holdfast_v1_metadata_proto_rawDesc = "" +
 	"\vStateHandle\x12\x18\n" +
 	"\x06inline\x18\x01 \x01(\fH\x00R\x06inline\x12-\n" +
 	"\x04file\x18\x02 \x01(\v2\x17.holdfast.v1.FileHandleH\x00R\x04fileB\b\n" +
-	"\x06handle\"L\n" +
+	"\x06handle\"`\n" +
 	"\n" +
 	"FileHandle\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"\xdc\x01\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x12\n" +
+	"\x04tail\x18\x04 \x01(\fR\x04tail\"\xdc\x01\n" +
 	"\x0eSnapshotHeader\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12'\n" +
 	"\x0fmax_parallelism\x18\x02 \x01(\rR\x0emaxParallelism\x12&\n" +
 	"\x0fkey_group_start\x18\x03 \x01(\rR\rkeyGroupStart\x12\"\n" +
 	"\rkey_group_end\x18\x04 \x01(\rR\vkeyGroupEnd\x122\n" +
-	"\x06states\x18\x05 \x03(\v2\x1a.holdfast.v1.SnapshotStateR\x06states\"}\n" +
-	"\rSnapshotState\x12<\n" +
-	"\n" +
-	"descriptor\x18\x01 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\n" +
-	"descriptor\x12\x18\n" +
+	"\x06states\x18\x05 \x03(\v2\x1a.holdfast.v1.SnapshotStateR\x06states\"s\n" +
+	"\rSnapshotState\x122\n" +
+	"\x05state\x18\x01 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x05state\x12\x18\n" +
 	"\aentries\x18\x02 \x01(\x04R\aentries\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes*h\n" +
 	"\fSnapshotKind\x12\x1d\n" +
@@ -838,7 +847,7 @@ var file_holdfast_v1_metadata_proto_depIdxs = []int32{
 	6,  // 7: holdfast.v1.SnapshotFile.handle:type_name -> holdfast.v1.StateHandle
 	7,  // 8: holdfast.v1.StateHandle.file:type_name -> holdfast.v1.FileHandle
 	9,  // 9: holdfast.v1.SnapshotHeader.states:type_name -> holdfast.v1.SnapshotState
-	12, // 10: holdfast.v1.SnapshotState.descriptor:type_name -> holdfast.v1.StateDescriptor
+	12, // 10: holdfast.v1.SnapshotState.state:type_name -> holdfast.v1.StateDescriptor
 	11, // [11:11] is the sub-list for method output_type
 	11, // [11:11] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name

@@ -130,14 +130,17 @@ func openAt(t *testing.T, _ Config, s storage.Storage) {
 			t.Fatalf("at %d: %d bytes, %v", off, n, err)
 		}
 	}
-	if n := f.Calls(OpOpen); n != 1 {
-		t.Errorf("reading front to back opened the file %d times, want once", n)
+	if n := f.Calls(OpOpen); n != 2 {
+		t.Errorf("reading front to back opened the file %d times, want once for its tail and once for all", n)
 	}
 	for _, off := range []int64{1 << 19, 0, 1<<20 - 1000, 5} {
 		if n, err := r.ReadAt(buf, off); err != nil || !bytes.Equal(buf[:n], contents[off:off+1000]) {
 			t.Errorf("at %d: %d bytes, %v", off, n, err)
 		}
 	}
+	Write(t, s, "f", Contents(5, 1<<20))
+	_, err = storage.OpenAt(t.Context(), s, storage.Handle{File: &h})
+	wantKind(t, "another file of the same size", err, storage.ErrCorrupt)
 	Write(t, s, "f", contents[:1000])
 	_, err = storage.OpenAt(t.Context(), s, storage.Handle{File: &h})
 	wantKind(t, "a truncated file", err, storage.ErrCorrupt)
