@@ -95,8 +95,7 @@ func (m *Machine) complete(j jobState, timeMs int64) {
 			continue
 		}
 		if retained++; retained > j.Spec.Checkpoint.NumRetained {
-			c.Retained = false
-			m.dropVersion(j, c.Id)
+			m.subsume(j, c)
 		}
 	}
 	trimHistory(j)
