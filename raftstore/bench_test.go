@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
 // benchCluster is three nodes with the default timeouts and fsync, as in
@@ -17,7 +19,7 @@ func benchCluster(b *testing.B) []*Node {
 	var members []InitialMember
 	for _, name := range []string{"n1", "n2", "n3"} {
 		cfg := DefaultConfig()
-		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, reservePort(b)
+		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, testport.Free(b, 1)[0]
 		cfgs = append(cfgs, cfg)
 		members = append(members, InitialMember{Name: name, Address: cfg.PeerListen})
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/testport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -236,7 +237,7 @@ func TestBadStart_DiskFullWhileRunning(t *testing.T) {
 	harness.RequireEnv(t, harness.EnvBin)
 	needRoot(t)
 	mnt := t.TempDir()
-	address := harness.FreeAddresses(t, 1)[0]
+	address := testport.Free(t, 1)[0]
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
