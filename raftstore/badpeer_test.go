@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
 // logLines is a logger's output that a test reads while it is written.
@@ -330,7 +331,7 @@ func TestBootstrap_DirectoryOfAnotherCluster(t *testing.T) {
 	mustAppend(t, "b", stranger)
 	cluster := stranger.ClusterID()
 	stranger.Kill()
-	dead := reservePort(t)
+	dead := testport.Free(t, 1)[0]
 	list := []InitialMember{{Name: "stranger", Address: stranger.cfg.PeerListen}, {Name: "gone", Address: dead}, {Name: "home", Address: home.Address()}}
 	stranger.cfg.InitialCluster = list
 	err := stranger.tryStart(t.Context())
