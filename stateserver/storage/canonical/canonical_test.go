@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/stateserver/storage"
 	"github.com/holdfast-io/holdfast/stateserver/storage/canonical"
+	filescheme "github.com/holdfast-io/holdfast/stateserver/storage/file"
+	"github.com/holdfast-io/holdfast/stateserver/storage/storagetest"
 )
 
 type entry struct {
@@ -356,24 +359,113 @@ func FuzzCanonical_Read(f *testing.F) {
 	f.Add(encode(f, header(0, 1), nil))
 	f.Add(encode(f, header(0, 2, "a", "b"), []entry{{0, 0, "k", "v"}, {0, 1, "k", "v"}, {1, 0, "", ""}}))
 	f.Add(sample(f)[:2000])
-	f.Fuzz(func(t *testing.T, file []byte) {
-		entries, err := decode(file, 0, 1<<31)
-		if err != nil {
-			if !errors.Is(err, storage.ErrCorrupt) {
-				t.Fatalf("error of another kind: %v", err)
+	f.Fuzz(readAndWriteAgain)
+}
+
+// readAndWriteAgain: what is read as a whole can be written again, and is the same
+// then.
+func readAndWriteAgain(t *testing.T, file []byte) {
+	entries, err := decode(file, 0, 1<<31)
+	if err != nil {
+		if !errors.Is(err, storage.ErrCorrupt) {
+			t.Fatalf("error of another kind: %v", err)
+		}
+		return
+	}
+	r, err := canonical.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := decode(encode(t, r.Header(), entries), 0, 1<<31)
+	if err != nil || !slices.Equal(again, entries) {
+		t.Fatalf("written again: %d entries, %v; want %d", len(again), err, len(entries))
+	}
+}
+
+// FuzzCanonical_Contents has right checksums around any contents.
+func FuzzCanonical_Contents(f *testing.F) {
+	split := func(file []byte) (blocks, header, index []byte) {
+		u := binary.LittleEndian.Uint64
+		t := file[len(file)-48:]
+		return file[8:u(t)], file[u(t) : u(t)+u(t[8:])], file[u(t[16:]) : u(t[16:])+u(t[24:])]
+	}
+	for _, file := range [][]byte{
+		encode(f, header(0, 1), nil),
+		encode(f, header(0, 2, "a", "b"), []entry{{0, 0, "k", "v"}, {0, 1, "k", "v"}, {1, 0, "", ""}}),
+		encode(f, header(0, 9, "a"), []entry{{0, 0, "a", "1"}, {0, 0, "b", "2"}, {0, 3, "a", "3"}, {0, 8, "z", "4"}}),
+	} {
+		blocks, header, index := split(file)
+		f.Add(blocks, header, index)
+	}
+	f.Fuzz(func(t *testing.T, blocks, header, index []byte) {
+		table := crc32.MakeTable(crc32.Castagnoli)
+		u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+		index = bytes.Clone(index)
+		for i := 0; i+32 <= len(index); i += 32 {
+			at, n := u64(index[i+16:])-8, uint64(u32(index[i+12:]))
+			if at <= uint64(len(blocks)) && n <= uint64(len(blocks))-at {
+				binary.LittleEndian.PutUint32(index[i+28:], crc32.Checksum(blocks[at:at+n], table))
 			}
-			return
 		}
-		// What is read as a whole can be written again, and is the same then.
-		r, err := canonical.NewReader(bytes.NewReader(file), int64(len(file)))
-		if err != nil {
-			t.Fatal(err)
+		file := slices.Concat([]byte("HFCANON1"), blocks, header, index)
+		at := uint64(8 + len(blocks))
+		for _, n := range []uint64{at, uint64(len(header)), at + uint64(len(header)), uint64(len(index))} {
+			file = binary.LittleEndian.AppendUint64(file, n)
 		}
-		again, err := decode(encode(t, r.Header(), entries), 0, 1<<31)
-		if err != nil || !slices.Equal(again, entries) {
-			t.Fatalf("written again: %d entries, %v; want %d", len(again), err, len(entries))
-		}
+		file = binary.LittleEndian.AppendUint32(file, crc32.Checksum(header, table))
+		file = binary.LittleEndian.AppendUint32(file, crc32.Checksum(index, table))
+		readAndWriteAgain(t, append(file, "1NONACFH"...))
 	})
+}
+
+// A handle's file is named in errors, and another file of the same size is noticed.
+func TestCanonical_Open(t *testing.T) {
+	s := openFiles(t)
+	file := sample(t)
+	h := storagetest.Write(t, s, "chk-1/f", file)
+	r, err := canonical.Open(t.Context(), s, storage.Handle{File: &h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	it, n := r.Scan(1, 4, 6), 0
+	for it.Next() {
+		n++
+	}
+	if n != 8 || it.Err() != nil || r.Close() != nil {
+		t.Errorf("%d entries, %v", n, it.Err())
+	}
+	inline, err := canonical.Open(t.Context(), s, storage.Handle{Inline: file})
+	if err != nil || len(inline.Header().GetStates()) != 2 {
+		t.Errorf("inline: %v", err)
+	}
+	flipped := bytes.Clone(file)
+	flipped[100] ^= 1
+	storagetest.Write(t, s, "chk-1/f", flipped)
+	if r, err = canonical.Open(t.Context(), s, storage.Handle{File: &h}); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	it = r.ScanAll(0)
+	for it.Next() {
+	}
+	if !errors.Is(it.Err(), storage.ErrCorrupt) || it.Err().Error() != "read "+s.URL()+"/chk-1/f: the checksum of block 0, at byte 8, is wrong" {
+		t.Errorf("error %v", it.Err())
+	}
+	storagetest.Write(t, s, "chk-1/f", encode(t, header(3, 9, "a"), nil))
+	if _, err := canonical.Open(t.Context(), s, storage.Handle{File: &h}); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("another file: %v", err)
+	}
+}
+
+func openFiles(t *testing.T) storage.Storage {
+	t.Helper()
+	dir := "file://" + t.TempDir()
+	s, err := storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": filescheme.Scheme{NoFsync: true}}).Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
 }
 
 func BenchmarkCanonical_Write(b *testing.B) {

@@ -61,12 +61,11 @@ func (it *Iterator) load() bool {
 	it.lastKey, it.lastGroup = append(it.lastKey[:0], it.key...), it.keyGroup
 	it.checked = it.buf != nil
 	it.buf = slices.Grow(it.buf[:0], int(b.length))[:b.length]
-	if n, err := it.c.r.ReadAt(it.buf, int64(b.offset)); n < len(it.buf) {
-		it.err = readError(err)
+	if it.err = it.c.fill(it.buf, int64(b.offset)); it.err != nil {
 		return false
 	}
 	if crc32.Checksum(it.buf, castagnoli) != b.crc32c {
-		it.err = corrupt("the checksum of block %d, at byte %d, is wrong", it.next, b.offset)
+		it.err = it.c.corrupt("the checksum of block %d, at byte %d, is wrong", it.next, b.offset)
 		return false
 	}
 	it.block, it.rest, it.left, it.keyGroup = b, it.buf, b.entries, b.first
@@ -117,7 +116,7 @@ func (it *Iterator) decode() bool {
 }
 
 func (it *Iterator) bad() bool {
-	it.err = corrupt("block %d, at byte %d, has entries that no writer writes", it.next-1, it.block.offset)
+	it.err = it.c.corrupt("block %d, at byte %d, has entries that no writer writes", it.next-1, it.block.offset)
 	it.left = 0
 	return false
 }

@@ -18,6 +18,7 @@ import (
 // as the io.ReaderAt below may be.
 type Reader struct {
 	r      io.ReaderAt
+	url    string // in errors
 	header *holdfastv1.SnapshotHeader
 	index  []byte
 }
@@ -25,61 +26,78 @@ type Reader struct {
 // NewReader reads trailer, header and index of a file of this size. What is no such
 // file, or not a whole one, is an error of kind storage.ErrCorrupt.
 func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
-	if size < int64(len(magic)+trailerSize) {
-		return nil, corrupt("it has %d bytes and cannot be whole", size)
-	}
-	end, err := readAt(r, size-trailerSize, trailerSize)
+	return newReader(r, size, "the canonical snapshot")
+}
+
+func newReader(r io.ReaderAt, size int64, url string) (*Reader, error) {
+	c := &Reader{r: r, url: url, header: &holdfastv1.SnapshotHeader{}}
+	t, err := c.readTrailer(size)
 	if err != nil {
 		return nil, err
 	}
-	t, ok := trailerOf(end)
-	if !ok {
-		return nil, corrupt("it does not end with a trailer: it is truncated, or no such file")
-	}
-	begin, err := readAt(r, 0, uint64(len(magic)))
-	if err != nil {
-		return nil, err
-	}
-	if string(begin) != magic {
-		return nil, corrupt("it does not begin with %q", magic)
-	}
-	if err := t.check(size); err != nil {
-		return nil, err
-	}
-	both, err := readAt(r, int64(t.headerAt), t.headerLen+t.indexLen)
+	both, err := c.readAt(int64(t.headerAt), t.headerLen+t.indexLen)
 	if err != nil {
 		return nil, err
 	}
 	header, index := both[:t.headerLen], both[t.headerLen:]
 	if crc32.Checksum(header, castagnoli) != t.headerCRC {
-		return nil, corrupt("the checksum of its header is wrong")
+		return nil, c.corrupt("the checksum of its header is wrong")
 	}
 	if crc32.Checksum(index, castagnoli) != t.indexCRC {
-		return nil, corrupt("the checksum of its index is wrong")
+		return nil, c.corrupt("the checksum of its index is wrong")
 	}
-	c := &Reader{r: r, header: &holdfastv1.SnapshotHeader{}, index: index}
+	c.index = index
 	if err := proto.Unmarshal(header, c.header); err != nil {
-		return nil, corrupt("its header is none: %v", err)
+		return nil, c.corrupt("its header is none: %v", err)
 	}
 	if err := checkHeader(c.header); err != nil {
-		return nil, corrupt("its header is none: %v", err)
+		return nil, c.corrupt("its header is none: %v", err)
 	}
-	return c, c.checkIndex(t.headerAt)
+	if err := c.checkIndex(t.headerAt); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// check: header, index and trailer follow each other to the end.
-func (t trailer) check(size int64) error {
+// readTrailer reads both ends of the file.
+func (c *Reader) readTrailer(size int64) (trailer, error) {
+	if size < int64(len(magic)+trailerSize) {
+		return trailer{}, c.corrupt("it has %d bytes and cannot be whole", size)
+	}
+	end, err := c.readAt(size-trailerSize, trailerSize)
+	if err != nil {
+		return trailer{}, err
+	}
+	t, ok := trailerOf(end)
+	if !ok {
+		return trailer{}, c.corrupt("it does not end with a trailer: it is truncated, or no such file")
+	}
+	begin, err := c.readAt(0, uint64(len(magic)))
+	if err != nil {
+		return trailer{}, err
+	}
+	if string(begin) != magic {
+		return trailer{}, c.corrupt("it does not begin with %q", magic)
+	}
+	if wrong := t.check(size); wrong != "" {
+		return trailer{}, c.corrupt("%s", wrong)
+	}
+	return t, nil
+}
+
+// check says what is wrong: header, index and trailer follow each other to the end.
+func (t trailer) check(size int64) string {
 	body := uint64(size - trailerSize)
 	switch {
 	case t.headerAt < uint64(len(magic)) || t.headerAt > body,
 		t.headerLen > body-t.headerAt,
 		t.indexAt != t.headerAt+t.headerLen,
 		t.indexLen != body-t.indexAt:
-		return corrupt("its trailer places header and index where they cannot be")
+		return "its trailer places header and index where they cannot be"
 	case t.indexLen%indexEntrySize != 0:
-		return corrupt("its index has %d bytes, no multiple of %d", t.indexLen, indexEntrySize)
+		return fmt.Sprintf("its index has %d bytes, no multiple of %d", t.indexLen, indexEntrySize)
 	}
-	return nil
+	return ""
 }
 
 // checkIndex: the blocks are in order, without a gap, and have the entries of the
@@ -92,26 +110,26 @@ func (c *Reader) checkIndex(end uint64) error {
 		b := blockAt(c.index, i)
 		switch {
 		case b.offset != at || uint64(b.length) > end-at:
-			return corrupt("block %d of its index is not where the one before ends", i)
+			return c.corrupt("block %d of its index is not where the one before ends", i)
 		case b.entries == 0 || b.length == 0:
-			return corrupt("block %d of its index is empty", i)
+			return c.corrupt("block %d of its index is empty", i)
 		case int64(b.state) >= int64(len(entries)):
-			return corrupt("block %d of its index has state %d of %d", i, b.state, len(entries))
+			return c.corrupt("block %d of its index has state %d of %d", i, b.state, len(entries))
 		case b.first > b.last || b.first < c.header.GetKeyGroupStart() || b.last >= c.header.GetKeyGroupEnd():
-			return corrupt("block %d of its index has key groups %d to %d, which are not the file's", i, b.first, b.last)
+			return c.corrupt("block %d of its index has key groups %d to %d, which are not the file's", i, b.first, b.last)
 		case i > 0 && (b.state < before.state || b.state == before.state && b.first < before.last):
-			return corrupt("block %d of its index is out of order", i)
+			return c.corrupt("block %d of its index is out of order", i)
 		}
 		entries[b.state] += uint64(b.entries)
 		at += uint64(b.length)
 		before = b
 	}
 	if at != end {
-		return corrupt("its blocks end at byte %d, and should end at %d", at, end)
+		return c.corrupt("its blocks end at byte %d, and should end at %d", at, end)
 	}
 	for i, s := range c.header.GetStates() {
 		if entries[i] != s.GetEntries() {
-			return corrupt("state %q has %d entries in its index and %d in its header", s.GetState().GetName(), entries[i], s.GetEntries())
+			return c.corrupt("state %q has %d entries in its index and %d in its header", s.GetState().GetName(), entries[i], s.GetEntries())
 		}
 	}
 	return nil
@@ -150,22 +168,23 @@ func (c *Reader) Scan(state int, keyGroupStart, keyGroupEnd uint32) *Iterator {
 func (c *Reader) ScanAll(state int) *Iterator { return c.Scan(state, 0, math.MaxUint32) }
 
 // readAt reads n bytes, which the caller has checked against the size.
-func readAt(r io.ReaderAt, at int64, n uint64) ([]byte, error) {
+func (c *Reader) readAt(at int64, n uint64) ([]byte, error) {
 	p := make([]byte, n)
-	got, err := r.ReadAt(p, at)
-	if uint64(got) == n {
-		return p, nil
-	}
-	return nil, readError(err)
+	return p, c.fill(p, at)
 }
 
-func readError(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return corrupt("it is shorter than it was a moment ago")
+func (c *Reader) fill(p []byte, at int64) error {
+	n, err := c.r.ReadAt(p, at)
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return c.corrupt("it is shorter than it was a moment ago")
+	default:
+		return err
 	}
-	return fmt.Errorf("read the snapshot: %w", err)
 }
 
-func corrupt(format string, args ...any) error {
-	return fmt.Errorf("%w: the canonical snapshot: %s", storage.ErrCorrupt, fmt.Sprintf(format, args...))
+func (c *Reader) corrupt(format string, args ...any) error {
+	return &storage.Error{Op: "read", URL: c.url, Kind: storage.ErrCorrupt, Err: fmt.Errorf(format, args...)}
 }
