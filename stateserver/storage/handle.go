@@ -45,11 +45,11 @@ func (h Handle) Size() int64 {
 }
 
 // Proto is the handle as manifests and the log hold it. It shares Inline.
-func (h Handle) Proto() *holdfastv1.StateHandle {
+func (h Handle) Proto() *holdfastv1.Content {
 	if h.File == nil {
-		return &holdfastv1.StateHandle{Handle: &holdfastv1.StateHandle_Inline{Inline: h.Inline}}
+		return &holdfastv1.Content{Handle: &holdfastv1.Content_Inline{Inline: h.Inline}}
 	}
-	return &holdfastv1.StateHandle{Handle: &holdfastv1.StateHandle_File{File: &holdfastv1.FileHandle{
+	return &holdfastv1.Content{Handle: &holdfastv1.Content_File{File: &holdfastv1.FileHandle{
 		Path: h.File.Path, Size: uint64(h.File.Size), Sha256: h.File.SHA256[:], Tail: []byte(h.File.Tail),
 	}}}
 }
@@ -57,11 +57,11 @@ func (h Handle) Proto() *holdfastv1.StateHandle {
 // HandleOf reads what Proto wrote, and refuses a path that leads out of the
 // directory, a size that is none and a hash of the wrong length. It shares the
 // inline bytes.
-func HandleOf(p *holdfastv1.StateHandle) (Handle, error) {
+func HandleOf(p *holdfastv1.Content) (Handle, error) {
 	switch h := p.GetHandle().(type) {
-	case *holdfastv1.StateHandle_Inline:
+	case *holdfastv1.Content_Inline:
 		return Handle{Inline: h.Inline}, nil
-	case *holdfastv1.StateHandle_File:
+	case *holdfastv1.Content_File:
 		f := h.File
 		if err := CheckName(f.GetPath()); err != nil {
 			return Handle{}, fmt.Errorf("handle of a file: %w", err)

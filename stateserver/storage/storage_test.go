@@ -168,11 +168,11 @@ func TestJobManager_TakesNoFiles(t *testing.T) {
 
 func TestHandleOf_Refuses(t *testing.T) {
 	hash := make([]byte, 32)
-	file := func(path string, size uint64, hash []byte) *holdfastv1.StateHandle {
-		return &holdfastv1.StateHandle{Handle: &holdfastv1.StateHandle_File{File: &holdfastv1.FileHandle{Path: path, Size: size, Sha256: hash}}}
+	file := func(path string, size uint64, hash []byte) *holdfastv1.Content {
+		return &holdfastv1.Content{Handle: &holdfastv1.Content_File{File: &holdfastv1.FileHandle{Path: path, Size: size, Sha256: hash}}}
 	}
-	for name, h := range map[string]*holdfastv1.StateHandle{
-		"nil": nil, "empty": {}, "no file": {Handle: &holdfastv1.StateHandle_File{}},
+	for name, h := range map[string]*holdfastv1.Content{
+		"nil": nil, "empty": {}, "no file": {Handle: &holdfastv1.Content_File{}},
 		"dots": file("../x", 1, hash), "absolute": file("/x", 1, hash), "size": file("x", 1<<63, hash), "hash": file("x", 1, hash[1:]),
 	} {
 		if h, err := storage.HandleOf(h); err == nil {

@@ -392,8 +392,8 @@ func (x *StateSnapshot) GetFiles() []*SnapshotFile {
 type SnapshotFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The backend's own name for it, like 000012.sst.
-	Name   string       `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Handle *StateHandle `protobuf:"bytes,2,opt,name=handle,proto3" json:"handle,omitempty"`
+	Name   string   `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Handle *Content `protobuf:"bytes,2,opt,name=handle,proto3" json:"handle,omitempty"`
 	// Other checkpoints of the job may refer to the same file.
 	Shared        bool `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -437,7 +437,7 @@ func (x *SnapshotFile) GetName() string {
 	return ""
 }
 
-func (x *SnapshotFile) GetHandle() *StateHandle {
+func (x *SnapshotFile) GetHandle() *Content {
 	if x != nil {
 		return x.Handle
 	}
@@ -451,32 +451,32 @@ func (x *SnapshotFile) GetShared() bool {
 	return false
 }
 
-// StateHandle is contents, or a file that has them.
-type StateHandle struct {
+// Content is contents, or a file that has them.
+type Content struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Handle:
 	//
-	//	*StateHandle_Inline
-	//	*StateHandle_File
-	Handle        isStateHandle_Handle `protobuf_oneof:"handle"`
+	//	*Content_Inline
+	//	*Content_File
+	Handle        isContent_Handle `protobuf_oneof:"handle"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StateHandle) Reset() {
-	*x = StateHandle{}
+func (x *Content) Reset() {
+	*x = Content{}
 	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StateHandle) String() string {
+func (x *Content) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StateHandle) ProtoMessage() {}
+func (*Content) ProtoMessage() {}
 
-func (x *StateHandle) ProtoReflect() protoreflect.Message {
+func (x *Content) ProtoReflect() protoreflect.Message {
 	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -488,51 +488,51 @@ func (x *StateHandle) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StateHandle.ProtoReflect.Descriptor instead.
-func (*StateHandle) Descriptor() ([]byte, []int) {
+// Deprecated: Use Content.ProtoReflect.Descriptor instead.
+func (*Content) Descriptor() ([]byte, []int) {
 	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *StateHandle) GetHandle() isStateHandle_Handle {
+func (x *Content) GetHandle() isContent_Handle {
 	if x != nil {
 		return x.Handle
 	}
 	return nil
 }
 
-func (x *StateHandle) GetInline() []byte {
+func (x *Content) GetInline() []byte {
 	if x != nil {
-		if x, ok := x.Handle.(*StateHandle_Inline); ok {
+		if x, ok := x.Handle.(*Content_Inline); ok {
 			return x.Inline
 		}
 	}
 	return nil
 }
 
-func (x *StateHandle) GetFile() *FileHandle {
+func (x *Content) GetFile() *FileHandle {
 	if x != nil {
-		if x, ok := x.Handle.(*StateHandle_File); ok {
+		if x, ok := x.Handle.(*Content_File); ok {
 			return x.File
 		}
 	}
 	return nil
 }
 
-type isStateHandle_Handle interface {
-	isStateHandle_Handle()
+type isContent_Handle interface {
+	isContent_Handle()
 }
 
-type StateHandle_Inline struct {
+type Content_Inline struct {
 	Inline []byte `protobuf:"bytes,1,opt,name=inline,proto3,oneof"`
 }
 
-type StateHandle_File struct {
+type Content_File struct {
 	File *FileHandle `protobuf:"bytes,2,opt,name=file,proto3,oneof"`
 }
 
-func (*StateHandle_Inline) isStateHandle_Handle() {}
+func (*Content_Inline) isContent_Handle() {}
 
-func (*StateHandle_File) isStateHandle_Handle() {}
+func (*Content_File) isContent_Handle() {}
 
 // FileHandle names a file and what must be in it.
 type FileHandle struct {
@@ -777,12 +777,12 @@ const file_holdfast_v1_metadata_proto_rawDesc = "" +
 	"\rStateSnapshot\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x16\n" +
 	"\x06states\x18\x02 \x03(\tR\x06states\x12/\n" +
-	"\x05files\x18\x03 \x03(\v2\x19.holdfast.v1.SnapshotFileR\x05files\"l\n" +
+	"\x05files\x18\x03 \x03(\v2\x19.holdfast.v1.SnapshotFileR\x05files\"h\n" +
 	"\fSnapshotFile\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
-	"\x06handle\x18\x02 \x01(\v2\x18.holdfast.v1.StateHandleR\x06handle\x12\x16\n" +
-	"\x06shared\x18\x03 \x01(\bR\x06shared\"`\n" +
-	"\vStateHandle\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
+	"\x06handle\x18\x02 \x01(\v2\x14.holdfast.v1.ContentR\x06handle\x12\x16\n" +
+	"\x06shared\x18\x03 \x01(\bR\x06shared\"\\\n" +
+	"\aContent\x12\x18\n" +
 	"\x06inline\x18\x01 \x01(\fH\x00R\x06inline\x12-\n" +
 	"\x04file\x18\x02 \x01(\v2\x17.holdfast.v1.FileHandleH\x00R\x04fileB\b\n" +
 	"\x06handle\"`\n" +
@@ -828,7 +828,7 @@ var file_holdfast_v1_metadata_proto_goTypes = []any{
 	(*SubtaskSnapshot)(nil),    // 3: holdfast.v1.SubtaskSnapshot
 	(*StateSnapshot)(nil),      // 4: holdfast.v1.StateSnapshot
 	(*SnapshotFile)(nil),       // 5: holdfast.v1.SnapshotFile
-	(*StateHandle)(nil),        // 6: holdfast.v1.StateHandle
+	(*Content)(nil),            // 6: holdfast.v1.Content
 	(*FileHandle)(nil),         // 7: holdfast.v1.FileHandle
 	(*SnapshotHeader)(nil),     // 8: holdfast.v1.SnapshotHeader
 	(*SnapshotState)(nil),      // 9: holdfast.v1.SnapshotState
@@ -844,8 +844,8 @@ var file_holdfast_v1_metadata_proto_depIdxs = []int32{
 	3,  // 4: holdfast.v1.OperatorSnapshot.subtasks:type_name -> holdfast.v1.SubtaskSnapshot
 	4,  // 5: holdfast.v1.SubtaskSnapshot.snapshots:type_name -> holdfast.v1.StateSnapshot
 	5,  // 6: holdfast.v1.StateSnapshot.files:type_name -> holdfast.v1.SnapshotFile
-	6,  // 7: holdfast.v1.SnapshotFile.handle:type_name -> holdfast.v1.StateHandle
-	7,  // 8: holdfast.v1.StateHandle.file:type_name -> holdfast.v1.FileHandle
+	6,  // 7: holdfast.v1.SnapshotFile.handle:type_name -> holdfast.v1.Content
+	7,  // 8: holdfast.v1.Content.file:type_name -> holdfast.v1.FileHandle
 	9,  // 9: holdfast.v1.SnapshotHeader.states:type_name -> holdfast.v1.SnapshotState
 	12, // 10: holdfast.v1.SnapshotState.state:type_name -> holdfast.v1.StateDescriptor
 	11, // [11:11] is the sub-list for method output_type
@@ -862,8 +862,8 @@ func file_holdfast_v1_metadata_proto_init() {
 	}
 	file_holdfast_v1_job_proto_init()
 	file_holdfast_v1_metadata_proto_msgTypes[5].OneofWrappers = []any{
-		(*StateHandle_Inline)(nil),
-		(*StateHandle_File)(nil),
+		(*Content_Inline)(nil),
+		(*Content_File)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
