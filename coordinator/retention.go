@@ -35,8 +35,7 @@ func pinned(c *holdfastv1.Checkpoint) bool {
 // release gives up the state of a checkpoint: that of the log at once, files by an
 // entry of their own that says they are gone.
 func (m *Machine) release(j jobState, c *holdfastv1.Checkpoint) {
-	c.Retained = false
-	m.dropVersion(j, c.Id)
+	m.endRetention(j, c)
 	if j.Spec.Checkpoint.Directory != "" {
 		addDeletions(j, c)
 	}

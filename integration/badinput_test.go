@@ -39,6 +39,10 @@ func TestBadInput_OldTokensAreDropped(t *testing.T) {
 	scenario.OldTokens(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestBadInput_ForgottenTokens(t *testing.T) {
+	scenario.ForgottenTokens(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestBadInput_Submissions(t *testing.T) {
 	scenario.BadSubmissions(t, harness.InProcess(t, harness.Options{}))
 }

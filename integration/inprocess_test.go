@@ -159,6 +159,20 @@ func TestLaggingNode_LoadsASnapshot(t *testing.T) {
 	}}))
 }
 
+// patient makes the first node lead for two seconds without an answer, while the
+// others elect another leader after a twentieth of that.
+func patient(n harness.Node, cfg *daemon.Config) {
+	mixed(n, cfg)
+	if n.Index == 0 {
+		lease := 2 * time.Second
+		cfg.Raft.HeartbeatTimeout, cfg.Raft.ElectionTimeout, cfg.Raft.LeaderLease = lease, lease, lease
+	}
+}
+
+func TestHistories_OfTwoLeadersAreLinearizable(t *testing.T) {
+	scenario.TwoLeaders(t, harness.InProcess(t, harness.Options{Proxied: true, Tune: patient}), harness.Histories(), harness.Seed())
+}
+
 func TestHistories_AreLinearizable(t *testing.T) {
 	scenario.Histories(t, harness.InProcess(t, harness.Options{Proxied: true, Tune: mixed}), harness.Histories(), harness.Seed())
 }

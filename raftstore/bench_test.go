@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
 // benchCluster is three nodes with the default timeouts and fsync, as in
@@ -17,7 +19,7 @@ func benchCluster(b *testing.B) []*Node {
 	var members []InitialMember
 	for _, name := range []string{"n1", "n2", "n3"} {
 		cfg := DefaultConfig()
-		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, reservePort(b)
+		cfg.DataDir, cfg.NodeName, cfg.PeerListen = b.TempDir(), name, testport.Free(b, 1)[0]
 		cfgs = append(cfgs, cfg)
 		members = append(members, InitialMember{Name: name, Address: cfg.PeerListen})
 	}
@@ -49,8 +51,11 @@ func (m *countMachine) ApplyBatch(entries []Entry) ([]any, error) {
 }
 
 // benchLeader returns when a node has committed something in its term.
-func benchLeader(nodes []*Node) *Node {
-	for {
+func benchLeader(b *testing.B, nodes []*Node) *Node {
+	b.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
 		for _, n := range nodes {
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			err := n.Barrier(ctx)
@@ -59,7 +64,22 @@ func benchLeader(nodes []*Node) *Node {
 				return n
 			}
 		}
-		time.Sleep(time.Millisecond)
+	}
+	b.Fatalf("no node led within %s", patience)
+	return nil
+}
+
+// benchBusy is how many entries are applied before a leader is killed: then the
+// disks are at work.
+const benchBusy = 2000
+
+// waitBusy returns when a node has applied so many entries of the load.
+func waitBusy(b *testing.B, n *Node) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.WaitApplied(ctx, n.AppliedIndex()+benchBusy); err != nil {
+		b.Fatalf("wait for the load: %v", err)
 	}
 }
 
@@ -71,19 +91,19 @@ func BenchmarkFailover(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		nodes := benchCluster(b)
-		leader := benchLeader(nodes)
+		leader := benchLeader(b, nodes)
 		stop := make(chan struct{})
 		var load sync.WaitGroup
 		for _, n := range nodes {
 			load.Go(func() { propose(n, stop) })
 		}
-		time.Sleep(500 * time.Millisecond)
-		leader = benchLeader(nodes)
+		waitBusy(b, leader)
+		leader = benchLeader(b, nodes)
 		rest := slices.DeleteFunc(slices.Clone(nodes), func(n *Node) bool { return n == leader })
 		b.StartTimer()
 		start := time.Now()
 		go leader.Kill()
-		benchLeader(rest)
+		benchLeader(b, rest)
 		times = append(times, time.Since(start))
 		b.StopTimer()
 		close(stop)
@@ -101,6 +121,8 @@ func BenchmarkFailover(b *testing.B) {
 
 // propose keeps 64 proposals of 1 KiB in flight on whoever leads.
 func propose(n *Node, stop chan struct{}) (done int) {
+	changes, cancel := n.LeaderChanges()
+	defer cancel()
 	payload := bytes.Repeat([]byte("x"), 1024)
 	var futures []Future
 	for {
@@ -119,7 +141,10 @@ func propose(n *Node, stop chan struct{}) (done int) {
 			}
 		}
 		if !n.IsLeader() {
-			time.Sleep(5 * time.Millisecond)
+			select {
+			case <-changes:
+			case <-stop:
+			}
 		}
 	}
 }
@@ -133,21 +158,21 @@ func BenchmarkElections(b *testing.B) {
 	var elections, commits, rounds float64
 	for b.Loop() {
 		nodes := benchCluster(b)
-		before := benchLeader(nodes).Term()
+		before := benchLeader(b, nodes).Term()
 		var load sync.WaitGroup
 		stop := make(chan struct{})
 		done := make([]int, len(nodes))
 		for i, n := range nodes {
 			load.Go(func() { done[i] = propose(n, stop) })
 		}
-		time.Sleep(electionRound)
+		<-time.After(electionRound) // the length of the measurement, no wait for anything
 		close(stop)
 		load.Wait()
 		rounds++
 		for _, d := range done {
 			commits += float64(d)
 		}
-		elections += float64(benchLeader(nodes).Term() - before)
+		elections += float64(benchLeader(b, nodes).Term() - before)
 		for _, n := range nodes {
 			n.Kill()
 		}
@@ -159,7 +184,7 @@ func BenchmarkElections(b *testing.B) {
 
 // BenchmarkPropose measures one proposal at a time: the latency of a commit.
 func BenchmarkPropose(b *testing.B) {
-	leader := benchLeader(benchCluster(b))
+	leader := benchLeader(b, benchCluster(b))
 	payload := bytes.Repeat([]byte("x"), 1024)
 	for b.Loop() {
 		if _, _, err := leader.Propose(context.Background(), toyAppend, payload).Wait(context.Background()); err != nil {
@@ -170,7 +195,7 @@ func BenchmarkPropose(b *testing.B) {
 
 // BenchmarkBarrier measures what a linearizable read costs before the read.
 func BenchmarkBarrier(b *testing.B) {
-	leader := benchLeader(benchCluster(b))
+	leader := benchLeader(b, benchCluster(b))
 	for b.Loop() {
 		if err := leader.Barrier(context.Background()); err != nil {
 			b.Fatal(err)

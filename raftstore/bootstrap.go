@@ -51,7 +51,8 @@ func clusterIDOf(members []initialRecord) string {
 type formation struct {
 	members []InitialMember
 	self    *identity
-	said    time.Time // when it was last told who is missing
+	said    time.Time        // when it was last told who is missing
+	why     map[string]error // by name: what became of the last question
 	ask     func(ctx context.Context, address string) (hello, error)
 	logger  *slog.Logger
 }
@@ -62,7 +63,7 @@ type formation struct {
 // Errors: ErrInitialClusterMismatch, ErrNotMember, ErrTimeout.
 func (f *formation) run(ctx context.Context) ([]initialRecord, error) {
 	// A cluster that is started all at once needs no warning.
-	f.said = time.Now().Add(firstTell - tellMissing)
+	f.said, f.why = time.Now().Add(firstTell-tellMissing), map[string]error{}
 	found := map[string]initialRecord{f.self.name: {ID: f.self.nodeID(), Name: f.self.name}}
 	for {
 		settled, err := f.round(ctx, found)
@@ -102,7 +103,11 @@ func (f *formation) round(ctx context.Context, found map[string]initialRecord) (
 	close(replies)
 	tell := time.Since(f.said) > tellMissing
 	for r := range replies {
-		if r.err != nil {
+		if r.err == nil && !f.meant(r.h) {
+			r.err = fmt.Errorf("%w: %s answers there, of cluster %s, whose first members are [%s] and not those of this node's initial-cluster: "+
+				"stop it, or mend the address", ErrWrongCluster, r.h.Name, r.h.ClusterID, recordList(r.h.Initial))
+		}
+		if f.why[r.m.Name] = r.err; r.err != nil {
 			if tell {
 				f.said = time.Now()
 				f.logger.Warn("waiting for a member of initial-cluster", "member", r.m.Name, "address", r.m.Address, "err", r.err)
@@ -118,6 +123,30 @@ func (f *formation) round(ctx context.Context, found map[string]initialRecord) (
 	return nil, nil
 }
 
+// meant tells whether an answer can be of the cluster that this node's list names.
+// A cluster that is settled is another one if its first members are neither all in
+// the list nor have this node's entry: then somebody else has the address, perhaps
+// not for long, and nothing is said about this node.
+func (f *formation) meant(h hello) bool {
+	if h.ClusterID == "" || len(h.Initial) == 0 || h.List == f.self.list {
+		return true
+	}
+	listed := func(r initialRecord) bool {
+		return slices.Contains(f.members, InitialMember{Name: r.Name, Address: r.Address})
+	}
+	own := func(r initialRecord) bool { return r.ID == f.self.nodeID() || r.Name == f.self.name && listed(r) }
+	return slices.ContainsFunc(h.Initial, own) || !slices.ContainsFunc(h.Initial, func(r initialRecord) bool { return !listed(r) })
+}
+
+// recordList writes first members as canonicalList does.
+func recordList(records []initialRecord) string {
+	var members []InitialMember
+	for _, r := range records {
+		members = append(members, InitialMember{Name: r.Name, Address: r.Address})
+	}
+	return canonicalList(members)
+}
+
 // check compares one answer with what this node was told. It returns the
 // settled members if the answering node already has a cluster with this one.
 func (f *formation) check(m InitialMember, h hello) ([]initialRecord, error) {
@@ -131,11 +160,11 @@ func (f *formation) check(m InitialMember, h hello) ([]initialRecord, error) {
 			ErrNotMember, m.Name, m.Address, h.ClusterID, own)
 	}
 	if h.List != f.self.list {
-		return nil, fmt.Errorf("%w: %s at %s was started with [%s], %s (this node) with [%s]",
+		return nil, fmt.Errorf("%w: %s at %s was started with [%s], %s (this node) with [%s]; give all of them the same initial-cluster and start those that differ again",
 			ErrInitialClusterMismatch, h.Name, m.Address, h.List, f.self.name, f.self.list)
 	}
 	if h.Name != m.Name || h.NodeID == own {
-		return nil, fmt.Errorf("%w: at %s answers %s, %s (this node) expects %s there",
+		return nil, fmt.Errorf("%w: at %s answers %s, %s (this node) expects %s there; each node needs the name and the address that initial-cluster gives it",
 			ErrInitialClusterMismatch, m.Address, h.Name, f.self.name, m.Name)
 	}
 	return nil, nil
@@ -154,9 +183,14 @@ func (f *formation) settle(found map[string]initialRecord) []initialRecord {
 func (f *formation) missing(found map[string]initialRecord) string {
 	var names []string
 	for _, m := range f.members {
-		if _, ok := found[m.Name]; !ok {
-			names = append(names, m.Name+" at "+m.Address)
+		if _, ok := found[m.Name]; ok {
+			continue
 		}
+		name := m.Name + " at " + m.Address
+		if err := f.why[m.Name]; err != nil {
+			name += fmt.Sprintf(" (%v)", err)
+		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ", ")
 }
@@ -165,7 +199,7 @@ func (f *formation) missing(found map[string]initialRecord) string {
 // first members on disk.
 func (n *Node) ensureCluster(ctx context.Context) error {
 	if n.self.clusterID() != "" {
-		return nil
+		return n.checkForeign(ctx)
 	}
 	if n.cfg.Join {
 		if n.self.record().Seed != nil {

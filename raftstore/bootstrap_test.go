@@ -94,6 +94,62 @@ func TestBootstrap_WipedNodeRefused(t *testing.T) {
 	}
 }
 
+// A node of another cluster has the address of a first member for a while, as after
+// a port or an address was given to somebody else: the others wait, say who is there,
+// and go on when the member has its address.
+func TestBootstrap_WaitsForAnAddressThatAnotherClusterHas(t *testing.T) {
+	c := newTestCluster(t, 3, nil)
+	late, others := c.nodes[1], c.without(c.nodes[1])
+	cfg := late.cfg
+	cfg.DataDir, cfg.NodeName, cfg.InitialCluster = t.TempDir(), "stranger", nil
+	stranger := newTestNode(t, cfg)
+	stranger.mustStart()
+	clusterID := stranger.ClusterID()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := others[0].tryStart(ctx)
+	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "n2 at "+cfg.PeerListen+" (raftstore: belongs to another cluster: stranger ") || !strings.Contains(err.Error(), clusterID) {
+		t.Fatalf("start beside a node of another cluster: %v", err)
+	}
+	var wg sync.WaitGroup
+	for _, tn := range others {
+		wg.Go(tn.mustStart)
+	}
+	stranger.Kill()
+	wg.Go(late.mustStart)
+	wg.Wait()
+	mustAppend(t, "a", c.nodes...)
+	if late.ClusterID() == clusterID {
+		t.Error("the cluster is the stranger's")
+	}
+}
+
+// What a settled peer answers is about this node if the cluster is the one of its
+// list.
+func TestBootstrap_TellsItsClusterFromOthers(t *testing.T) {
+	list := []InitialMember{{"n1", "a:1"}, {"n2", "a:2"}, {"n3", "a:3"}}
+	f := &formation{members: list, self: &identity{name: "n1", list: canonicalList(list)}}
+	f.self.rec.NodeID = "me"
+	for _, c := range []struct {
+		what string
+		h    hello
+		want bool
+	}{
+		{"not settled", hello{List: "n9=b:9"}, true},
+		{"the same list", hello{ClusterID: "c", List: f.self.list, Initial: []initialRecord{{"x", "n7", "b:7"}}}, true},
+		{"a member without a list", hello{ClusterID: "c", Initial: []initialRecord{{"x", "n1", "a:1"}, {"y", "n2", "a:2"}, {"z", "n4", "a:4"}}}, true},
+		{"the cluster that this node wants to make larger", hello{ClusterID: "c", Initial: []initialRecord{{"y", "n2", "a:2"}, {"z", "n3", "a:3"}}}, true},
+		{"it has this node's id", hello{ClusterID: "c", Initial: []initialRecord{{"me", "n1", "b:1"}, {"z", "n3", "b:3"}}}, true},
+		{"a node that was added", hello{ClusterID: "c"}, true},
+		{"others", hello{ClusterID: "c", Initial: []initialRecord{{"x", "n1", "b:1"}, {"y", "n2", "a:2"}, {"z", "n3", "b:3"}}}, false},
+		{"others by the same names", hello{ClusterID: "c", Initial: []initialRecord{{"x", "n1", "b:1"}, {"y", "n2", "b:2"}, {"z", "n3", "b:3"}}}, false},
+	} {
+		if got := f.meant(c.h); got != c.want {
+			t.Errorf("%s: meant %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
 // A wiped node that somehow runs under an old address gets no message that was
 // meant for the old node.
 func TestBootstrap_WipedNodeAtOldAddressIsNotSpokenTo(t *testing.T) {

@@ -64,7 +64,21 @@ const (
 )
 
 // errVersion is a frame of another version than this build speaks.
-var errVersion = fmt.Errorf("%w: protocol version", ErrHandshake)
+var errVersion = fmt.Errorf("%w: another version of the peer protocol", ErrHandshake)
+
+// versionError is errVersion with the version that came.
+type versionError struct{ got byte }
+
+// Error implements error.
+func (e *versionError) Error() string {
+	return fmt.Sprintf("%s: the other node speaks version %d, this build version %d; %s", errVersion, e.got, frameVersion, runTogether)
+}
+
+// Unwrap gives the sentinel to errors.Is.
+func (e *versionError) Unwrap() error { return errVersion }
+
+// runTogether is the remedy for builds that do not understand each other.
+const runTogether = "run builds of releases that work together, see docs/upgrades.md"
 
 // errNotReady is the refusal of a node that has no cluster yet.
 var errNotReady = errors.New("raftstore: peer has no cluster yet")
@@ -241,7 +255,7 @@ func readFrame(r io.Reader) (code uint8, fields []string, err error) {
 		return 0, nil, fmt.Errorf("%w: not a Holdfast peer connection", ErrHandshake)
 	}
 	if head[4] != frameVersion {
-		return 0, nil, fmt.Errorf("%w: got %d, this build speaks %d", errVersion, head[4], frameVersion)
+		return 0, nil, &versionError{head[4]}
 	}
 	n := int(binary.BigEndian.Uint16(head[6:8]))
 	if n > maxFrameBody {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
 // patience is how long a test waits for something before it fails.
@@ -154,35 +154,13 @@ func testConfig(t *testing.T) Config {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DataDir = t.TempDir()
-	cfg.PeerListen = reservePort(t)
+	cfg.PeerListen = testport.Free(t, 1)[0]
 	cfg.HeartbeatTimeout = 50 * time.Millisecond
 	cfg.ElectionTimeout = 50 * time.Millisecond
 	cfg.LeaderLease = 50 * time.Millisecond
 	cfg.NoFsync = true
 	cfg.Logger = testLogger()
 	return cfg
-}
-
-// reserved holds the addresses that reservePort gave out, so that none is given
-// twice: the kernel may offer a port again once it is closed.
-var reserved sync.Map
-
-// reservePort finds an address that stays the same when a node is restarted.
-func reservePort(t testing.TB) string {
-	t.Helper()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := ln.Addr().String()
-		if err := ln.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if _, taken := reserved.LoadOrStore(addr, true); !taken {
-			return addr
-		}
-	}
 }
 
 // newTestNode prepares a node without starting it.

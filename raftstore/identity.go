@@ -181,10 +181,11 @@ func (i *identity) judge(g greeting) (answerCode, string) {
 		return answerOK, ""
 	}
 	if rec.ClusterID == "" {
-		return answerNotReady, "this node has no cluster yet"
+		return answerNotReady, fmt.Sprintf("node %s (%s) waits for its first members, or to be added", rec.NodeID, i.name)
 	}
 	if g.ClusterID != rec.ClusterID {
-		return answerWrongCluster, fmt.Sprintf("this node is of cluster %s, the dialer of %q", rec.ClusterID, g.ClusterID)
+		return answerWrongCluster, fmt.Sprintf("node %s (%s) is of cluster %s, the dialer of %q: mend the address if it leads to the wrong node; "+
+			"one that is to change its cluster needs an empty data directory and --join", rec.NodeID, i.name, rec.ClusterID, g.ClusterID)
 	}
 	return answerOK, ""
 }

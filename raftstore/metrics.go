@@ -230,6 +230,7 @@ var (
 	bytesDesc   = prometheus.NewDesc("holdfast_keyed_bytes", "Keys and values of a named state of the memory backend, over all its subtasks.", stateLabels, nil)
 	fillDesc    = prometheus.NewDesc("holdfast_keyed_fill_ratio", "The fullest subtask of a named state: its bytes by state.memory.max-size. At 1 the job is suspended with STATE_TOO_LARGE.", stateLabels, nil)
 	frozenDesc  = prometheus.NewDesc("holdfast_keyed_frozen_versions", "Versions of subtasks' states that checkpoints keep, over all jobs.", nil, nil)
+	memoryDesc  = prometheus.NewDesc("holdfast_keyed_memory_bytes", "Memory of the state of the memory backend, over all jobs: tables and directories of what lives and of the versions that checkpoints keep. What they share counts once.", nil, nil)
 )
 
 // stateCollector reads off the replicated state of a node.
@@ -238,7 +239,7 @@ type stateCollector struct{ f *fsm }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	coordinator.DescribeState(ch)
-	for _, d := range []*prometheus.Desc{keysDesc, bytesDesc, fillDesc, frozenDesc} {
+	for _, d := range []*prometheus.Desc{keysDesc, bytesDesc, fillDesc, frozenDesc, memoryDesc} {
 		ch <- d
 	}
 }
@@ -281,7 +282,8 @@ func keyedMetrics(m *coordinator.Machine, k *keyed.Store) []prometheus.Metric {
 			out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, s.Job, s.Operator, s.State))
 		}
 	}
-	return append(out, prometheus.MustNewConstMetric(frozenDesc, prometheus.GaugeValue, float64(frozen)))
+	return append(out, prometheus.MustNewConstMetric(frozenDesc, prometheus.GaugeValue, float64(frozen)),
+		prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(k.MemoryBytes())))
 }
 
 // register shows collectors in the registry of a configuration, if there is one.

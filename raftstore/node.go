@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -113,7 +112,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 func (n *Node) startRaft() error {
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(n.dir.path, retainedSnapshots, newHclog(n.logger))
 	if err != nil {
-		return fmt.Errorf("raftstore: open snapshots in %s: %w", filepath.Join(n.dir.path, "snapshots"), err)
+		return fmt.Errorf("raftstore: open snapshots in %s: %w", n.dir.file(snapshotsDir), err)
 	}
 	n.snaps, n.transport = snaps, newTransport(n.port, n.cfg)
 	rc := n.cfg.raftConfig(n.ID())
@@ -124,7 +123,7 @@ func (n *Node) startRaft() error {
 		if n.shell.unsupported != nil {
 			return n.shell.unsupported
 		}
-		return err
+		return damaged(explainStart(n.dir.path, n.ClusterID(), n.shell.refused, err))
 	}
 	n.shell.running.Store(true)
 	n.changes.observe(n.raft, n.metrics.sawLeader)
@@ -139,12 +138,12 @@ func (n *Node) startRaft() error {
 func newRaft(rc *raft.Config, fsm raft.FSM, logs raft.LogStore, stable raft.StableStore, snaps raft.SnapshotStore, trans raft.Transport) (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r, err = nil, damaged(fmt.Errorf("the log does not follow on a usable snapshot (%v)", p))
+			r, err = nil, fmt.Errorf("the log does not follow on a usable snapshot: %v", p)
 		}
 	}()
 	r, err = raft.NewRaft(rc, fsm, logs, stable, snaps, trans)
 	if err != nil {
-		return nil, damaged(fmt.Errorf("start raft: %w", err))
+		return nil, fmt.Errorf("start raft: %w", err)
 	}
 	return r, nil
 }

@@ -148,9 +148,11 @@ func (p *peerPort) greet(conn *peerConn) (greeting, error) {
 	}
 	g, err := readGreeting(conn)
 	a := answer{Code: answerOK, hello: p.self.hello(p.applied())}
+	var other *versionError
 	switch {
-	case errors.Is(err, errVersion):
-		a.Code, a.Message = answerBadVersion, err.Error()
+	case errors.As(err, &other):
+		a.Code = answerBadVersion
+		a.Message = fmt.Sprintf("node %s (%s) speaks version %d, the dialer version %d; %s", a.NodeID, a.Name, frameVersion, other.got, runTogether)
 	case err != nil:
 		// Not one of ours: say nothing.
 		return g, err
@@ -164,6 +166,9 @@ func (p *peerPort) greet(conn *peerConn) (greeting, error) {
 	}
 	if err := writeAnswer(conn, a); err != nil {
 		return g, err
+	}
+	if other != nil {
+		return g, other
 	}
 	if a.Code != answerOK {
 		return g, fmt.Errorf("refused %s (%s): %w", g.From, g.FromName, a.err())

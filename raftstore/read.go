@@ -137,7 +137,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 		n.barrierTerm.Store(term)
 	}
 	commit := n.raft.CommitIndex()
-	if err := n.confirmLeadership(ctx, term, asked); err != nil {
+	if err := n.provesLeadership(ctx, term, asked); err != nil {
 		return err
 	}
 	return n.WaitApplied(ctx, commit)

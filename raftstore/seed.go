@@ -137,15 +137,15 @@ func (n *Node) plant(seed *seedRecord, c raft.Configuration, snaps raft.Snapshot
 	}
 	in, err := os.Open(n.dir.file(seedFile))
 	if err != nil {
-		return fmt.Errorf("%w: the state that the cluster begins with: %w", ErrDataDirCorrupt, err)
+		return badSeed(n.dir.file(seedFile), reasonOf(err))
 	}
 	defer in.Close()
 	r, err := newSnapshotReader(in)
-	if err != nil {
-		return err
+	if err == nil && (r.header.Index != seed.Index || r.header.Term != seed.Term) {
+		err = fmt.Errorf("it is of index %d, %s says %d", r.header.Index, identityFile, seed.Index)
 	}
-	if r.header.Index != seed.Index || r.header.Term != seed.Term {
-		return fmt.Errorf("%w: %s is of index %d, node.json says %d", ErrDataDirCorrupt, seedFile, r.header.Index, seed.Index)
+	if err != nil {
+		return badSeed(n.dir.file(seedFile), err)
 	}
 	// The library reads its term here; an entry must not be older than the snapshot.
 	if err := n.store.SetUint64([]byte("CurrentTerm"), seed.Term); err != nil {
@@ -156,7 +156,12 @@ func (n *Node) plant(seed *seedRecord, c raft.Configuration, snaps raft.Snapshot
 		return fmt.Errorf("make the first snapshot: %w", err)
 	}
 	if err := n.copySeed(sink, r, seed); err != nil {
-		return errors.Join(fmt.Errorf("write the first snapshot: %w", err), sink.Cancel())
+		if errors.Is(err, ErrBadSnapshot) {
+			err = badSeed(n.dir.file(seedFile), err)
+		} else {
+			err = fmt.Errorf("write the first snapshot: %w", err)
+		}
+		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
 }
@@ -174,4 +179,10 @@ func (n *Node) copySeed(out io.Writer, r *snapshotReader, seed *seedRecord) erro
 		return err
 	}
 	return w.finish()
+}
+
+// badSeed is a seedFile that cannot be read, with the remedy: nothing is lost with
+// it, since it was made from a file that is still there.
+func badSeed(path string, found error) error {
+	return fmt.Errorf("%w: %w: empty the directory and make it anew with `holdfast snapshot restore`", ErrDataDirCorrupt, &snapshotFault{path, found})
 }

@@ -29,10 +29,12 @@ type shell struct {
 	metrics   *metrics
 	halted    atomic.Bool
 	// saveVersion puts the cluster version on disk; version is what it was called
-	// with last. unsupported is why a snapshot of another version was refused.
+	// with last. unsupported is why a snapshot of another version was refused;
+	// refused is why the newest one was, whatever the reason.
 	saveVersion func(v uint32) error
 	version     uint32
 	unsupported error
+	refused     error
 
 	// running is set when Raft is up: restores before it come from this node's
 	// own disk and are not installs.
@@ -160,6 +162,7 @@ func (s *shell) Restore(rc io.ReadCloser) error {
 	}
 	h, err := s.restore(rc)
 	if err != nil {
+		s.refused = err
 		s.logger.Error("snapshot refused, the state stays as it was", "err", err)
 		return err
 	}
@@ -173,7 +176,7 @@ func (s *shell) restore(in io.Reader) (snapshotHeader, error) {
 		return snapshotHeader{}, err
 	}
 	if own := s.clusterID(); r.header.ClusterID != own {
-		return snapshotHeader{}, fmt.Errorf("%w: snapshot of cluster %q, this node is of %q", ErrWrongCluster, r.header.ClusterID, own)
+		return snapshotHeader{}, wrongSnapshot(r.header.ClusterID, own)
 	}
 	if err := s.sm.Restore(r); err != nil {
 		if errors.Is(err, ErrClusterVersion) {

@@ -55,11 +55,13 @@ var codesByReason = map[holdfastv1.ErrorReason]codes.Code{
 	holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST:         codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED:     codes.Aborted,
 	holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND:  codes.NotFound,
-	holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED:        codes.FailedPrecondition,
-	holdfastv1.ErrorReason_ERROR_REASON_NON_RESTORED_STATE:    codes.FailedPrecondition,
-	holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE:   codes.Unavailable,
-	holdfastv1.ErrorReason_ERROR_REASON_PATH_NOT_ALLOWED:      codes.InvalidArgument,
-	holdfastv1.ErrorReason_ERROR_REASON_SAVEPOINT_FAILED:      codes.Aborted,
+	// What clients expect of any gRPC server.
+	holdfastv1.ErrorReason_ERROR_REASON_METHOD_NOT_FOUND:    codes.Unimplemented,
+	holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED:      codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_NON_RESTORED_STATE:  codes.FailedPrecondition,
+	holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE: codes.Unavailable,
+	holdfastv1.ErrorReason_ERROR_REASON_PATH_NOT_ALLOWED:    codes.InvalidArgument,
+	holdfastv1.ErrorReason_ERROR_REASON_SAVEPOINT_FAILED:    codes.Aborted,
 
 	holdfastv1.ErrorReason_ERROR_REASON_NOT_A_MEMBER:             codes.Unavailable,
 	holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND:           codes.NotFound,

@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/version"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -36,7 +35,8 @@ const (
 	leastPing = 5 * time.Second
 	// maxRecvBytes is where the transport itself refuses a message. It is above
 	// the limit of Welcome, so that most clients that pass that are told so with a
-	// reason, which the transport cannot give.
+	// reason, which the transport cannot give: the library writes the status itself,
+	// before a codec, an interceptor or a handler sees anything of the message.
 	maxRecvBytes = 2 * maxMessageBytes
 )
 
@@ -67,11 +67,13 @@ func (s *Server) countStreams(srv any, stream grpc.ServerStream, info *grpc.Stre
 }
 
 // unknownMethod answers calls of another version of the protocol, or of another
-// protocol. UNIMPLEMENTED is what clients expect of any gRPC server.
+// protocol.
 func unknownMethod(_ any, stream grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(stream)
-	return status.Errorf(codes.Unimplemented, "unknown method %s: this node (holdfastd %s) does not have it; use a client of the same version or an older one",
-		cut(name, maxShownBytes), version.Version)
+	name = cut(name, maxShownBytes)
+	return toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_METHOD_NOT_FOUND,
+		fmt.Sprintf("unknown method %s: this node (holdfastd %s) does not have it; use a client of the same version or an older one", name, version.Version),
+		"method", name))
 }
 
 // tolerantCodec lets a message that cannot be read through as an empty one with

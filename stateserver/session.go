@@ -156,7 +156,8 @@ func (x *session) drop() {
 
 // current tells whether a frame is of the attempt that the stream holds. One
 // with an older token of this stream is late and dropped; one with a token
-// that was never given out ends the stream. The caller holds mu.
+// that was never given out, or is not remembered any more, ends the stream. The
+// caller holds mu.
 func (x *session) current(token uint64, frame string) bool {
 	if x.hold.subtask != 0 && token == x.hold.token {
 		return true
@@ -167,8 +168,17 @@ func (x *session) current(token uint64, frame string) bool {
 			return false
 		}
 	}
-	x.fail(violation("3.8", fmt.Sprintf("%s: this stream was never given its fencing token, %d", frame, token)))
+	x.fail(violation("3.8", fmt.Sprintf("%s: %s, %d", frame, x.unknownToken(token), token)))
 	return false
+}
+
+// unknownToken says what is wrong with a token that is not remembered. The caller
+// holds mu.
+func (x *session) unknownToken(token uint64) string {
+	if len(x.tokens) == tokensKept && token < x.tokens[0] {
+		return fmt.Sprintf("only the %d newest fencing tokens of a stream are remembered, and its own is older", tokensKept)
+	}
+	return "this stream was never given its fencing token"
 }
 
 // window takes room for a frame with a seq. Size is what the client counts: keys,

@@ -100,6 +100,7 @@ func (e *StreamExecutionEnvironment) dial(address string) (*grpc.ClientConn, err
 		grpc.WithInitialWindowSize(1<<20),
 		grpc.WithInitialConnWindowSize(4<<20),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithUnaryInterceptor(refuseLarge),
 	)
 }
 

@@ -112,6 +112,34 @@ func TestExecute_ARefusedSubmissionEndsTheProgram(t *testing.T) {
 	}
 }
 
+// A specification that no node would read: the client says so itself, since the
+// transport of a node could only say that it is too long.
+func TestExecute_ASpecificationAboveAMessageIsNotSent(t *testing.T) {
+	h := faketest.NewHost(t)
+	h.Answer = func(*holdfastv1.SubmitRequest) (*holdfastv1.SubmitResponse, error) {
+		t.Error("it was sent")
+		return nil, faketest.Status(codes.Internal, "INTERNAL")
+	}
+	env := testEnv(h.Address)
+	holdfast.FromSource(env, "source", large{datagen.NewSource(datagen.Options{})}, func(r holdfast.Record) (int64, error) { return r.Offset, nil }).PrintTo(&syncBuffer{})
+	var refused *holdfast.StatusError
+	err := result(t, execute(t, env))
+	const want = `submit "job": VALUE_TOO_LARGE: a message SubmitRequest has 9437`
+	if !errors.As(err, &refused) || !strings.HasPrefix(err.Error(), want) ||
+		!strings.HasSuffix(err.Error(), " bytes, at most 4194304 are allowed; let the program read large settings itself") {
+		t.Fatalf("got  %.200v\nwant %s...", err, want)
+	}
+}
+
+// large is a source with a property of 9 MiB.
+type large struct{ source.Source }
+
+func (l large) Spec() (source.Spec, error) {
+	spec, err := l.Source.Spec()
+	spec.Properties = map[string]string{"big": strings.Repeat("x", 9<<20)}
+	return spec, err
+}
+
 func TestExecute_OneStreamForEachSlot(t *testing.T) {
 	h := faketest.NewHost(t)
 	env := testEnv(h.Address)

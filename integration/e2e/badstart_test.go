@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/testport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -160,6 +162,9 @@ func TestBadStart_Surroundings(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	used := runNode(t, dir)
 	other := runNode(t, filepath.Join(t.TempDir(), "data"))
+	foreign, foreignDir := addressesOf(t, dir), filepath.Join(t.TempDir(), "data")
+	runNode(t, foreignDir).Kill()
+	list := "--initial-cluster=n1=127.0.0.1:1,n2=" + foreign.PeerAddress
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -169,6 +174,12 @@ func TestBadStart_Surroundings(t *testing.T) {
 		{name: "port in use", start: start{args: []string{"--listen", port}}, code: 1, want: "holdfastd: listen: " + port + " is in use by another process: stop that, or set listen to another host:port; port 0 takes a free one: listen tcp " + port + ": bind: address already in use"},
 		{name: "peer port in use", start: start{args: []string{"--peer-listen", port}}, code: 1, want: "holdfastd: peer-listen: " + port + " is in use by another process: stop that, or set peer-listen to another host:port; port 0 takes a free one: listen tcp " + port + ": bind: address already in use"},
 		{name: "directory in use", start: start{args: []string{"--data-dir", dir}}, code: 1, want: "holdfastd: raftstore: data directory is in use by another process: " + dir + ": stop it, or give another directory"},
+		{name: "directory of another cluster", start: start{args: []string{"--data-dir", foreignDir, "--name", "n1", list}}, code: 1,
+			want: "holdfastd: raftstore: belongs to another cluster: the data directory " + foreignDir + " is of cluster #, and n2 at " + foreign.PeerAddress + ", which is in initial-cluster, of cluster #: " +
+				"give this node its own directory; to make it a member of that cluster, start it with --join on an empty one and add it"},
+		{name: "a new directory for a cluster that exists", start: start{args: []string{"--name", "n1", list}}, code: 1,
+			want: "holdfastd: raftstore: node is not a member of the cluster: n2 at " + foreign.PeerAddress + " already belongs to cluster #, which does not know this node's id #. " +
+				"A node with a new or emptied data directory is a new member: remove the old one if there is one, start this node to join, and add it"},
 		{name: "a file", start: start{args: []string{"--data-dir", file}}, code: 1, want: "holdfastd: raftstore: data directory format is not supported: " + file + " is a file, not a directory: give another path"},
 		{name: "read-only", root: true, start: start{args: []string{"--data-dir", mnt}, mount: "mount --bind " + mnt + " " + mnt + "; mount -o remount,ro,bind " + mnt}, code: 1,
 			want: "holdfastd: raftstore: open lock file: open " + mnt + "/LOCK: read-only file system: mount the disk of the data directory for writing and start the node again"},
@@ -186,6 +197,21 @@ func TestBadStart_Surroundings(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// addressesOf reads what a node tells tools.
+func addressesOf(t *testing.T, dir string) (said struct {
+	PeerAddress string `json:"peer_address"`
+}) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "daemon.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &said)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said
 }
 
 // runNode runs a node of its own on a directory that does not exist yet.
@@ -211,7 +237,7 @@ func TestBadStart_DiskFullWhileRunning(t *testing.T) {
 	harness.RequireEnv(t, harness.EnvBin)
 	needRoot(t)
 	mnt := t.TempDir()
-	address := harness.FreeAddresses(t, 1)[0]
+	address := testport.Free(t, 1)[0]
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
 // broker is a real Apache Kafka.
@@ -51,7 +52,7 @@ func ownBroker(t *testing.T) *broker {
 func brokerPort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		_, text, _ := strings.Cut(harness.FreeAddresses(t, 1)[0], ":")
+		_, text, _ := strings.Cut(testport.Free(t, 1)[0], ":")
 		port, err := strconv.Atoi(text)
 		if err != nil {
 			t.Fatal(err)

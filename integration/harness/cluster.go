@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/holdfast-io/holdfast/internal/testport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -84,6 +85,10 @@ type members struct {
 	removed map[int]bool
 }
 
+// portsOfNode are a node's: for clients and for peers. A proxied node has as many
+// before them.
+const portsOfNode = 2
+
 func newCluster(t testing.TB, o Options, backend func(*Cluster) Backend) *Cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "holdfast-"+strings.Map(fileSafe, t.Name())+"-")
@@ -91,20 +96,24 @@ func newCluster(t testing.TB, o Options, backend func(*Cluster) Backend) *Cluste
 		t.Fatal(err)
 	}
 	size := o.size()
-	addrs := FreeAddresses(t, 4*size)
+	addrs := testport.Free(t, portsOfNode*size)
+	var proxies []string
+	if o.Proxied {
+		proxies = testport.Free(t, portsOfNode*size)
+	}
 	c := &Cluster{&members{dir: dir, running: make([]bool, size), conns: make([]*grpc.ClientConn, size), ids: map[string]int{}, removed: map[int]bool{}}, t}
 	if o.Proxied {
 		c.network = newNetwork()
 	}
 	var list []string
 	for i := range size {
-		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ListenAddress: addrs[4*i], PeerAddress: addrs[4*i+1]}
+		n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ListenAddress: addrs[portsOfNode*i], PeerAddress: addrs[portsOfNode*i+1]}
 		n.DataDir, n.ClientAddress, n.PeerAdvertise = filepath.Join(dir, n.Name), n.ListenAddress, n.PeerAddress
 		if dir := o.DataDirs[i]; dir != "" {
 			n.DataDir = dir
 		}
 		if o.Proxied {
-			n.PeerAdvertise, n.ClientAddress = addrs[4*i+2], addrs[4*i+3]
+			n.PeerAdvertise, n.ClientAddress = proxies[portsOfNode*i], proxies[portsOfNode*i+1]
 			c.network.add(t, n)
 		}
 		c.nodes = append(c.nodes, n)

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/holdfast-io/holdfast/internal/testport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -32,7 +33,7 @@ func (c *Cluster) initialFor(n Node) string {
 // Joining starts a new node that waits to be added, and returns its index.
 func (c *Cluster) Joining() int {
 	c.t.Helper()
-	addrs := FreeAddresses(c.t, 2)
+	addrs := testport.Free(c.t, portsOfNode)
 	i := c.Size()
 	n := Node{Index: i, Name: fmt.Sprintf("n%d", i+1), ClientAddress: addrs[0], ListenAddress: addrs[0], PeerAddress: addrs[1], PeerAdvertise: addrs[1], Join: true}
 	n.DataDir = filepath.Join(c.dir, n.Name)

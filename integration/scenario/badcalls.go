@@ -106,7 +106,7 @@ func BadCalls(t *testing.T, c *harness.Cluster) {
 		}
 	}
 	unimplemented := func(method string) failure {
-		return failure{code: codes.Unimplemented, message: "unknown method " + method + ": this node (holdfastd " + version.Version + ") does not have it; use a client of the same version or an older one"}
+		return failure{code: codes.Unimplemented, reason: "METHOD_NOT_FOUND", outcome: "final", metadata: []string{"method"}, message: "unknown method " + method + ": this node (holdfastd " + version.Version + ") does not have it; use a client of the same version or an older one"}
 	}
 	nobody := notFound("JOB_NOT_FOUND", "no job \"nobody\"; `holdfast list` shows the jobs")
 	long := strings.Repeat("x", 100)
@@ -181,6 +181,9 @@ func BadCalls(t *testing.T, c *harness.Cluster) {
 			invalidRequest("9 bytes are no message DescribeRequest; the client was generated from another proto file, or something is between it and this node; see rule 3.7 of docs/protocol.md")},
 		{"a request of 5 MiB", raw(holdfastv1.JobService_Describe_FullMethodName, make([]byte, 5<<20)),
 			failure{code: codes.ResourceExhausted, reason: tooLarge, outcome: "final", message: "a message DescribeRequest has 5242880 bytes, at most 4194304 are allowed; send several"}},
+		// The transport refuses it before anybody could read what it is.
+		{"a request of 9 MiB", raw(holdfastv1.JobService_Describe_FullMethodName, make([]byte, 9<<20)),
+			failure{code: codes.ResourceExhausted, message: "grpc: received message larger than max (9437184 vs. 8388608)"}},
 		{"an unknown service", raw("/holdfast.v1.NoService/Do", nil), unimplemented("/holdfast.v1.NoService/Do")},
 		{"an unknown method", raw("/holdfast.v1.JobService/Frobnicate", nil), unimplemented("/holdfast.v1.JobService/Frobnicate")},
 		{"a call that is for other nodes", raw("/holdfast.internal.v1.PeerService/Propose", nil), unimplemented("/holdfast.internal.v1.PeerService/Propose")},

@@ -401,3 +401,45 @@ func OldTokens(t *testing.T, c *harness.Cluster) {
 		t.Errorf("attempt %d ended on frames of an older one; now it is %d", s.assign.Attempt, st.Attempt)
 	}
 }
+
+// ForgottenTokens gives one stream more attempts than a host remembers tokens of. A
+// frame of the oldest one that is remembered is dropped; one of an attempt before
+// ends the stream with a reason. Neither changes anything (invariant 1).
+func ForgottenTokens(t *testing.T, c *harness.Cluster) {
+	const remembered = 64
+	j := newEagerJob(t, c, c.Followers()[0])
+	s := j.assigned()
+	var given []rawSlot
+	for range remembered + 1 {
+		given = append(given, *s)
+		s.send(up(&holdfastv1.Failed{
+			FencingToken: s.assign.FencingToken, FailureClass: holdfastv1.FailureClass_FAILURE_CLASS_USER,
+			Error: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, Message: "on purpose"},
+		}))
+		s.await("the next attempt", func(m *holdfastv1.HostMessage) bool { return s.take(m) })
+	}
+	// The stream was given 66 tokens: 0 and 1 are forgotten.
+	s.send(given[2].flush(1, nil))
+	s.send(s.flush(1, func(_ *flushMsg, sec *flushSection) { sec.Keys = []byte("b") }))
+	s.awaitAck(1)
+	s.send(given[1].flush(1, nil))
+	expectFailure(t, "a token that is not remembered", s.End(harness.Patience()),
+		violates("3.8", "Flush: only the 64 newest fencing tokens of a stream are remembered, and its own is older, #"))
+	got := c.Counts(harness.StateRef{Job: j.id, Operator: harness.FlusherOperator, State: harness.FlusherState})
+	if len(got) != 1 || got["b"] != 0 {
+		t.Errorf("the state is %v; only b was flushed with a current token", got)
+	}
+	mustCancel(t, c, j.id)
+}
+
+// newEagerJob is newRawJob with a job that restarts at once and without end.
+func newEagerJob(t *testing.T, c *harness.Cluster, node int) *rawJob {
+	t.Helper()
+	j := &rawJob{t: t, c: c, node: node, config: harness.FlusherConfig{Job: harness.RandomName("eager"), Slots: 1, CheckpointMs: 3_600_000}}
+	spec := j.config.Spec()
+	spec.RestartStrategy = &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_FixedDelay{
+		FixedDelay: &holdfastv1.FixedDelay{Attempts: 1000, DelayMs: 1},
+	}}
+	j.id = c.MustSubmit(spec)
+	return j
+}

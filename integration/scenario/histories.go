@@ -13,18 +13,25 @@ import (
 )
 
 // Histories records what clients of every node ask and are told while a leader
-// dies, is cut off, or a follower is, and checks that one order of the log
+// dies, loses its followers, is split off from them or a follower is cut off, and checks that one order of the log
 // explains all of it: reads of state and of jobs are never stale, a request
 // that was answered is never taken back, and one that was not is applied once
 // or never (invariants 1, 3 and 6). Each history is one job of each kind and
 // one fault. The cluster must be proxied.
 func Histories(t *testing.T, c *harness.Cluster, n int, seed uint64) {
+	runHistories(t, c, n, seed, func(*histories) {}, (*histories).fault)
+}
+
+// runHistories records and checks histories of faults.
+func runHistories(t *testing.T, c *harness.Cluster, n int, seed uint64, prepare, fault func(*histories)) {
+	t.Helper()
 	t.Logf("seed %d (HOLDFAST_TEST_SEED)", seed)
 	var operations, open, checked int
 	for i := range n {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			h := newHistories(t, c.For(t), i, rand.New(rand.NewPCG(seed, uint64(i))))
-			h.run()
+			prepare(h)
+			h.run(fault)
 			a, b := h.check()
 			operations, open, checked = operations+a, open+b, checked+1
 		})
@@ -45,10 +52,14 @@ type histories struct {
 	sums, jobs, triggers *history.Recorder
 	adder, triggered     *harness.Flusher
 	job                  string
+	host                 int // of the adder's stream, while it can
 
 	clients sync.WaitGroup
 	stop    chan struct{}
 	lastID  atomic.Int64
+
+	// cutOff is the index of a node that reaches no majority, and one more; 0: all do.
+	cutOff atomic.Int64
 
 	mu        sync.Mutex
 	unsettled map[string]bool // requests to trigger a checkpoint without an id
@@ -58,15 +69,14 @@ func newHistories(t *testing.T, c *harness.Cluster, number int, rnd *rand.Rand) 
 	return &histories{
 		t: t, c: c, number: number, rnd: rnd, stop: make(chan struct{}),
 		sums: history.NewRecorder(), jobs: history.NewRecorder(), triggers: history.NewRecorder(),
-		job: fmt.Sprintf("job-%d", number), unsettled: map[string]bool{},
+		job: fmt.Sprintf("job-%d", number), host: rnd.IntN(c.Size()), unsettled: map[string]bool{},
 	}
 }
 
-func (h *histories) run() {
-	start := h.rnd.IntN(h.c.Size())
+func (h *histories) run(fault func(*histories)) {
 	h.adder = harness.StartFlusher(h.c, harness.FlusherConfig{
 		Job: fmt.Sprintf("sums-%d", h.number), Keys: 3, Ops: 1, Window: 3, Pause: 8 * time.Millisecond,
-		Addresses: func(int) []string { return h.c.Addresses(start) }, Observe: newSumsObserver(h.sums),
+		Addresses: func(int) []string { return h.c.Addresses(h.host) }, Observe: newSumsObserver(h.sums),
 	})
 	// Its checkpoints are begun by hand only.
 	h.triggered = harness.StartFlusher(h.c, harness.FlusherConfig{
@@ -79,7 +89,8 @@ func (h *histories) run() {
 		h.client(i, h.trigger)
 	}
 	h.adder.WaitAcked(20)
-	h.fault()
+	fault(h)
+	h.c.WaitForAllToKnow()
 	h.adder.WaitAcked(10)
 	close(h.stop)
 	h.clients.Wait()
@@ -99,7 +110,7 @@ func (h *histories) fault() {
 	old := c.Leader()
 	follower := c.Followers()[h.rnd.IntN(c.Size()-1)]
 	var what string
-	switch h.rnd.IntN(5) {
+	switch h.rnd.IntN(7) {
 	case 0, 1:
 		what = "leader killed"
 		c.Kill(old.Index)
@@ -109,13 +120,15 @@ func (h *histories) fault() {
 	case 2, 3:
 		what = "leader without followers"
 		h.loseFollowers(old)
+	case 4, 5:
+		what = "leader split off"
+		h.splitOff(old, func(harness.Leadership) {})
 	default:
 		what = "follower cut off"
 		c.Deafen(follower)
 		h.adder.WaitAcked(20)
 		c.Hear(follower)
 	}
-	c.WaitForAllToKnow()
 	h.t.Logf("%s; leader was %s, a follower %s", what, old.Name, c.Node(follower).Name)
 }
 

@@ -26,9 +26,7 @@ func (h *histories) on(client int, rnd *rand.Rand, f func(ctx context.Context, c
 	if rnd.IntN(4) == 0 {
 		client = rnd.IntN(h.c.Size())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), historyCall)
-	defer cancel()
-	return f(ctx, h.c.Conn(client))
+	return h.onNode(client, f)
 }
 
 // settle notes what became of a call. Reasons that are the log's decision are
@@ -50,10 +48,17 @@ func settle(c *history.Call, err error, output any) {
 
 // readSums reads a key of the flusher's state, as a tool would.
 func (h *histories) readSums(client int, rnd *rand.Rand) {
-	key := fmt.Sprintf("p0-k%d", rnd.IntN(h.adder.Config.Keys))
+	h.readSum(client, rnd.IntN(h.adder.Config.Keys), func(client int, f func(ctx context.Context, conn *grpc.ClientConn) error) error {
+		return h.on(client, rnd, f)
+	})
+}
+
+// readSum reads a key on the node that on chooses.
+func (h *histories) readSum(client, k int, on func(client int, f func(ctx context.Context, conn *grpc.ClientConn) error) error) {
+	key := fmt.Sprintf("p0-k%d", k)
 	c := h.sums.Begin(client, history.ReadSum{Key: key})
 	var sum int64
-	err := h.on(client, rnd, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err := on(client, func(ctx context.Context, conn *grpc.ClientConn) error {
 		r, err := holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{
 			State: &holdfastv1.StateSelector{Job: h.adder.JobID, OperatorUid: harness.FlusherOperator, StateName: harness.FlusherState},
 			Keys:  [][]byte{[]byte(key)},

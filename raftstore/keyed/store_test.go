@@ -175,3 +175,27 @@ func TestGet_Malformed(t *testing.T) {
 		}
 	}
 }
+
+// Memory grows by what a version does not share with the live state, and goes with
+// the version.
+func TestStore_MemoryCountsSharedTablesOnce(t *testing.T) {
+	s := newStore(t, testConfig())
+	apply(t, s, section(stBytes).put("a", "1").put("b", "2"))
+	before := s.MemoryBytes()
+	if before == 0 {
+		t.Fatal("two keys take no memory")
+	}
+	mustDo(t, s.Freeze(1, 1))
+	directories := s.MemoryBytes() - before
+	if want := int64(testConfig().End) * wordBytes; directories != want {
+		t.Errorf("a version that shares everything takes %d bytes more, want %d of its directory", directories, want)
+	}
+	apply(t, s, section(stBytes).put("a", "3"))
+	if own := s.MemoryBytes() - before - directories; own <= 0 {
+		t.Errorf("a version with a table of its own takes %d bytes more", own)
+	}
+	mustDo(t, s.DropVersion(1, 1))
+	if after := s.MemoryBytes(); after > 2*before {
+		t.Errorf("%d bytes before the version and %d after it", before, after)
+	}
+}

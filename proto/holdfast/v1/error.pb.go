@@ -92,17 +92,20 @@ const (
 	ErrorReason_ERROR_REASON_CHECKPOINT_FAILED ErrorReason = 31
 	// No such checkpoint in the remembered history of the job.
 	ErrorReason_ERROR_REASON_CHECKPOINT_NOT_FOUND ErrorReason = 32
+	// The node does not have the method, or the service, that was called. Metadata:
+	// method.
+	ErrorReason_ERROR_REASON_METHOD_NOT_FOUND ErrorReason = 33
 	// A file of a checkpoint or savepoint is missing, damaged or foreign: nothing is
 	// restored instead of it.
-	ErrorReason_ERROR_REASON_RESTORE_FAILED ErrorReason = 33
+	ErrorReason_ERROR_REASON_RESTORE_FAILED ErrorReason = 34
 	// The snapshot has state that the job does not: --allow-non-restored-state.
-	ErrorReason_ERROR_REASON_NON_RESTORED_STATE ErrorReason = 34
+	ErrorReason_ERROR_REASON_NON_RESTORED_STATE ErrorReason = 35
 	// The checkpoint storage does not answer or has no room.
-	ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE ErrorReason = 35
+	ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE ErrorReason = 36
 	// The directory lies outside the allowed roots, or its scheme is not configured.
-	ErrorReason_ERROR_REASON_PATH_NOT_ALLOWED ErrorReason = 36
+	ErrorReason_ERROR_REASON_PATH_NOT_ALLOWED ErrorReason = 37
 	// The checkpoint stands, its export into a savepoint failed.
-	ErrorReason_ERROR_REASON_SAVEPOINT_FAILED ErrorReason = 37
+	ErrorReason_ERROR_REASON_SAVEPOINT_FAILED ErrorReason = 38
 	// This node is no member of its cluster: it waits to be added, or was removed.
 	// Another node may answer.
 	ErrorReason_ERROR_REASON_NOT_A_MEMBER ErrorReason = 60
@@ -157,11 +160,12 @@ var (
 		30: "ERROR_REASON_OPERATOR_LOST",
 		31: "ERROR_REASON_CHECKPOINT_FAILED",
 		32: "ERROR_REASON_CHECKPOINT_NOT_FOUND",
-		33: "ERROR_REASON_RESTORE_FAILED",
-		34: "ERROR_REASON_NON_RESTORED_STATE",
-		35: "ERROR_REASON_STORAGE_UNAVAILABLE",
-		36: "ERROR_REASON_PATH_NOT_ALLOWED",
-		37: "ERROR_REASON_SAVEPOINT_FAILED",
+		33: "ERROR_REASON_METHOD_NOT_FOUND",
+		34: "ERROR_REASON_RESTORE_FAILED",
+		35: "ERROR_REASON_NON_RESTORED_STATE",
+		36: "ERROR_REASON_STORAGE_UNAVAILABLE",
+		37: "ERROR_REASON_PATH_NOT_ALLOWED",
+		38: "ERROR_REASON_SAVEPOINT_FAILED",
 		60: "ERROR_REASON_NOT_A_MEMBER",
 		61: "ERROR_REASON_NODE_NOT_FOUND",
 		62: "ERROR_REASON_NODE_UNREACHABLE",
@@ -203,11 +207,12 @@ var (
 		"ERROR_REASON_OPERATOR_LOST":            30,
 		"ERROR_REASON_CHECKPOINT_FAILED":        31,
 		"ERROR_REASON_CHECKPOINT_NOT_FOUND":     32,
-		"ERROR_REASON_RESTORE_FAILED":           33,
-		"ERROR_REASON_NON_RESTORED_STATE":       34,
-		"ERROR_REASON_STORAGE_UNAVAILABLE":      35,
-		"ERROR_REASON_PATH_NOT_ALLOWED":         36,
-		"ERROR_REASON_SAVEPOINT_FAILED":         37,
+		"ERROR_REASON_METHOD_NOT_FOUND":         33,
+		"ERROR_REASON_RESTORE_FAILED":           34,
+		"ERROR_REASON_NON_RESTORED_STATE":       35,
+		"ERROR_REASON_STORAGE_UNAVAILABLE":      36,
+		"ERROR_REASON_PATH_NOT_ALLOWED":         37,
+		"ERROR_REASON_SAVEPOINT_FAILED":         38,
 		"ERROR_REASON_NOT_A_MEMBER":             60,
 		"ERROR_REASON_NODE_NOT_FOUND":           61,
 		"ERROR_REASON_NODE_UNREACHABLE":         62,
@@ -383,7 +388,7 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x14.holdfast.v1.OutcomeR\aoutcome\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xdb\v\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xfe\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ERROR_REASON_NO_LEADER\x10\x01\x12!\n" +
@@ -418,12 +423,13 @@ const file_holdfast_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_COMMAND_TOO_LARGE\x10\x1d\x12\x1e\n" +
 	"\x1aERROR_REASON_OPERATOR_LOST\x10\x1e\x12\"\n" +
 	"\x1eERROR_REASON_CHECKPOINT_FAILED\x10\x1f\x12%\n" +
-	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 \x12\x1f\n" +
-	"\x1bERROR_REASON_RESTORE_FAILED\x10!\x12#\n" +
-	"\x1fERROR_REASON_NON_RESTORED_STATE\x10\"\x12$\n" +
-	" ERROR_REASON_STORAGE_UNAVAILABLE\x10#\x12!\n" +
-	"\x1dERROR_REASON_PATH_NOT_ALLOWED\x10$\x12!\n" +
-	"\x1dERROR_REASON_SAVEPOINT_FAILED\x10%\x12\x1d\n" +
+	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10 \x12!\n" +
+	"\x1dERROR_REASON_METHOD_NOT_FOUND\x10!\x12\x1f\n" +
+	"\x1bERROR_REASON_RESTORE_FAILED\x10\"\x12#\n" +
+	"\x1fERROR_REASON_NON_RESTORED_STATE\x10#\x12$\n" +
+	" ERROR_REASON_STORAGE_UNAVAILABLE\x10$\x12!\n" +
+	"\x1dERROR_REASON_PATH_NOT_ALLOWED\x10%\x12!\n" +
+	"\x1dERROR_REASON_SAVEPOINT_FAILED\x10&\x12\x1d\n" +
 	"\x19ERROR_REASON_NOT_A_MEMBER\x10<\x12\x1f\n" +
 	"\x1bERROR_REASON_NODE_NOT_FOUND\x10=\x12!\n" +
 	"\x1dERROR_REASON_NODE_UNREACHABLE\x10>\x12!\n" +

@@ -1,6 +1,6 @@
 // Package bench measures a cluster of three node processes on this machine. Each
-// measurement checks what the nodes counted before it tells a figure, and none
-// judges the figure.
+// measurement checks what the nodes counted before it tells a figure. No figure is
+// judged but what many checkpoints leave behind, which has bounds.
 package bench
 
 import (

@@ -30,6 +30,10 @@ type CheckpointsReport struct {
 	Jobs      int             `json:"jobs"`
 	PerSecond float64         `json:"checkpoints_per_second"`
 	Curve     []CheckpointRow `json:"curve"`
+	// Bounds has what each column of the curve was compared with.
+	Bounds []Bound `json:"bounds"`
+	// Level tells that the run was long enough to see whether the columns rise.
+	Level bool `json:"level_checked"`
 }
 
 // CheckpointRow is the size of everything after so many checkpoints: the largest
@@ -40,10 +44,17 @@ type CheckpointRow struct {
 	LogIndex    uint64  `json:"log_index"`
 	// LogBytes is raft.db, which is reused and does not shrink.
 	LogBytes uint64 `json:"log_bytes"`
-	// SnapshotBytes is the snapshots on disk.
+	// SnapshotFiles and SnapshotBytes are the snapshots on disk.
+	SnapshotFiles uint64 `json:"snapshots"`
 	SnapshotBytes uint64 `json:"snapshots_bytes"`
 	// RecordBytes is the coordinator's state.
 	RecordBytes uint64 `json:"records_bytes"`
+	// Versions are those of the keyed state that checkpoints keep, and StateBytes the
+	// memory that it takes with them.
+	Versions   uint64 `json:"versions"`
+	StateBytes uint64 `json:"state_bytes"`
+	// DirectoryBytes is the whole data directory.
+	DirectoryBytes uint64 `json:"directory_bytes"`
 	Memory
 }
 
@@ -86,6 +97,7 @@ func Checkpoints(ctx context.Context, cfg Config, f CheckpointsConfig) (r *Check
 		return nil, err
 	}
 	r.PerSecond = float64(f.Checkpoints) / time.Since(began).Seconds()
+	r.judge()
 	for i, s := range slots {
 		if err := s.checkCheckpoint(ctx, uint64(share(f, i))); err != nil {
 			return nil, err
@@ -211,25 +223,36 @@ func (c *cluster) row(ctx context.Context, n uint64, began time.Time) (row Check
 		return row, err
 	}
 	for _, x := range append([]node{leader}, others...) {
-		m, err := memoryOf(x.pid)
-		if err != nil {
+		if err := c.widen(ctx, &row, x); err != nil {
 			return row, err
 		}
-		records, err := metricOf(ctx, x.metrics, "holdfast_coordinator_records_bytes")
-		if err != nil {
-			return row, err
-		}
-		index, err := metricOf(ctx, x.metrics, "holdfast_raft_last_index")
-		if err != nil {
-			return row, err
-		}
-		dir := c.dataDir(x.name)
-		row.LogIndex = max(row.LogIndex, uint64(index))
-		row.LogBytes = max(row.LogBytes, bytesOf(filepath.Join(dir, "raft.db")))
-		row.SnapshotBytes = max(row.SnapshotBytes, bytesBelow(filepath.Join(dir, "snapshots")))
-		row.RecordBytes = max(row.RecordBytes, uint64(records))
-		row.Resident, row.Peak = max(row.Resident, m.Resident), max(row.Peak, m.Peak)
-		row.Anonymous, row.File = max(row.Anonymous, m.Anonymous), max(row.File, m.File)
 	}
 	return row, nil
+}
+
+// widen raises a row to the sizes of one node.
+func (c *cluster) widen(ctx context.Context, row *CheckpointRow, x node) error {
+	m, err := memoryOf(x.pid)
+	if err != nil {
+		return err
+	}
+	row.Resident, row.Peak = max(row.Resident, m.Resident), max(row.Peak, m.Peak)
+	row.Anonymous, row.File = max(row.Anonymous, m.Anonymous), max(row.File, m.File)
+	for name, to := range map[string]*uint64{
+		"holdfast_raft_last_index": &row.LogIndex, "holdfast_coordinator_records_bytes": &row.RecordBytes,
+		"holdfast_keyed_frozen_versions": &row.Versions, "holdfast_keyed_memory_bytes": &row.StateBytes,
+	} {
+		v, err := metricOf(ctx, x.metrics, name)
+		if err != nil {
+			return err
+		}
+		*to = max(*to, uint64(v))
+	}
+	dir := c.dataDir(x.name)
+	row.LogBytes = max(row.LogBytes, bytesOf(filepath.Join(dir, "raft.db")))
+	snapshots := filepath.Join(dir, "snapshots")
+	row.SnapshotFiles = max(row.SnapshotFiles, entriesOf(snapshots))
+	row.SnapshotBytes = max(row.SnapshotBytes, bytesBelow(snapshots))
+	row.DirectoryBytes = max(row.DirectoryBytes, bytesBelow(dir))
+	return nil
 }

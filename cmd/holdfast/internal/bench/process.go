@@ -81,3 +81,12 @@ func bytesOf(path string) uint64 {
 	}
 	return uint64(info.Size())
 }
+
+// entriesOf is how many files and directories a directory has, 0 if it is not there.
+func entriesOf(dir string) uint64 {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	return uint64(len(entries))
+}

@@ -280,9 +280,12 @@ func (a *app) benchCheckpointsCommand() *cobra.Command {
 	var f bench.CheckpointsConfig
 	cmd := &cobra.Command{
 		Use: "checkpoints", Short: "What many checkpoints in a row leave behind", Args: exactly(),
-		Long: `Takes checkpoints, of each job one as soon as the one before is complete, and tells the sizes of the log, of the snapshots, of the coordinator's records and of
-the processes: the largest of the three nodes. Without --fsync the nodes do not
-wait for the disk, so that 100,000 take minutes.`,
+		Long: `Takes checkpoints, of each job one as soon as the one before is complete, and tells
+the sizes of the log, of the snapshots, of the coordinator's records, of the keyed
+state with the versions that checkpoints keep, of the data directory and of the
+processes: the largest of the three nodes. Each is compared with its bound, and in a
+run of minutes the fourth quarter with the third; one that rises is an error.
+Without --fsync the nodes do not wait for the disk, so that 100,000 take minutes.`,
 		Example: "  holdfast bench checkpoints --checkpoints 100000",
 	}
 	cmd.Flags().IntVar(&f.Checkpoints, "checkpoints", 2000, "how many, 1 to 10,000,000")
@@ -298,13 +301,46 @@ wait for the disk, so that 100,000 take minutes.`,
 			if err != nil {
 				return err
 			}
-			t := render.Table{Header: []string{"CHECKPOINTS", "SECONDS", "LOG INDEX", "RAFT.DB", "SNAPSHOTS", "RECORDS", "RESIDENT", "ANONYMOUS", "FILES", "PEAK"}}
-			for _, x := range r.Curve {
-				t.Add(x.Checkpoints, fmt.Sprintf("%.0f", x.Seconds), x.LogIndex, render.Bytes(x.LogBytes), render.Bytes(x.SnapshotBytes), render.Bytes(x.RecordBytes),
-					render.Bytes(x.Resident), render.Bytes(x.Anonymous), render.Bytes(x.File), render.Bytes(x.Peak))
+			if err := a.printCheckpoints(r); err != nil {
+				return err
 			}
-			return a.printBench(r.Machine, r, t, fmt.Sprintf("\n%.0f checkpoints a second", r.PerSecond))
+			return r.Verdict()
 		})
 	})
 	return cmd
+}
+
+// printCheckpoints prints the curve, and below it the bounds.
+func (a *app) printCheckpoints(r *bench.CheckpointsReport) error {
+	curve := render.Table{Header: []string{"CHECKPOINTS", "SECONDS", "LOG INDEX", "RAFT.DB", "SNAPSHOTS", "", "RECORDS", "VERSIONS", "STATE", "DIRECTORY",
+		"RESIDENT", "ANONYMOUS", "FILES", "PEAK"}}
+	for _, x := range r.Curve {
+		curve.Add(x.Checkpoints, fmt.Sprintf("%.0f", x.Seconds), x.LogIndex, render.Bytes(x.LogBytes), x.SnapshotFiles, render.Bytes(x.SnapshotBytes),
+			render.Bytes(x.RecordBytes), x.Versions, render.Bytes(x.StateBytes), render.Bytes(x.DirectoryBytes),
+			render.Bytes(x.Resident), render.Bytes(x.Anonymous), render.Bytes(x.File), render.Bytes(x.Peak))
+	}
+	bounds := render.Table{Header: []string{"CURVE", "MOST", "BOUND", "3RD QUARTER", "4TH QUARTER", "WHERE THE BOUND COMES FROM"}}
+	for _, b := range r.Bounds {
+		size := func(n uint64) any { return render.Bytes(n) }
+		if b.Number {
+			size = func(n uint64) any { return n }
+		}
+		bounds.Add(b.Curve, size(b.Most), size(b.Bound), size(b.Third), size(b.Fourth), b.Why)
+	}
+	return a.print(r, func(w io.Writer) error {
+		fmt.Fprintf(w, "machine: %s\n\n", r.Machine)
+		if err := a.table(w, curve); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		if err := a.table(w, bounds); err != nil {
+			return err
+		}
+		level := "every curve is compared with its bound; the run was too short to tell whether they are level"
+		if r.Level {
+			level = "every curve is compared with its bound, and its fourth quarter with its third"
+		}
+		fmt.Fprintf(w, "\n%.0f checkpoints a second; %s\n", r.PerSecond, level)
+		return nil
+	})
 }

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,8 +11,8 @@ import (
 // outgoing connections (32768 and up), so that a node which is started again
 // does not find its port taken by some client.
 const (
-	portFrom  = 20000
-	portUntil = 30000
+	portFrom  = 12000
+	portUntil = 19000
 )
 
 // peerPortStep is the distance of a node's peer port from its client port,
@@ -50,7 +49,7 @@ func freeAddresses(n int) (client, peer []string, err error) {
 	}()
 	for tries := 0; len(held) < 2*n; tries++ {
 		if tries > 1000 {
-			return nil, nil, errors.New("no free ports found between 20000 and 30000")
+			return nil, nil, fmt.Errorf("no free ports found between %d and %d", portFrom, portUntil)
 		}
 		l, err := net.Listen("tcp", loopback(portFrom+rand.IntN(portUntil-portFrom)))
 		if err == nil {
