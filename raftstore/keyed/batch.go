@@ -93,3 +93,6 @@ func (p *Page) Add(keyGroup uint32, key, value []byte, maxBytes int) bool {
 
 // Last returns the cursor after the last entry of a page that has one.
 func (p *Page) Last() Cursor { return p.last() }
+
+// Fits tells whether bytes can be a value of the type.
+func (t Type) Fits(value []byte) bool { return !t.numeric() || len(value) == numberBytes }
