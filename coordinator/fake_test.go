@@ -30,7 +30,7 @@ func (f *fakeState) Drop(id uint64) {
 	delete(f.versions, id)
 }
 
-func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection, _ int64) *holdfastv1.Error {
 	for _, s := range sections {
 		if string(s.Keys) == "too-large" {
 			return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, "too large")

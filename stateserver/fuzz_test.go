@@ -123,7 +123,7 @@ func mustApply(t *testing.T, store *keyed.Store, f *holdfastv1.Flush) {
 		sections = append(sections, raftstore.KeyedSection(sec))
 	}
 	before := store.Hash()
-	err := store.Apply(1, sections)
+	err := store.Apply(1, sections, 0)
 	switch {
 	case err == nil:
 	case errors.Is(err, keyed.ErrTypeMismatch), errors.Is(err, keyed.ErrStateTooLarge):
