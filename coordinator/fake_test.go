@@ -42,6 +42,10 @@ func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection, _ int6
 	return nil
 }
 
+func (f *fakeState) Load(id uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+	return f.Apply(id, sections, 0)
+}
+
 func (f *fakeState) Freeze(id, version uint64) {
 	if _, ok := f.versions[id][version]; ok {
 		panic(fmt.Sprintf("version %d of subtask %d is frozen twice", version, id))

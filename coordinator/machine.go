@@ -36,6 +36,9 @@ type KeyedState interface {
 	// Apply applies a flush, all sections or none. The error is the refusal. timeMs
 	// is the time by which entries with a TTL are over.
 	Apply(subtask uint64, sections []*holdfastv1.FlushSection, timeMs int64) *holdfastv1.Error
+	// Load is Apply of PUTs whose values are stored ones: with the times that a TTL
+	// keeps.
+	Load(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error
 	// Freeze keeps the state of this moment as a version.
 	Freeze(subtask, version uint64)
 	// DropVersion forgets a version; an unknown one is no error.

@@ -97,11 +97,21 @@ func (k *keyedState) Bytes(subtask uint64) uint64 { return uint64(k.store.TotalB
 
 // Apply implements [coordinator.KeyedState].
 func (k *keyedState) Apply(subtask uint64, sections []*holdfastv1.FlushSection, timeMs int64) *holdfastv1.Error {
+	return flushRefusal(k.store.Apply(subtask, k.columns(sections), timeMs))
+}
+
+// Load implements [coordinator.KeyedState].
+func (k *keyedState) Load(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+	return flushRefusal(k.store.Load(subtask, k.columns(sections)))
+}
+
+// columns is valid until its next call.
+func (k *keyedState) columns(sections []*holdfastv1.FlushSection) []keyed.Section {
 	k.sections = k.sections[:0]
 	for _, s := range sections {
 		k.sections = append(k.sections, KeyedSection(s))
 	}
-	return flushRefusal(k.store.Apply(subtask, k.sections, timeMs))
+	return k.sections
 }
 
 // KeyedSection is the keyed state's view of a section of a frame. It shares the
