@@ -30,7 +30,7 @@ func (f *fakeState) Drop(id uint64) {
 	delete(f.versions, id)
 }
 
-func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection, _ int64) *holdfastv1.Error {
 	for _, s := range sections {
 		if string(s.Keys) == "too-large" {
 			return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, "too large")
@@ -40,6 +40,10 @@ func (f *fakeState) Apply(id uint64, sections []*holdfastv1.FlushSection) *holdf
 		f.live[id][string(s.Keys)]++
 	}
 	return nil
+}
+
+func (f *fakeState) Load(id uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+	return f.Apply(id, sections, 0)
 }
 
 func (f *fakeState) Freeze(id, version uint64) {

@@ -33,8 +33,12 @@ type KeyedState interface {
 	Create(subtask uint64, space Space)
 	// Drop forgets a subtask with all its versions.
 	Drop(subtask uint64)
-	// Apply applies a flush, all sections or none. The error is the refusal.
-	Apply(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error
+	// Apply applies a flush, all sections or none. The error is the refusal. timeMs
+	// is the time by which entries with a TTL are over.
+	Apply(subtask uint64, sections []*holdfastv1.FlushSection, timeMs int64) *holdfastv1.Error
+	// Load is Apply of PUTs whose values are stored ones: with the times that a TTL
+	// keeps.
+	Load(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error
 	// Freeze keeps the state of this moment as a version.
 	Freeze(subtask, version uint64)
 	// DropVersion forgets a version; an unknown one is no error.
@@ -56,10 +60,9 @@ type Space struct {
 
 // SpaceState is one named state of a Space.
 type SpaceState struct {
-	ID       uint32
-	Name     string
-	Type     string
-	MaxBytes uint64
+	ID         uint32
+	Descriptor *holdfastv1.StateDescriptor
+	MaxBytes   uint64
 }
 
 type (

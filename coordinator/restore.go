@@ -96,7 +96,7 @@ func (m *Machine) applyLoad(index uint64, c *internalv1.LoadState) *internalv1.C
 		return m.answer(st, Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "the state of this job is on its hosts and not in the log"))
 	}
 	if !onHost(ref.job) {
-		if e := m.keyed.Apply(c.SubtaskId, c.Sections); e != nil {
+		if e := m.keyed.Load(c.SubtaskId, c.Sections); e != nil {
 			nameState(ref, e)
 			m.suspend(index, ref.job, nil, e)
 			return m.answer(st, e)

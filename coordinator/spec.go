@@ -165,10 +165,9 @@ func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {
 			return invalid(field+".states", fmt.Sprintf("operator %q: the state name %s is not %s", o.Uid, quote(d.Name), nameRule))
 		case names[d.Name]:
 			return invalid(field+".states", fmt.Sprintf("operator %q declares the state %q twice; give each its own name", o.Uid, d.Name))
-		case d.Kind != holdfastv1.StateKind_STATE_KIND_VALUE:
-			return invalid(field+".states", fmt.Sprintf("state %q of operator %q: this server has the kind VALUE only", d.Name, o.Uid))
-		case !typeRE.MatchString(d.Type):
-			return invalid(field+".states", fmt.Sprintf("state %q of operator %q: unknown type %s; known are bytes, string, int64, float64, bool, json, proto:<full name>", d.Name, o.Uid, quote(d.Type)))
+		}
+		if text := normalizeDescriptor(d); text != "" {
+			return invalid(field+".states", fmt.Sprintf("state %q of operator %q: %s", d.Name, o.Uid, text))
 		}
 		names[d.Name] = true
 	}

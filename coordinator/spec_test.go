@@ -53,7 +53,7 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 		}, `operator "counter" declares the state "count" twice; give each its own name`},
 		"state name":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Name = "" }, `operator "counter": the state name "" is not ` + nameRule},
 		"state type":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Type = "int" }, `state "count" of operator "counter": unknown type "int"; known are bytes, string, int64, float64, bool, json, proto:<full name>`},
-		"state kind":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, `state "count" of operator "counter": this server has the kind VALUE only`},
+		"state kind":   {func(s *holdfastv1.JobSpec) { s.Operators[1].States[0].Kind = 0 }, `state "count" of operator "counter": unknown kind 0; known are VALUE, LIST, MAP, REDUCING, AGGREGATING`},
 		"backend name": {func(s *holdfastv1.JobSpec) { s.StateBackend = &holdfastv1.StateBackend{Name: "a b"} }, `the state backend name "a b" is not 1 to 128 of the characters A-Z a-z 0-9 . _ -, the first one a letter`},
 		"many options": {func(s *holdfastv1.JobSpec) {
 			s.StateBackend = &holdfastv1.StateBackend{Name: "own", Options: map[string]string{"o": strings.Repeat("v", 5000)}}

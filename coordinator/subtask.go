@@ -45,7 +45,7 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 	if r := m.takeSeq(ref, "flush", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
-	if e := m.keyed.Apply(c.SubtaskId, c.Sections); e != nil {
+	if e := m.keyed.Apply(c.SubtaskId, c.Sections, c.TimeMs); e != nil {
 		nameState(ref, e)
 		ref.st.Refusal = e
 		m.suspend(index, ref.job, ref.st, e)

@@ -98,7 +98,7 @@ func spaceOf(j jobState, v vertexState, st subtaskState) Space {
 	sp := Space{KeyGroupStart: st.KeyGroupStart, KeyGroupEnd: st.KeyGroupEnd, KeyGroups: v.KeyGroups, ByPartition: v.CoPartitioned}
 	for _, id := range v.StateIds {
 		if d := descriptor(j, id); d != nil {
-			sp.States = append(sp.States, SpaceState{ID: id.Id, Name: id.StateName, Type: d.Type, MaxBytes: j.Spec.StateBackend.MemoryMaxSize})
+			sp.States = append(sp.States, SpaceState{ID: id.Id, Descriptor: d, MaxBytes: j.Spec.StateBackend.MemoryMaxSize})
 		}
 	}
 	return sp

@@ -183,7 +183,7 @@ func (m *Machine) StateOf(sel *holdfastv1.StateSelector) (StateView, *holdfastv1
 			if e := hasCheckpoint(j, sel.CheckpointId); e != nil {
 				return StateView{}, e
 			}
-			out := StateView{StateID: s.Id, Type: descriptor(j, s).GetType(), KeyGroups: v.KeyGroups, ByPartition: v.CoPartitioned}
+			out := StateView{StateID: s.Id, Descriptor: descriptor(j, s), KeyGroups: v.KeyGroups, ByPartition: v.CoPartitioned}
 			for _, st := range v.Subtasks {
 				out.Subtasks = append(out.Subtasks, SubtaskRange{st.Id, st.KeyGroupStart, st.KeyGroupEnd})
 			}
@@ -197,7 +197,7 @@ func (m *Machine) StateOf(sel *holdfastv1.StateSelector) (StateView, *holdfastv1
 // StateView names where a state is.
 type StateView struct {
 	StateID     uint32
-	Type        string
+	Descriptor  *holdfastv1.StateDescriptor
 	KeyGroups   uint32
 	ByPartition bool
 	Subtasks    []SubtaskRange

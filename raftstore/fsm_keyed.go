@@ -36,9 +36,26 @@ func (k *keyedState) Create(subtask uint64, sp coordinator.Space) {
 func SpaceConfig(sp coordinator.Space) keyed.SpaceConfig {
 	cfg := keyed.SpaceConfig{Start: sp.KeyGroupStart, End: sp.KeyGroupEnd, NumGroups: sp.KeyGroups, CoPartitioned: sp.ByPartition}
 	for _, s := range sp.States {
-		cfg.States = append(cfg.States, keyed.StateConfig{ID: s.ID, Type: keyedType(s.Type), MaxBytes: int64(s.MaxBytes)})
+		cfg.States = append(cfg.States, KeyedState(s.ID, s.Descriptor, int64(s.MaxBytes)))
 	}
 	return cfg
+}
+
+// KeyedState is the keyed state's view of a descriptor. maxBytes bounds its keys and
+// values, 0 is no bound.
+func KeyedState(id uint32, d *holdfastv1.StateDescriptor, maxBytes int64) keyed.StateConfig {
+	c := keyed.StateConfig{
+		ID: id, Type: keyedType(d.GetType()), MaxBytes: maxBytes,
+		TTLMs:         int64(min(d.GetTtl().GetTtlMs(), keyed.MaxTTLMs)),
+		ReturnExpired: d.GetTtl().GetVisibility() == holdfastv1.TtlVisibility_TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP,
+	}
+	switch d.GetKind() {
+	case holdfastv1.StateKind_STATE_KIND_LIST:
+		c.Kind = keyed.KindList
+	case holdfastv1.StateKind_STATE_KIND_MAP:
+		c.Kind = keyed.KindMap
+	}
+	return c
 }
 
 func keyedType(t string) keyed.Type {
@@ -79,12 +96,22 @@ func (k *keyedState) Restore(subtask, version uint64) bool {
 func (k *keyedState) Bytes(subtask uint64) uint64 { return uint64(k.store.TotalBytes(subtask)) }
 
 // Apply implements [coordinator.KeyedState].
-func (k *keyedState) Apply(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+func (k *keyedState) Apply(subtask uint64, sections []*holdfastv1.FlushSection, timeMs int64) *holdfastv1.Error {
+	return flushRefusal(k.store.Apply(subtask, k.columns(sections), timeMs))
+}
+
+// Load implements [coordinator.KeyedState].
+func (k *keyedState) Load(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
+	return flushRefusal(k.store.Load(subtask, k.columns(sections)))
+}
+
+// columns is valid until its next call.
+func (k *keyedState) columns(sections []*holdfastv1.FlushSection) []keyed.Section {
 	k.sections = k.sections[:0]
 	for _, s := range sections {
 		k.sections = append(k.sections, KeyedSection(s))
 	}
-	return flushRefusal(k.store.Apply(subtask, k.sections))
+	return k.sections
 }
 
 // KeyedSection is the keyed state's view of a section of a frame. It shares the
@@ -104,6 +131,7 @@ func KeyedSection(s *holdfastv1.FlushSection) keyed.Section {
 // clients see.
 func flushRefusal(err error) *holdfastv1.Error {
 	var large *keyed.StateTooLargeError
+	var value *keyed.ValueTooLargeError
 	switch {
 	case err == nil:
 		return nil
@@ -111,6 +139,10 @@ func flushRefusal(err error) *holdfastv1.Error {
 		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
 			fmt.Sprintf("it would hold %d bytes, its limit is %d; raise state.memory.max-size, or keep less", large.Bytes, large.Limit),
 			"state_id", fmt.Sprint(large.StateID), "bytes", fmt.Sprint(large.Bytes), "limit", fmt.Sprint(large.Limit))
+	case errors.As(err, &value):
+		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_VALUE_TOO_LARGE,
+			fmt.Sprintf("the value of a key of %d bytes would have %d bytes, at most %d are allowed; keep less in one list or map, or use a longer key", value.KeyBytes, value.Bytes, value.Limit),
+			"state_id", fmt.Sprint(value.StateID), "key_bytes", fmt.Sprint(value.KeyBytes), "bytes", fmt.Sprint(value.Bytes), "limit", fmt.Sprint(value.Limit))
 	case errors.Is(err, keyed.ErrTableFull):
 		return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE, err.Error())
 	case errors.Is(err, keyed.ErrKeyTooLarge), errors.Is(err, keyed.ErrValueTooLarge):

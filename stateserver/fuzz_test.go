@@ -16,11 +16,14 @@ import (
 
 // fuzzShapes are a subtask by hash and one by partition, with the keyed state
 // that a node would have for them.
-func fuzzShapes(tb testing.TB) map[*holdfastv1.Assign]*keyed.Store {
+func fuzzShapes(tb testing.TB) (stores map[*holdfastv1.Assign]*keyed.Store, kinds []keyed.StateConfig) {
 	tb.Helper()
-	ids := []*holdfastv1.StateId{{Id: 1}, {Id: 2}}
+	ids := []*holdfastv1.StateId{{Id: 1}, {Id: 2}, {Id: 3}, {Id: 4}}
+	kinds = []keyed.StateConfig{
+		{ID: 1, MaxBytes: 1 << 10}, {ID: 2, Type: keyed.TypeInt64}, {ID: 3, Kind: keyed.KindList}, {ID: 4, Kind: keyed.KindMap, TTLMs: 1},
+	}
 	splits := []*holdfastv1.Split{{Topic: "t", Partition: 2}, {Topic: "t", Partition: 3}}
-	out := map[*holdfastv1.Assign]*keyed.Store{}
+	stores = map[*holdfastv1.Assign]*keyed.Store{}
 	for _, a := range []*holdfastv1.Assign{
 		{StateIds: ids, Splits: splits, KeyGroupEnd: 8},
 		{StateIds: ids, Splits: splits, KeyGroupStart: 2, KeyGroupEnd: 4, CoPartitioned: true},
@@ -28,13 +31,13 @@ func fuzzShapes(tb testing.TB) map[*holdfastv1.Assign]*keyed.Store {
 		s := keyed.New()
 		if err := s.Create(1, keyed.SpaceConfig{
 			Start: a.KeyGroupStart, End: a.KeyGroupEnd, NumGroups: 8, CoPartitioned: a.CoPartitioned,
-			States: []keyed.StateConfig{{ID: 1, MaxBytes: 1 << 10}, {ID: 2, Type: keyed.TypeInt64}},
+			States: kinds,
 		}); err != nil {
 			tb.Fatal(err)
 		}
-		out[a] = s
+		stores[a] = s
 	}
-	return out
+	return stores, kinds
 }
 
 // FuzzOperatorMessage takes any bytes as a frame of an operator. No frame makes
@@ -45,9 +48,12 @@ func FuzzOperatorMessage(f *testing.F) {
 	byPartition := section("a", "b")
 	byPartition.KeyGroup = proto.Uint32(3)
 	number := &holdfastv1.FlushSection{StateId: 2, Ops: []byte{3}, KeyLengths: []uint32{1}, Keys: []byte("k"), ValueLengths: []uint32{8}, Values: make([]byte, 8)}
+	list := &holdfastv1.FlushSection{StateId: 3, Ops: []byte{6, 1}, KeyLengths: []uint32{1, 1}, Keys: []byte("kl"), ValueLengths: []uint32{5, 4}, Values: []byte("\x01\x00\x00\x00a\x00\x00\x00\x00")}
+	entries := &holdfastv1.FlushSection{StateId: 4, Ops: []byte{7, 8}, KeyLengths: []uint32{1, 1}, Keys: []byte("kl"), ValueLengths: []uint32{9, 5}, Values: []byte("\x01\x00\x00\x00a\x00\x00\x00\x00\x01\x00\x00\x00a")}
 	at := []*holdfastv1.Position{{Topic: "t", Partition: 2, NextOffset: 5}, {Topic: "t", Partition: 3}}
 	for _, m := range []*holdfastv1.OperatorMessage{
 		{Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{section("a", "bb"), number}}}},
+		{Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{list, entries}}}},
 		{Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: 1, Sections: []*holdfastv1.FlushSection{byPartition}}}},
 		{Message: &holdfastv1.OperatorMessage_Get{Get: get}},
 		{Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{Seq: 1, CheckpointId: 1, Positions: at}}},
@@ -65,8 +71,9 @@ func FuzzOperatorMessage(f *testing.F) {
 		if proto.Unmarshal(data, m) != nil {
 			return
 		}
-		for a, store := range fuzzShapes(t) {
-			checkFrame(t, shapeOf(a), store, m)
+		stores, kinds := fuzzShapes(t)
+		for a, store := range stores {
+			checkFrame(t, shapeOf(a).with(keyed.SpaceConfig{States: kinds}), store, m)
 		}
 	})
 }
@@ -123,10 +130,10 @@ func mustApply(t *testing.T, store *keyed.Store, f *holdfastv1.Flush) {
 		sections = append(sections, raftstore.KeyedSection(sec))
 	}
 	before := store.Hash()
-	err := store.Apply(1, sections)
+	err := store.Apply(1, sections, 0)
 	switch {
 	case err == nil:
-	case errors.Is(err, keyed.ErrTypeMismatch), errors.Is(err, keyed.ErrStateTooLarge):
+	case errors.Is(err, keyed.ErrTypeMismatch), errors.Is(err, keyed.ErrStateTooLarge), errors.Is(err, keyed.ErrValueTooLarge):
 		if store.Hash() != before {
 			t.Fatalf("%v was refused and changed the state", f)
 		}
@@ -150,7 +157,8 @@ func FuzzPageToken(f *testing.F) {
 			c.at.AfterKey && !bytes.Equal(again.at.Key, c.at.Key) {
 			t.Fatalf("%x is %+v, and then %+v, %v", token, c, again, err)
 		}
-		for _, s := range fuzzShapes(t) {
+		stores, _ := fuzzShapes(t)
+		for _, s := range stores {
 			_, _, _, _ = s.Scan(1, 0, 1, c.at, 10, 100)
 		}
 	})

@@ -1,6 +1,7 @@
 package stateserver
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
 // maxMessageBytes bounds a gRPC message in both directions.
@@ -44,6 +46,7 @@ func limits() *holdfastv1.Limits {
 // shape is what a host must know of a subtask to check its frames.
 type shape struct {
 	states      map[uint32]bool
+	kinds       map[uint32]keyed.StateConfig
 	byPartition bool
 	start, end  uint32
 	splits      map[splitID]bool
@@ -90,6 +93,9 @@ func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) (total in
 				return 0, violation("5.6", fmt.Sprintf("%s: operation %d is a DELETE and has a value of %d bytes", where, j, sec.ValueLengths[j]))
 			}
 		}
+		if e := s.checkOperands(where, sec); e != nil {
+			return 0, e
+		}
 		total += len(sec.Keys) + len(sec.Values) + opOverheadBytes*len(sec.Ops)
 	}
 	if n := proto.Size(f); total > int(lim.FlushBytes) || n > raftstore.MaxPayload-commandOverheadBytes {
@@ -97,6 +103,33 @@ func (s shape) checkFlush(f *holdfastv1.Flush, lim *holdfastv1.Limits) (total in
 		return 0, tooLarge(fmt.Sprintf("Flush seq %d has %d bytes, at most %d are allowed; send several flushes", f.Seq, total, lim.FlushBytes))
 	}
 	return total, nil
+}
+
+// checkOperands refuses what is no list, map or column of keys where one must be: what
+// reaches the log is of the right form, and may only be of the wrong type.
+func (s shape) checkOperands(where string, sec *holdfastv1.FlushSection) *holdfastv1.Error {
+	cfg, ok := s.kinds[sec.StateId]
+	if !ok || cfg.Kind == keyed.KindValue {
+		return nil
+	}
+	values := sec.Values
+	for j, op := range sec.Ops {
+		value := values[:sec.ValueLengths[j]]
+		values = values[len(value):]
+		if err := cfg.CheckOperand(op, value); errors.Is(err, keyed.ErrMalformed) {
+			return violation("5.9", fmt.Sprintf("%s: operation %d: %v", where, j, err))
+		}
+	}
+	return nil
+}
+
+// with adds the kinds of the states.
+func (s shape) with(cfg keyed.SpaceConfig) shape {
+	s.kinds = map[uint32]keyed.StateConfig{}
+	for _, c := range cfg.States {
+		s.kinds[c.ID] = c
+	}
+	return s
 }
 
 // checkPositions refuses positions that do not name every split of the subtask

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
 func section(keys ...string) *holdfastv1.FlushSection {
@@ -25,11 +26,22 @@ func section(keys ...string) *holdfastv1.FlushSection {
 func TestCheckFlush(t *testing.T) {
 	plain := shapeOf(&holdfastv1.Assign{StateIds: []*holdfastv1.StateId{{Id: 1}}})
 	byPartition := shapeOf(&holdfastv1.Assign{StateIds: []*holdfastv1.StateId{{Id: 1}}, CoPartitioned: true, KeyGroupStart: 2, KeyGroupEnd: 4})
+	list := plain.with(keyed.SpaceConfig{States: []keyed.StateConfig{{ID: 1, Kind: keyed.KindList}}})
+	maps := plain.with(keyed.SpaceConfig{States: []keyed.StateConfig{{ID: 1, Kind: keyed.KindMap}}})
+	value := func(op byte, v string) func(*holdfastv1.FlushSection) {
+		return func(s *holdfastv1.FlushSection) {
+			s.Ops[1], s.ValueLengths, s.Values = op, []uint32{0, uint32(len(v))}, []byte(v)
+		}
+	}
 	cases := map[string]struct {
 		shape  shape
 		change func(*holdfastv1.FlushSection)
 		want   string
 	}{
+		"list":              {list, value(6, "\x01\x00\x00\x00a"), ""},
+		"list cut":          {list, value(6, "\x01\x00\x00\x00"), "operation 1: keyed: malformed input: state 1: element 0"},
+		"put of a cut list": {list, value(1, "abc"), "rule 5.9"},
+		"map twice a key":   {maps, value(7, strings.Repeat("\x01\x00\x00\x00a\x00\x00\x00\x00", 2)), "its key does not follow the one before"},
 		"fine":              {plain, func(*holdfastv1.FlushSection) {}, ""},
 		"fine by partition": {byPartition, func(s *holdfastv1.FlushSection) { s.KeyGroup = proto.Uint32(3) }, ""},
 		"state":             {plain, func(s *holdfastv1.FlushSection) { s.StateId = 7 }, "Flush seq 5, section 0: unknown state id 7"},

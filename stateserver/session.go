@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
@@ -132,11 +133,12 @@ func (x *session) goAway() {
 }
 
 // take makes the stream hold an attempt. The caller holds mu.
-func (x *session) take(v coordinator.SubtaskView, a *holdfastv1.Assign, nextSeq uint64) {
+func (x *session) take(f facts, nextSeq uint64) {
 	x.drop()
+	v := f.subtask
 	ctx, cancel := context.WithCancel(x.ctx)
 	x.hold = held{
-		subtask: v.ID, token: v.Token, attempt: v.Attempt, shape: shapeOf(a), ctx: ctx, cancel: cancel,
+		subtask: v.ID, token: v.Token, attempt: v.Attempt, shape: shapeOf(f.assign).with(raftstore.SpaceConfig(f.space)), ctx: ctx, cancel: cancel,
 		nextSeq: nextSeq, flying: window{acked: nextSeq - 1}, ackedAt: v.Token, completed: v.LatestCompleted, aborted: v.LastAborted,
 	}
 	x.tokens = append(x.tokens, v.Token)

@@ -18,6 +18,7 @@ type facts struct {
 	holds   bool
 	subtask coordinator.SubtaskView
 	assign  *holdfastv1.Assign
+	space   coordinator.Space
 
 	discover []string
 	resolve  bool
@@ -68,6 +69,7 @@ func (x *session) read() (f facts) {
 		f.subtask, f.holds = m.SubtaskOfSession(x.id)
 		if f.holds {
 			f.assign = m.AssignFrame(f.subtask.ID)
+			f.space, _ = m.SpaceOf(f.subtask.ID)
 		}
 		f.discover, f.resolve = m.Undiscovered(x.jobID)
 	})
@@ -157,11 +159,11 @@ func (x *session) ackThrough(seq uint64) {
 func (x *session) begin(f facts) {
 	v := f.subtask
 	if x.resuming != 0 && v.Attempt == x.resuming {
-		x.take(v, f.assign, v.LastSeq+1)
+		x.take(f, v.LastSeq+1)
 		x.push(resumeMessage(v))
 		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
 	} else {
-		x.take(v, f.assign, 1)
+		x.take(f, 1)
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
 		x.log.Info("assigned", "token", v.Token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)
 	}

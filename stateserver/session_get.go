@@ -67,7 +67,8 @@ func (x *session) answerGets() {
 
 // answerGet reads on this node and sends the values in pages.
 func (x *session) answerGet(c *getCall) {
-	page := &holdfastv1.Values{FencingToken: c.get.FencingToken, RequestId: c.get.RequestId}
+	now := x.s.clock.now().UnixMilli()
+	page := &holdfastv1.Values{FencingToken: c.get.FencingToken, RequestId: c.get.RequestId, TimeMs: now}
 	room := valuesBytes
 	for i, sec := range c.get.Sections {
 		lengths, keys := sec.KeyLengths, sec.Keys
@@ -75,7 +76,7 @@ func (x *session) answerGet(c *getCall) {
 			page, room = x.turnPage(page), valuesBytes
 		}
 		for {
-			vals, err := x.readValues(c, sec, lengths, keys, room)
+			vals, err := x.readValues(c, sec, lengths, keys, room, now)
 			if errors.Is(err, errGone) {
 				return // follow tells the client what became of the subtask
 			}
@@ -104,7 +105,7 @@ func (x *session) answerGet(c *getCall) {
 // turnPage sends a page and begins the next.
 func (x *session) turnPage(page *holdfastv1.Values) *holdfastv1.Values {
 	x.pushValues(page)
-	return &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId}
+	return &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId, TimeMs: page.TimeMs}
 }
 
 // errGone says that the attempt that asked is over.
@@ -112,8 +113,8 @@ var errGone = errors.New("the attempt is over")
 
 // readValues reads under the token that asked: another attempt, or the end of the
 // job, may have been applied since the Get came.
-func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []uint32, keys []byte, room int) (*keyed.Values, error) {
-	vals := &keyed.Values{MaxBytes: max(room, 1)}
+func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []uint32, keys []byte, room int, nowMs int64) (*keyed.Values, error) {
+	vals := &keyed.Values{MaxBytes: max(room, 1), NowMs: nowMs}
 	group := int64(keyed.ByHash)
 	if sec.KeyGroup != nil {
 		group = int64(*sec.KeyGroup)

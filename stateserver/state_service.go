@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
@@ -40,10 +41,10 @@ func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfa
 			err = toStatus(e)
 			return
 		}
-		out.Type = v.Type
-		size := 0
+		out.Type, out.StateDescriptor = v.Descriptor.GetType(), v.Descriptor
+		size, now := 0, t.s.clock.now().UnixMilli()
 		for _, key := range r.Keys {
-			entry, e := getKey(k, v, r.State.CheckpointId, key)
+			entry, e := getKey(k, v, r.State.CheckpointId, key, now)
 			if e != nil {
 				err = e
 				return
@@ -63,27 +64,27 @@ func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfa
 
 // getKey looks for a key in the subtask that owns its key group; where the key
 // group is the source's partition, which the key does not tell, in all.
-func getKey(k *keyed.Store, v coordinator.StateView, version uint64, key []byte) (*holdfastv1.StateEntry, error) {
+func getKey(k *keyed.Store, v coordinator.StateView, version uint64, key []byte, nowMs int64) (*holdfastv1.StateEntry, error) {
 	group := keyed.KeyGroup(key, max(v.KeyGroups, 1))
 	for _, st := range v.Subtasks {
 		if v.ByPartition {
 			for g := st.Start; g < st.End; g++ {
-				if e, err := lookup(k, st.ID, version, v.StateID, int64(g), key); err != nil || e.Found {
+				if e, err := lookup(k, st.ID, version, v.StateID, int64(g), key, nowMs); err != nil || e.Found {
 					return e, err
 				}
 			}
 		} else if group >= st.Start && group < st.End {
-			return lookup(k, st.ID, version, v.StateID, keyed.ByHash, key)
+			return lookup(k, st.ID, version, v.StateID, keyed.ByHash, key, nowMs)
 		}
 	}
 	return &holdfastv1.StateEntry{Key: key}, nil
 }
 
-func lookup(k *keyed.Store, subtask, version uint64, state uint32, group int64, key []byte) (*holdfastv1.StateEntry, error) {
+func lookup(k *keyed.Store, subtask, version uint64, state uint32, group int64, key []byte, nowMs int64) (*holdfastv1.StateEntry, error) {
 	if !k.Has(subtask) {
 		return &holdfastv1.StateEntry{Key: key}, nil // its splits are not known yet
 	}
-	var vals keyed.Values
+	vals := keyed.Values{NowMs: nowMs}
 	if err := k.Get(subtask, version, state, group, []uint32{uint32(len(key))}, key, &vals); err != nil {
 		return nil, invalidRequest("keys", err.Error())
 	}
@@ -110,8 +111,8 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 			err = toStatus(e)
 			return
 		}
-		out.Type = v.Type
-		err = scanPage(k, v, r, cur, size, out)
+		out.Type, out.StateDescriptor = v.Descriptor.GetType(), v.Descriptor
+		err = scanPage(k, v, r, cur, size, out, t.s.clock.now().UnixMilli())
 	})
 	if err != nil {
 		return nil, err
@@ -120,8 +121,8 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 }
 
 // scanPage fills one page, going from subtask to subtask.
-func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse) error {
-	left := maxPageBytes
+func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse, nowMs int64) error {
+	left, cfg := maxPageBytes, raftstore.KeyedState(v.StateID, v.Descriptor, 0)
 	for i, st := range v.Subtasks {
 		if uint64(i) < cur.subtask || !k.Has(st.ID) {
 			continue
@@ -138,7 +139,7 @@ func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest
 		if err != nil {
 			return invalidRequest("page_token", err.Error())
 		}
-		appendPage(out, page, r.KeysOnly)
+		appendPage(out, page, r.KeysOnly, &cfg, nowMs)
 		left -= len(page.Keys) + len(page.Values) + entryOverheadBytes*len(page.KeyLengths)
 		switch {
 		case !done:
@@ -152,15 +153,19 @@ func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest
 	return nil
 }
 
-func appendPage(out *holdfastv1.ScanResponse, p keyed.Page, keysOnly bool) {
+// appendPage adds the entries of a page that are not over.
+func appendPage(out *holdfastv1.ScanResponse, p keyed.Page, keysOnly bool, cfg *keyed.StateConfig, nowMs int64) {
 	keys, vals := p.Keys, p.Values
 	for i := range p.KeyLengths {
 		e := &holdfastv1.StateEntry{Key: keys[:p.KeyLengths[i]], Found: true}
+		value, visible := cfg.Visible(nil, vals[:p.ValueLengths[i]], nowMs)
 		if !keysOnly {
-			e.Value = vals[:p.ValueLengths[i]]
+			e.Value = value
 		}
 		keys, vals = keys[p.KeyLengths[i]:], vals[p.ValueLengths[i]:]
-		out.Entries = append(out.Entries, e)
+		if visible {
+			out.Entries = append(out.Entries, e)
+		}
 	}
 }
 

@@ -7,53 +7,83 @@ type flush struct {
 	states []int    // index in cfg.States, a section each
 	groups []int    // named directory index or -1, a section each
 	bound  []int64  // by state: more than the flush can add to it, in bytes
+	grown  []int64  // by state: bytes of the operands that a value can grow by
 	undo   undo
+	// scratch is where a value of a list, a map or a state with a TTL is made.
+	scratch []byte
+	nowMs   int64
+	// stored: values are stored ones, as Load gets them.
+	stored bool
 }
 
 // keepHashes bounds the scratch memory kept between flushes, in keys.
 const keepHashes = 1 << 16
 
 // begin empties the scratch memory for a space of n states.
-func (f *flush) begin(n int) {
+func (f *flush) begin(n int, nowMs int64, stored bool) {
 	if cap(f.hashes) > keepHashes {
 		*f = flush{}
 	}
 	f.hashes, f.states, f.groups = f.hashes[:0], f.states[:0], f.groups[:0]
 	f.bound = append(f.bound[:0], make([]int64, n)...)
+	f.grown = append(f.grown[:0], make([]int64, n)...)
 	f.undo.reset()
+	f.nowMs, f.stored = nowMs, stored
 }
 
 // Apply applies the sections in order, as one change: on an error nothing has
-// happened. Input is copied. Errors: ErrUnknownSpace, ErrUnknownState,
-// ErrMalformed, ErrTypeMismatch, ErrKeyTooLarge, ErrValueTooLarge,
-// ErrStateTooLarge (*StateTooLargeError; the state as it would be after the
-// last section counts, not what it passes through), ErrTableFull.
+// happened, but that entries that were over may be gone. Input is copied. nowMs is
+// the time by which entries with a TTL are over, in ms since 1970; it comes with the
+// command. Errors: ErrUnknownSpace, ErrUnknownState, ErrMalformed, ErrTypeMismatch,
+// ErrKeyTooLarge, ErrValueTooLarge, ErrStateTooLarge (*StateTooLargeError; the state
+// as it would be after the last section counts, not what it passes through),
+// ErrTableFull.
 //
 // Apply is a write.
-func (s *Store) Apply(id uint64, sections []Section) error {
+func (s *Store) Apply(id uint64, sections []Section, nowMs int64) error {
 	sp, err := s.space(id)
 	if err != nil {
 		return err
 	}
-	f := &s.flush
-	f.begin(len(sp.live))
+	s.flush.begin(len(sp.live), nowMs, false)
+	if err := s.flush.apply(sp, sections); err != nil {
+		return err
+	}
+	sp.cleanUp(sections, nowMs)
+	return nil
+}
+
+// Load is Apply of stored values, as Get and Scan return them: every op is a PUT,
+// and with a TTL its value has the times. Nothing is stamped and nothing is over.
+// Errors: those of Apply.
+func (s *Store) Load(id uint64, sections []Section) error {
+	sp, err := s.space(id)
+	if err != nil {
+		return err
+	}
+	s.flush.begin(len(sp.live), 0, true)
+	return s.flush.apply(sp, sections)
+}
+
+func (f *flush) apply(sp *space, sections []Section) error {
 	for i := range sections {
 		if err := f.check(&sp.cfg, i, &sections[i]); err != nil {
 			return err
 		}
 	}
-	if f.fits(sp) {
+	if f.fits(sp) && f.valuesFit(sp, sections) {
 		return f.run(sp, sections, nil) // without an undo log it cannot fail
 	}
-	if err := f.run(sp, sections, &f.undo); err != nil {
-		f.undo.rollback(sp)
-		return err
+	err := f.run(sp, sections, &f.undo)
+	if err == nil {
+		if err = f.limits(sp); err != nil && sp.dropExpired(f.nowMs) {
+			err = f.limits(sp) // what is over must not make a state too large
+		}
 	}
-	if err := f.limits(sp); err != nil {
+	if err != nil {
 		f.undo.rollback(sp)
-		return err
 	}
-	return nil
+	return err
 }
 
 // fits reports whether no limit can be reached even if every key is new. Most
@@ -92,7 +122,7 @@ func (f *flush) run(sp *space, sections []Section, u *undo) error {
 	for i := range sections {
 		sec := &sections[i]
 		n := len(sec.Ops)
-		if err := sp.applySection(f.states[i], f.groups[i], sec, hashes[:n], u); err != nil {
+		if err := f.applySection(sp, f.states[i], f.groups[i], sec, hashes[:n], u); err != nil {
 			return err
 		}
 		hashes = hashes[n:]
@@ -101,8 +131,9 @@ func (f *flush) run(sp *space, sections []Section, u *undo) error {
 }
 
 // applySection applies the ops of one section to the state at index si.
-func (sp *space) applySection(si, named int, sec *Section, hashes []uint64, u *undo) error {
-	d, typ := &sp.live[si], sp.cfg.States[si].Type
+func (f *flush) applySection(sp *space, si, named int, sec *Section, hashes []uint64, u *undo) error {
+	d, cfg := &sp.live[si], &sp.cfg.States[si]
+	plain := f.stored || cfg.plain()
 	keys, values := sec.Keys, sec.Values
 	for i, op := range sec.Ops {
 		if i%warmBatch == 0 {
@@ -115,35 +146,51 @@ func (sp *space) applySection(si, named int, sec *Section, hashes []uint64, u *u
 			group = int(groupOf(hashes[i], sp.cfg.NumGroups) - sp.cfg.Start)
 		}
 		if u != nil {
-			u.record(si, group, hashes[i], key, d.table(group))
+			u.record(si, group, hashes[i], key, d.table(group), !plain)
 		}
-		sp.applyOp(d, group, typ, op, uint32(hashes[i]), key, value)
-		if u != nil && op != OpDelete && d.table(group).logicalBytes() > maxTableBytes {
+		if plain {
+			sp.applyOp(d, group, cfg.Type, op, uint32(hashes[i]), key, value)
+		} else if err := f.combine(sp, d, group, cfg, op, uint32(hashes[i]), key, value); err != nil {
+			return err
+		}
+		if u != nil && op != OpDelete && d.table(group).full() {
 			return wrapf(ErrTableFull, "state %d, key group %d", sec.StateID, int(sp.cfg.Start)+group)
 		}
 	}
 	return nil
 }
 
-// applyOp applies one checked op.
+// applyOp applies one checked op to a plain state.
 func (sp *space) applyOp(d *stateData, group int, typ Type, op Op, hash uint32, key, value []byte) {
 	if op == OpDelete {
-		if t := d.table(group); t == nil || t.epoch != sp.epoch {
-			if _, ok := t.get(hash, key); !ok {
-				return // nothing to delete is no reason to copy a table
-			}
+		sp.remove(d, group, hash, key)
+		return
+	}
+	t := sp.writable(d, group)
+	bytes, entries := t.bytes, t.entries
+	if op == OpPut {
+		t.put(hash, key, value)
+	} else {
+		t.add(typ, op, hash, key, value)
+	}
+	d.account(t, bytes, entries)
+}
+
+// remove deletes a key.
+func (sp *space) remove(d *stateData, group int, hash uint32, key []byte) {
+	if t := d.table(group); t == nil || t.epoch != sp.epoch {
+		if _, ok := t.get(hash, key); !ok {
+			return // nothing to delete is no reason to copy a table
 		}
 	}
 	t := sp.writable(d, group)
 	bytes, entries := t.bytes, t.entries
-	switch op {
-	case OpPut:
-		t.put(hash, key, value)
-	case OpDelete:
-		t.remove(hash, key)
-	default:
-		t.add(typ, op, hash, key, value)
-	}
+	t.remove(hash, key)
+	d.account(t, bytes, entries)
+}
+
+// account adds what became of a table, which had bytes and entries before.
+func (d *stateData) account(t *table, bytes int64, entries int) {
 	d.bytes += t.bytes - bytes
 	d.entries += int64(t.entries - entries)
 }

@@ -27,7 +27,13 @@ func TestApply_ErrorChangesNothing(t *testing.T) {
 		bad  *Section
 	}{
 		"unknown state":       {ErrUnknownState, section(99).put("a", "b")},
-		"unknown op":          {ErrMalformed, section(stBytes).op(6, "a", "b")},
+		"unknown op":          {ErrMalformed, section(stBytes).op(9, "a", "b")},
+		"append to bytes":     {ErrTypeMismatch, section(stBytes).op(OpAppend, "a", "b")},
+		"cut list":            {ErrMalformed, section(stList).op(OpAppend, "a", "b")},
+		"map twice a key":     {ErrMalformed, section(stMap).op(OpMapPut, "a", entriesOf("k", "1")+entriesOf("k", "2"))},
+		"large list":          {ErrValueTooLarge, section(stList).op(OpAppend, "a", elementsOf(strings.Repeat("v", 150))).op(OpAppend, "a", elementsOf(strings.Repeat("v", 150)))},
+		"large map":           {ErrValueTooLarge, section(stMap).op(OpMapPut, "a", entriesOf("k", strings.Repeat("v", 150))).op(OpMapPut, "a", entriesOf("l", strings.Repeat("v", 150)))},
+		"large with its time": {ErrValueTooLarge, section(stValueTTL).put("k", strings.Repeat("v", 249))},
 		"op zero":             {ErrMalformed, section(stBytes).op(0, "a", "b")},
 		"op 255":              {ErrMalformed, section(stInt).op(255, "a", i64(1))},
 		"few key lengths":     {ErrMalformed, edit(func(s *Section) { s.KeyLengths = s.KeyLengths[1:] })},
@@ -79,7 +85,7 @@ func manyPuts(n int) *Section {
 }
 
 func TestApply_UnknownSpace(t *testing.T) {
-	if err := New().Apply(1, nil); !errors.Is(err, ErrUnknownSpace) {
+	if err := New().Apply(1, nil, 0); !errors.Is(err, ErrUnknownSpace) {
 		t.Fatal(err)
 	}
 }
@@ -224,9 +230,9 @@ func TestApply_SteadyStateAllocatesNothing(t *testing.T) {
 		sections[1].op(OpAdd, key, i64(1))
 	}
 	for range 10 {
-		mustDo(t, s.Apply(1, sections))
+		mustDo(t, s.Apply(1, sections, 0))
 	}
-	if n := testing.AllocsPerRun(100, func() { _ = s.Apply(1, sections) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = s.Apply(1, sections, 0) }); n != 0 {
 		t.Errorf("%v allocations a flush", n)
 	}
 }

@@ -3,7 +3,8 @@ package keyed
 // Batch is the checking half of Store.Apply for state that is kept elsewhere, as
 // backends on hosts do: what it has checked cannot fail on application but for
 // size. It is used again for the next batch, so that a steady state allocates
-// nothing. The zero Batch is ready; it is for one goroutine at a time.
+// nothing. What a list or a map may grow by is checked where it is combined
+// (StateConfig.Combine, ValueTooLargeError). The zero Batch is ready; it is for one goroutine at a time.
 type Batch struct {
 	flush flush
 }
@@ -13,7 +14,7 @@ type Batch struct {
 // Store.Apply but for ErrStateTooLarge and ErrTableFull.
 func (b *Batch) Check(cfg *SpaceConfig, sections []Section) error {
 	f := &b.flush
-	f.begin(len(cfg.States))
+	f.begin(len(cfg.States), 0, false)
 	for i := range sections {
 		if err := f.check(cfg, i, &sections[i]); err != nil {
 			return err
@@ -66,8 +67,8 @@ func (c *SpaceConfig) ForeignKey(hash uint64) error {
 	return err
 }
 
-// Merge appends to dst what a key holds after one checked op, and reports whether
-// it is there then. old is its value before, if it was found.
+// Merge is StateConfig.Combine for states of one value without a TTL: it appends to
+// dst what a key holds after one checked op, and reports whether it is there then. old is its value before, if it was found.
 func Merge(typ Type, op Op, dst, old []byte, found bool, operand []byte) (value []byte, exists bool) {
 	switch {
 	case op == OpDelete:
@@ -93,3 +94,6 @@ func (p *Page) Add(keyGroup uint32, key, value []byte, maxBytes int) bool {
 
 // Last returns the cursor after the last entry of a page that has one.
 func (p *Page) Last() Cursor { return p.last() }
+
+// Fits tells whether bytes can be a value of the type.
+func (t Type) Fits(value []byte) bool { return !t.numeric() || len(value) == numberBytes }

@@ -24,7 +24,7 @@ func TestMerge_IsWhatApplyDoes(t *testing.T) {
 			}
 			value, exists = Merge(typ, op, nil, value, exists, operand)
 			sec := Section{StateID: 1, KeyGroup: ByHash, Ops: []byte{op}, KeyLengths: []uint32{1}, Keys: []byte("k"), ValueLengths: []uint32{uint32(len(operand))}, Values: operand}
-			if err := s.Apply(1, []Section{sec}); err != nil {
+			if err := s.Apply(1, []Section{sec}, 0); err != nil {
 				t.Fatal(err)
 			}
 			var got Values

@@ -48,7 +48,7 @@ func BenchmarkApply1024(b *testing.B) {
 				s, flushes := benchStore(b, n, op)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1]))
+					mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1], 0))
 				}
 				perOp(b, 1024)
 			})
@@ -59,7 +59,7 @@ func BenchmarkApply1024(b *testing.B) {
 		s.spaces[1].cfg.States[0].MaxBytes = 24 << 14
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1]))
+			mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1], 0))
 		}
 		perOp(b, 1024)
 	})
@@ -73,7 +73,7 @@ func BenchmarkInsert(b *testing.B) {
 		if i%len(flushes) == 0 {
 			mustDo(b, s.Restore(1, 0))
 		}
-		mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1]))
+		mustDo(b, s.Apply(1, flushes[i%len(flushes):][:1], 0))
 	}
 	perOp(b, 1024)
 }
@@ -103,7 +103,7 @@ func BenchmarkFreezeThenTouchAll(b *testing.B) {
 	for n := uint64(1); b.Loop(); n++ {
 		mustDo(b, s.Freeze(1, n))
 		mustDo(b, s.DropVersionsBelow(1, n))
-		mustDo(b, s.Apply(1, flushes[:1]))
+		mustDo(b, s.Apply(1, flushes[:1], 0))
 	}
 }
 

@@ -1,6 +1,10 @@
 package keyed
 
-import "github.com/cespare/xxhash/v2"
+import (
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // check validates a section against the configuration, looks up its state,
 // appends the hashes of its keys to f and adds up what it may grow the state
@@ -21,7 +25,7 @@ func (f *flush) check(cfg *SpaceConfig, n int, sec *Section) error {
 	if err := checkKeys(cfg, sec.KeyLengths, sec.Keys); err != nil {
 		return err
 	}
-	if err := checkOps(cfg, cfg.States[si].Type, n, sec); err != nil {
+	if err := f.checkOps(cfg, si, n, sec); err != nil {
 		return err
 	}
 	if err := f.hashKeys(cfg, named, sec); err != nil {
@@ -29,34 +33,47 @@ func (f *flush) check(cfg *SpaceConfig, n int, sec *Section) error {
 	}
 	f.states = append(f.states, si)
 	f.groups = append(f.groups, named)
-	f.bound[si] += int64(len(sec.Keys)+len(sec.Values)) + int64(len(sec.Ops))*entryHeader
+	f.bound[si] += int64(len(sec.Keys)) + int64(len(sec.Ops))*entryHeader
 	return nil
 }
 
 // checkOps validates the ops and values of a section.
-func checkOps(cfg *SpaceConfig, typ Type, n int, sec *Section) error {
+func (f *flush) checkOps(cfg *SpaceConfig, si, n int, sec *Section) error {
 	sum := uint64(0)
-	for i, op := range sec.Ops {
-		size := sec.ValueLengths[i]
+	for _, size := range sec.ValueLengths {
 		sum += uint64(size)
-		switch {
-		case op == OpDelete && size == 0:
-		case op == OpDelete:
-			return wrapf(ErrMalformed, "section %d, op %d: DELETE with a value of %d bytes", n, i, size)
-		case op < OpPut || op > OpMax:
-			return wrapf(ErrMalformed, "section %d, op %d: unknown op %d", n, i, op)
-		case typ.numeric() && size != numberBytes:
-			return wrapf(ErrTypeMismatch, "section %d, op %d: number of %d bytes", n, i, size)
-		case op != OpPut && !typ.numeric():
-			return wrapf(ErrTypeMismatch, "section %d, op %d: op %d on state %d, which is no number", n, i, op, sec.StateID)
-		case size > cfg.MaxValueBytes:
-			return wrapf(ErrValueTooLarge, "section %d, op %d: %d bytes, limit %d", n, i, size, cfg.MaxValueBytes)
-		}
 	}
 	if sum != uint64(len(sec.Values)) {
 		return wrapf(ErrMalformed, "section %d: value lengths of %d bytes for %d bytes of values", n, sum, len(sec.Values))
 	}
+	st, values, total := &cfg.States[si], sec.Values, 0
+	for i, op := range sec.Ops {
+		value := values[:sec.ValueLengths[i]]
+		values = values[len(value):]
+		size, err := f.checkOp(st, op, value)
+		if err == nil && size > int(cfg.MaxValueBytes) {
+			err = wrapf(ErrValueTooLarge, "%d bytes, limit %d", size, cfg.MaxValueBytes)
+		}
+		if err != nil {
+			return fmt.Errorf("section %d, op %d: %w", n, i, err)
+		}
+		total += size
+	}
+	f.bound[si] += int64(total)
+	f.grown[si] += int64(total)
 	return nil
+}
+
+// checkOp validates one op and returns the bytes that it can add to its state
+// beside the key.
+func (f *flush) checkOp(st *StateConfig, op Op, value []byte) (size int, err error) {
+	if f.stored {
+		if op != OpPut {
+			return 0, wrapf(ErrMalformed, "op %d in a load", op)
+		}
+		return len(value), st.CheckStored(value)
+	}
+	return st.checkOperand(op, value)
 }
 
 // hashKeys appends the hash of every key and checks that the subtask owns it.

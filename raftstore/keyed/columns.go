@@ -24,9 +24,12 @@ type Values struct {
 	// that would pass it, unless it is the first of the call. The caller sees
 	// fewer rows than keys and asks for the rest.
 	MaxBytes int
+	// NowMs, if not 0, is the time by which entries with a TTL are over, in ms since
+	// 1970: they are left out, unless their state has ReturnExpired.
+	NowMs int64
 }
 
-// Reset empties the columns and keeps their memory and MaxBytes.
+// Reset empties the columns and keeps their memory, MaxBytes and NowMs.
 func (v *Values) Reset() {
 	v.Found, v.ValueLengths, v.Values = v.Found[:0], v.ValueLengths[:0], v.Values[:0]
 }

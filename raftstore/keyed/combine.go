@@ -17,34 +17,46 @@ import (
 // CheckOperand checks an operand by itself. What passes can be combined with any
 // value that a state holds. Errors: ErrMalformed, ErrTypeMismatch.
 func (c *StateConfig) CheckOperand(op Op, operand []byte) error {
+	_, err := c.checkOperand(op, operand)
+	return err
+}
+
+// checkOperand is CheckOperand, and tells how many bytes the operand can add to a
+// stored value: its own, and the times where there is a TTL.
+func (c *StateConfig) checkOperand(op Op, operand []byte) (size int, err error) {
+	size = len(operand)
 	switch {
 	case op < OpPut || op > OpMapDelete:
-		return wrapf(ErrMalformed, "unknown op %d", op)
-	case op == OpDelete && len(operand) != 0:
-		return wrapf(ErrMalformed, "DELETE with a value of %d bytes", len(operand))
+		return 0, wrapf(ErrMalformed, "unknown op %d", op)
+	case op == OpDelete && size != 0:
+		return 0, wrapf(ErrMalformed, "DELETE with a value of %d bytes", size)
 	case op == OpDelete:
-		return nil
+		return 0, nil
 	case !c.allows(op):
-		return wrapf(ErrTypeMismatch, "op %d on state %d, whose kind and type do not have it", op, c.ID)
+		return 0, wrapf(ErrTypeMismatch, "op %d on state %d, whose kind and type do not have it", op, c.ID)
+	case c.Kind == KindValue && c.Type.numeric() && size != numberBytes:
+		return 0, wrapf(ErrTypeMismatch, "state %d: number of %d bytes", c.ID, size)
 	}
-	var err error
+	n := 1
 	switch {
 	case op == OpMapDelete:
 		_, err = statevalue.CheckKeys(operand)
+		size, n = 0, 0
 	case c.Kind == KindMap:
-		_, err = statevalue.CheckMap(operand, false, c.Type.size())
+		n, err = statevalue.CheckMap(operand, false, c.Type.size())
 	case c.Kind == KindList:
-		_, err = statevalue.CheckList(operand, false, c.Type.size())
-	case c.Type.numeric() && len(operand) != numberBytes:
-		return wrapf(ErrTypeMismatch, "state %d: number of %d bytes", c.ID, len(operand))
+		n, err = statevalue.CheckList(operand, false, c.Type.size())
 	}
 	if errors.Is(err, statevalue.ErrSize) {
-		return wrapf(ErrTypeMismatch, "state %d: %v", c.ID, err)
+		return 0, wrapf(ErrTypeMismatch, "state %d: %v", c.ID, err)
 	}
 	if err != nil {
-		return wrapf(ErrMalformed, "state %d: %v", c.ID, err)
+		return 0, wrapf(ErrMalformed, "state %d: %v", c.ID, err)
 	}
-	return nil
+	if c.TTLMs > 0 {
+		size += n * statevalue.TimeBytes
+	}
+	return size, nil
 }
 
 // allows reports whether the state's kind and type have an op other than DELETE.

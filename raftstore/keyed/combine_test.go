@@ -245,7 +245,6 @@ func TestCombine_Model(t *testing.T) {
 // TestFold_Model: a folded pair does what the two do, one after the other.
 func TestFold_Model(t *testing.T) {
 	for _, cfg := range stateKinds() {
-		folded := map[[2]Op]bool{}
 		rapid.Check(t, func(t *rapid.T) {
 			old, found := []byte(nil), false
 			for range rapid.IntRange(0, 3).Draw(t, "before") {
@@ -258,7 +257,6 @@ func TestFold_Model(t *testing.T) {
 			if !ok {
 				return
 			}
-			folded[[2]Op{a.op, b.op}] = true
 			if err := cfg.CheckOperand(op, both); err != nil {
 				t.Fatalf("%+v and %+v make a bad operand: %v", a, b, err)
 			}
@@ -269,12 +267,27 @@ func TestFold_Model(t *testing.T) {
 				t.Fatalf("%+v then %+v on %x: %x %v, folded into op %d %x: %x %v %v", a, b, old, want, wantFound, op, both, got, gotFound, err)
 			}
 		})
-		if cfg.TTLMs > 0 {
-			continue
-		}
-		for _, op := range cfg.opsOfKind() {
-			if want := op != OpAdd || cfg.Type == TypeInt64; folded[[2]Op{op, op}] != want {
-				t.Errorf("state %+v: op %d folds with itself: %v", cfg, op, !want)
+	}
+}
+
+// TestFold_What: which pairs fold.
+func TestFold_What(t *testing.T) {
+	for _, cfg := range stateKinds() {
+		for _, first := range cfg.opsOfKind() {
+			for _, second := range cfg.opsOfKind() {
+				replaces := second == OpPut || second == OpDelete
+				known := first == OpPut || first == OpDelete
+				same := first == second && (first != OpAdd || cfg.Type == TypeInt64)
+				want := replaces || cfg.TTLMs == 0 && (known || same)
+				arg := func(op Op) []byte {
+					if cfg.Kind == KindValue && cfg.Type.numeric() && op != OpDelete {
+						return []byte(i64(1))
+					}
+					return nil
+				}
+				if _, _, ok := cfg.Fold(nil, first, arg(first), second, arg(second)); ok != want {
+					t.Errorf("state %+v: ops %d and %d fold: %v", cfg, first, second, ok)
+				}
 			}
 		}
 	}

@@ -26,7 +26,8 @@ var (
 	ErrTypeMismatch = errors.New("keyed: type mismatch")
 	// ErrKeyTooLarge: a key above SpaceConfig.MaxKeyBytes.
 	ErrKeyTooLarge = errors.New("keyed: key too large")
-	// ErrValueTooLarge: a value above SpaceConfig.MaxValueBytes.
+	// ErrValueTooLarge: a value above SpaceConfig.MaxValueBytes. Of a list or a map
+	// that would grow too large the error is a *ValueTooLargeError.
 	ErrValueTooLarge = errors.New("keyed: value too large")
 	// ErrStateTooLarge: the flush would end above StateConfig.MaxBytes. The
 	// error is a *StateTooLargeError.
@@ -55,6 +56,23 @@ func (e *StateTooLargeError) Error() string {
 
 // Unwrap returns ErrStateTooLarge.
 func (e *StateTooLargeError) Unwrap() error { return ErrStateTooLarge }
+
+// ValueTooLargeError tells which list, map or value with a TTL a refused flush would
+// have made too large. errors.Is(err, ErrValueTooLarge) holds for it.
+type ValueTooLargeError struct {
+	StateID  uint32
+	KeyBytes int // length of the key
+	Bytes    int // of the value, had the flush been applied
+	Limit    int // SpaceConfig.MaxValueBytes
+}
+
+// Error implements error.
+func (e *ValueTooLargeError) Error() string {
+	return fmt.Sprintf("%v: state %d, a key of %d bytes would have a value of %d bytes, limit %d", ErrValueTooLarge, e.StateID, e.KeyBytes, e.Bytes, e.Limit)
+}
+
+// Unwrap returns ErrValueTooLarge.
+func (e *ValueTooLargeError) Unwrap() error { return ErrValueTooLarge }
 
 // wrapf returns an error that matches sentinel and tells the detail.
 func wrapf(sentinel error, format string, args ...any) error {

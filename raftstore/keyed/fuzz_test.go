@@ -46,6 +46,10 @@ func FuzzApply(f *testing.F) {
 	f.Add(stBytes, int64(ByHash), []byte{1, 2, 1}, words(1, 1, 2), []byte("abcd"), words(3, 0, 1), []byte("abcd"))
 	f.Add(stInt, int64(ByHash), []byte{3, 4, 5}, words(1, 1, 1), []byte("aaa"), words(8, 8, 8), make([]byte, 24))
 	f.Add(stFloat, int64(3), []byte{0, 9}, words(1<<31, 1<<31), []byte{}, words(1<<31, 1<<31), []byte{})
+	one := []byte(elementsOf("a"))
+	f.Add(stList, int64(ByHash), []byte{6, 6, 1, 2}, words(1, 1, 1, 1), []byte("aaba"), words(5, 5, 0, 0), append(one, one...))
+	f.Add(stMapTTL, int64(ByHash), []byte{7, 8}, words(1, 1), []byte("aa"), words(10, 5), append([]byte(entriesOf("k", "v")), elementsOf("k")...))
+	f.Add(stIntTTL, int64(ByHash), []byte{3, 4, 5}, words(1, 1, 1), []byte("aaa"), words(8, 8, 8), make([]byte, 24))
 	f.Fuzz(func(t *testing.T, state uint32, group int64, ops, keyLengths, keys, valueLengths, values []byte) {
 		sec := Section{StateID: state, KeyGroup: group, Ops: ops, Keys: keys, Values: values,
 			KeyLengths: fuzzLengths(keyLengths), ValueLengths: fuzzLengths(valueLengths)}
@@ -54,9 +58,9 @@ func FuzzApply(f *testing.F) {
 			cfg.CoPartitioned = co
 			cfg.States[0].MaxBytes, cfg.States[1].MaxBytes = 100, 30
 			s := newStore(t, cfg)
-			for range 2 {
+			for i := range int64(2) {
 				before := s.Hash()
-				if err := s.Apply(1, []Section{sec, sec}); err != nil && s.Hash() != before {
+				if err := s.Apply(1, []Section{sec, sec}, i*testTTL); err != nil && s.Hash() != before {
 					t.Fatal("a refused flush changed something")
 				}
 				if reread(t, s).Hash() != s.Hash() {

@@ -37,7 +37,7 @@ func getColumns(cfg *SpaceConfig, states []stateData, stateID uint32, keyGroup i
 	before := *dst
 	for more := true; more && len(keyLengths) > 0; {
 		n := min(len(keyLengths), warmBatch)
-		if keys, more, err = getBatch(cfg, &states[si], named, keyLengths[:n], keys, dst, len(before.Values)); err != nil {
+		if keys, more, err = getBatch(cfg, si, &states[si], named, keyLengths[:n], keys, dst, len(before.Values)); err != nil {
 			*dst = before
 			return err
 		}
@@ -48,7 +48,7 @@ func getColumns(cfg *SpaceConfig, states []stateData, stateID uint32, keyGroup i
 
 // getBatch looks up at most warmBatch keys and returns the rest of keys; more
 // is false once dst is full. from is where this Get's values begin.
-func getBatch(cfg *SpaceConfig, d *stateData, named int, lengths []uint32, keys []byte, dst *Values, from int) (rest []byte, more bool, err error) {
+func getBatch(cfg *SpaceConfig, si int, d *stateData, named int, lengths []uint32, keys []byte, dst *Values, from int) (rest []byte, more bool, err error) {
 	var hashes [warmBatch]uint64
 	rest = keys
 	for i, n := range lengths {
@@ -67,6 +67,9 @@ func getBatch(cfg *SpaceConfig, d *stateData, named int, lengths []uint32, keys 
 			group = int(groupOf(hashes[i], cfg.NumGroups) - cfg.Start)
 		}
 		value, ok := d.table(group).get(uint32(hashes[i]), keys[:n])
+		if ok && dst.NowMs != 0 {
+			value, ok = cfg.States[si].Visible(nil, value, dst.NowMs)
+		}
 		if !dst.add(value, ok, from) {
 			return nil, false, nil
 		}

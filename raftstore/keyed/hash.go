@@ -51,15 +51,12 @@ func (h *hasher) num(values ...uint64) {
 
 func (h *hasher) space(sp *viewSpace) {
 	c := &sp.cfg
-	co := uint64(0)
-	if c.CoPartitioned {
-		co = 1
-	}
-	h.num(sp.id, uint64(c.Start), uint64(c.End), uint64(c.NumGroups), co,
+	h.num(sp.id, uint64(c.Start), uint64(c.End), uint64(c.NumGroups), bit(c.CoPartitioned),
 		uint64(c.MaxKeyBytes), uint64(c.MaxValueBytes), uint64(len(c.States)))
 	for _, s := range c.States {
-		h.num(uint64(s.ID), uint64(s.Type), uint64(s.MaxBytes))
+		h.num(uint64(s.ID), uint64(s.Kind), uint64(s.Type), uint64(s.TTLMs), bit(s.ReturnExpired), uint64(s.MaxBytes))
 	}
+	h.num(uint64(sp.clean.state), uint64(sp.clean.group), sp.clean.credit)
 	h.num(uint64(len(sp.images)))
 	for _, im := range sp.images {
 		h.num(im.version)
@@ -67,6 +64,13 @@ func (h *hasher) space(sp *viewSpace) {
 			h.state(&im.states[i])
 		}
 	}
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (h *hasher) state(d *stateData) {

@@ -7,7 +7,9 @@ import (
 
 // TestHash_History: the way does not count, only where it leads.
 func TestHash_History(t *testing.T) {
-	straight, winding := newStore(t, testConfig()), newStore(t, testConfig())
+	cfg := testConfig()
+	cfg.States = cfg.States[:5] // those without a TTL: how far cleaning has come counts too
+	straight, winding := newStore(t, cfg), newStore(t, cfg)
 	forward, backward, junk := section(stBytes), section(stBytes), section(stBytes)
 	for i := range 500 {
 		forward.put(fmt.Sprintf("key-%d", i), fmt.Sprint(i))
@@ -79,6 +81,10 @@ func TestHash_Differs(t *testing.T) {
 		"co-partitioned":    cfg(func(c *SpaceConfig) { c.CoPartitioned = true }),
 		"key limit":         cfg(func(c *SpaceConfig) { c.MaxKeyBytes = 65 }),
 		"state limit":       cfg(func(c *SpaceConfig) { c.States[2].MaxBytes = 1 }),
+		"state kind":        cfg(func(c *SpaceConfig) { c.States[0].Kind = KindMap }),
+		"state TTL":         cfg(func(c *SpaceConfig) { c.States[0].TTLMs = 1 }),
+		"expired returned":  cfg(func(c *SpaceConfig) { c.States[0].ReturnExpired = true }),
+		"cleaned further":   func(s *Store) { s.spaces[1].clean.group = 1 },
 		"state type":        cfg(func(c *SpaceConfig) { c.States[0].Type = TypeInt64 }),
 	} {
 		s := filled(t)

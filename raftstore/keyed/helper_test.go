@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"testing"
+
+	"github.com/holdfast-io/holdfast/internal/statevalue"
 )
 
 // States of the test spaces.
@@ -12,11 +14,24 @@ const (
 	stBytes uint32 = 7
 	stInt   uint32 = 9
 	stFloat uint32 = 3
+
+	stList     uint32 = 20
+	stMap      uint32 = 21
+	stValueTTL uint32 = 22
+	stListTTL  uint32 = 23
+	stMapTTL   uint32 = 24
+	stIntTTL   uint32 = 25
 )
+
+// testTTL is the TTL of the test states that have one, in ms.
+const testTTL = 100
 
 func testConfig() SpaceConfig {
 	return SpaceConfig{End: 16, NumGroups: 16, MaxKeyBytes: 64, MaxValueBytes: 256, States: []StateConfig{
 		{ID: stBytes, MaxBytes: 0}, {ID: stInt, Type: TypeInt64}, {ID: stFloat, Type: TypeFloat64},
+		{ID: stList, Kind: KindList}, {ID: stMap, Kind: KindMap}, {ID: stValueTTL, TTLMs: testTTL},
+		{ID: stListTTL, Kind: KindList, Type: TypeFloat64, TTLMs: testTTL}, {ID: stMapTTL, Kind: KindMap, TTLMs: testTTL},
+		{ID: stIntTTL, Type: TypeInt64, TTLMs: testTTL, ReturnExpired: true},
 	}}
 }
 
@@ -41,6 +56,24 @@ func i64(v int64) string {
 
 func f64(v float64) string {
 	return string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
+}
+
+// elementsOf is a list without times.
+func elementsOf(values ...string) string {
+	var b []byte
+	for _, v := range values {
+		b = statevalue.AppendElement(b, []byte(v))
+	}
+	return string(b)
+}
+
+// entriesOf is a map without times, of keys and values in turn.
+func entriesOf(pairs ...string) string {
+	var b []byte
+	for i := 0; i < len(pairs); i += 2 {
+		b = statevalue.AppendEntry(b, []byte(pairs[i]), []byte(pairs[i+1]))
+	}
+	return string(b)
 }
 
 // section starts a section of a by-hash space.
@@ -68,7 +101,7 @@ func tryApply(s *Store, sections ...*Section) error {
 	for _, sec := range sections {
 		all = append(all, *sec)
 	}
-	return s.Apply(1, all)
+	return s.Apply(1, all, 0)
 }
 
 // get returns the value of one key of space 1.

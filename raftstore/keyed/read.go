@@ -63,6 +63,7 @@ type restoredSpace struct {
 	cfg    SpaceConfig
 	images []restoredImage
 	tables []placed // by number
+	clean  cleaner
 }
 
 type restoredImage struct {
@@ -118,8 +119,14 @@ func (re *restorer) space(p *payload) error {
 	c.MaxKeyBytes, c.MaxValueBytes = p.u32(), p.u32()
 	n := p.u32()
 	for i := uint32(0); i < n && !p.short; i++ {
-		c.States = append(c.States, StateConfig{ID: p.u32(), Type: Type(p.u8()), MaxBytes: int64(p.u64())})
+		st := StateConfig{ID: p.u32(), Kind: Kind(p.u8()), Type: Type(p.u8()), TTLMs: int64(p.u64())}
+		returns := p.u8()
+		st.ReturnExpired = returns == 1
+		co = max(co, returns)
+		st.MaxBytes = int64(p.u64())
+		c.States = append(c.States, st)
 	}
+	sp.clean = cleaner{state: p.u32(), group: p.u32(), credit: p.u64()}
 	if !p.done() || co > 1 || c.MaxKeyBytes == 0 || c.MaxValueBytes == 0 {
 		return wrapf(ErrCorruptSnapshot, "space record")
 	}
@@ -130,6 +137,9 @@ func (re *restorer) space(p *payload) error {
 	}
 	if err := c.check(); err != nil {
 		return wrapf(ErrCorruptSnapshot, "space %d: %v", sp.id, err)
+	}
+	if !sp.clean.within(c) {
+		return wrapf(ErrCorruptSnapshot, "space %d: cleaning at state %d, key group %d", sp.id, sp.clean.state, sp.clean.group)
 	}
 	if last := re.last(); last != nil && (last.id >= sp.id || len(last.images) == 0) {
 		return wrapf(ErrCorruptSnapshot, "space %d after %d", sp.id, last.id)
@@ -170,7 +180,7 @@ func (re *restorer) finish() (*Store, error) {
 	s := New()
 	s.epoch = ownEpoch
 	for _, r := range re.spaces {
-		sp := &space{cfg: r.cfg, epoch: ownEpoch, live: r.directory(&r.images[0])}
+		sp := &space{cfg: r.cfg, epoch: ownEpoch, live: r.directory(&r.images[0]), clean: r.clean}
 		for i := range r.images[1:] {
 			im := &r.images[1+i]
 			sp.versions = append(sp.versions, image{im.version, r.directory(im)})

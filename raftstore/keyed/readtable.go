@@ -104,9 +104,11 @@ func (re *restorer) entries(p *payload) error {
 
 // insert adds an entry that the configuration allows and that is new.
 func (o *openTable) insert(cfg *SpaceConfig, key, value []byte) error {
-	numeric := cfg.States[o.state].Type.numeric()
-	if len(key) > int(cfg.MaxKeyBytes) || len(value) > int(cfg.MaxValueBytes) || numeric && len(value) != numberBytes {
+	if len(key) > int(cfg.MaxKeyBytes) || len(value) > int(cfg.MaxValueBytes) {
 		return wrapf(ErrCorruptSnapshot, "entry of %d and %d bytes", len(key), len(value))
+	}
+	if err := cfg.States[o.state].CheckStored(value); err != nil {
+		return wrapf(ErrCorruptSnapshot, "%v", err)
 	}
 	hash := xxhash.Sum64(key)
 	if !cfg.CoPartitioned {

@@ -17,9 +17,14 @@ func snapshotSample(t testing.TB) *Store {
 	s := filled(t)
 	mustDo(t, s.Freeze(1, 5))
 	apply(t, s, section(stBytes).op(OpDelete, "c", ""))
+	mustDo(t, s.Apply(1, []Section{
+		*section(stList).op(OpAppend, "l", elementsOf("a", "")), *section(stMap).op(OpMapPut, "m", entriesOf("k", "1", "l", "2")),
+		*section(stValueTTL).put("v", "x"), *section(stListTTL).op(OpAppend, "l", elementsOf(f64(1))),
+		*section(stMapTTL).op(OpMapPut, "m", entriesOf("k", "1")), *section(stIntTTL).op(OpAdd, "n", i64(3)),
+	}, 1000))
 	mustDo(t, s.Create(3, SpaceConfig{NumGroups: 4, Start: 2, End: 4, CoPartitioned: true, States: []StateConfig{{ID: 1}}}))
 	mustDo(t, s.Apply(3, []Section{{StateID: 1, KeyGroup: 2, Ops: []byte{OpPut}, KeyLengths: []uint32{1},
-		Keys: []byte("k"), ValueLengths: []uint32{5}, Values: []byte("value")}}))
+		Keys: []byte("k"), ValueLengths: []uint32{5}, Values: []byte("value")}}, 0))
 	mustDo(t, s.Create(2, SpaceConfig{NumGroups: 1}))
 	return s
 }
@@ -168,6 +173,10 @@ func TestSnapshot_Invalid(t *testing.T) {
 		"long image record":   {space(1), rec(recordImage, 0, 0, 0)},
 		"short space record":  {rec(recordSpace, 1, 0, 0)},
 		"many states":         {rec(recordSpace, 1, 0, 0, 1, 1, 0x01000000, 0x01000000, 0xffff0000, 0xffffffff)},
+		"cleaning nowhere": {func(w *recordWriter) {
+			cfg, _ := SpaceConfig{NumGroups: 16, End: 16, States: []StateConfig{{ID: 1}}}.normalize()
+			(&viewSpace{id: 1, cfg: cfg, clean: cleaner{state: 1}}).writeConfig(w)
+		}, live},
 		"table of no image":   {space(1), table, entry},
 		"unknown state":       {space(1), live, rec(recordTable, 3, g, 1, 0, 4, 0), entry},
 		"unknown group":       {space(1), live, rec(recordTable, 2, 16, 1, 0, 4, 0), entry},
@@ -188,6 +197,14 @@ func TestSnapshot_Invalid(t *testing.T) {
 		"reference long":      {space(1), live, table, entry, rec(recordImage, 1, 0), rec(recordRef, 2, g, 0, 0)},
 	} {
 		if _, err := Read(bytes.NewReader(forged(records...))); !errors.Is(err, ErrCorruptSnapshot) || strings.Contains(err.Error(), "checksum") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A state 3 with an empty list, and one 3 whose value has no time.
+	for name, st := range map[string]StateConfig{"empty list": {ID: 3, Kind: KindList}, "no time": {ID: 3, TTLMs: 1}} {
+		cfg, _ := SpaceConfig{NumGroups: 16, End: 16, States: []StateConfig{st}}.normalize()
+		b := forged(func(w *recordWriter) { (&viewSpace{id: 1, cfg: cfg}).writeConfig(w) }, live, rec(recordTable, 3, g, 1, 0, 4, 0), entry)
+		if _, err := Read(bytes.NewReader(b)); !errors.Is(err, ErrCorruptSnapshot) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -12,6 +12,7 @@ type space struct {
 	// epoch rises whenever the live tables become shared with something
 	// immutable. A live table of an older epoch is cloned before a write.
 	epoch uint64
+	clean cleaner
 }
 
 // stateData is one state: a table a key group and the sums over them.

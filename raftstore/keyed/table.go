@@ -153,6 +153,34 @@ func (t *table) update(slot, off uint32, value []byte) {
 	t.maybeCompact()
 }
 
+// extend puts tail behind the value of a key that is there.
+func (t *table) extend(hash uint32, key, tail []byte) {
+	slot, off, ok := t.find(hash, key)
+	if !ok {
+		return
+	}
+	e := t.arena[off:]
+	keyLen := binary.LittleEndian.Uint32(e)
+	n := int(binary.LittleEndian.Uint32(e[valueLenAt:]))
+	room := int(binary.LittleEndian.Uint32(e[valueCapAt:]))
+	size := n + len(tail)
+	t.bytes += int64(len(tail))
+	if size > room {
+		moved := t.appendEntry(t.key(off), t.value(off), size+size/4)
+		t.slots[slot] = t.slots[slot]&^(1<<32-1) | uint64(moved+1)
+		t.kill(off)
+		e = t.arena[moved:]
+	}
+	binary.LittleEndian.PutUint32(e[valueLenAt:], uint32(size))
+	copy(e[entryHeader+keyLen+uint32(n):], tail)
+	if size > room {
+		t.maybeCompact()
+	}
+}
+
+// full reports whether the table is above what it may hold. A nil table is empty.
+func (t *table) full() bool { return t != nil && t.logicalBytes() > maxTableBytes }
+
 // valueRoom is the largest capacity that a value of n bytes may occupy.
 func valueRoom(n int) int { return 2*n + 32 }
 

@@ -6,6 +6,14 @@ package keyed
 type undo struct {
 	records []undoRecord
 	old     []byte // values before, one after the other
+	// newest has the newest record of a key by state and hash. It is kept for lists
+	// and maps alone: many ops on a large one must not copy it as many times.
+	newest map[undoKey]int
+}
+
+type undoKey struct {
+	state int
+	hash  uint64
 }
 
 // undoRecord is a key as it was before one op.
@@ -25,11 +33,22 @@ func (u *undo) reset() {
 		u.old = nil
 	}
 	clear(u.records) // let go of the sections' keys
+	clear(u.newest)
 	u.records, u.old = u.records[:0], u.old[:0]
 }
 
-// record notes a key before an op on it.
-func (u *undo) record(state, group int, hash uint64, key []byte, t *table) {
+// record notes a key before an op on it; with once only before the first one.
+func (u *undo) record(state, group int, hash uint64, key []byte, t *table, once bool) {
+	if once {
+		k := undoKey{state, hash}
+		if i, ok := u.newest[k]; ok && u.records[i].group == group && string(u.records[i].key) == string(key) {
+			return
+		}
+		if u.newest == nil {
+			u.newest = make(map[undoKey]int)
+		}
+		u.newest[k] = len(u.records)
+	}
 	value, ok := t.get(uint32(hash), key)
 	from := len(u.old)
 	u.old = append(u.old, value...)
@@ -40,11 +59,12 @@ func (u *undo) record(state, group int, hash uint64, key []byte, t *table) {
 func (u *undo) rollback(sp *space) {
 	for i := len(u.records) - 1; i >= 0; i-- {
 		r := &u.records[i]
-		op, value := OpDelete, []byte(nil)
+		d := &sp.live[r.state]
 		if r.existed {
-			op, value = OpPut, u.old[r.from:r.to]
+			sp.applyOp(d, r.group, TypeOther, OpPut, uint32(r.hash), r.key, u.old[r.from:r.to])
+		} else {
+			sp.remove(d, r.group, uint32(r.hash), r.key)
 		}
-		sp.applyOp(&sp.live[r.state], r.group, TypeOther, op, uint32(r.hash), r.key, value)
 	}
 	u.reset()
 }

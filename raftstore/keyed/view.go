@@ -18,6 +18,7 @@ type viewSpace struct {
 	id     uint64
 	cfg    SpaceConfig
 	images []image // the live state as version 0, then the frozen ones
+	clean  cleaner
 }
 
 // Capture returns a View of now in O(total key groups). It is a write: until
@@ -36,7 +37,7 @@ func (s *Store) Capture() *View {
 func (sp *space) view(id uint64, live []stateData) viewSpace {
 	images := make([]image, 0, 1+len(sp.versions))
 	images = append(append(images, image{0, live}), sp.versions...)
-	return viewSpace{id: id, cfg: sp.cfg, images: images}
+	return viewSpace{id: id, cfg: sp.cfg, images: images, clean: sp.clean}
 }
 
 // Frozen returns a state of a space as it was at Capture, version 0 being the

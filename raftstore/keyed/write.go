@@ -49,19 +49,21 @@ func (sp *viewSpace) writeConfig(w *recordWriter) {
 	w.u32(c.Start)
 	w.u32(c.End)
 	w.u32(c.NumGroups)
-	if c.CoPartitioned {
-		w.u8(1)
-	} else {
-		w.u8(0)
-	}
+	w.u8(byte(bit(c.CoPartitioned)))
 	w.u32(c.MaxKeyBytes)
 	w.u32(c.MaxValueBytes)
 	w.u32(uint32(len(c.States)))
 	for _, s := range c.States {
 		w.u32(s.ID)
+		w.u8(byte(s.Kind))
 		w.u8(byte(s.Type))
+		w.u64(uint64(s.TTLMs))
+		w.u8(byte(bit(s.ReturnExpired)))
 		w.u64(uint64(s.MaxBytes))
 	}
+	w.u32(sp.clean.state)
+	w.u32(sp.clean.group)
+	w.u64(sp.clean.credit)
 	w.end()
 }
 
