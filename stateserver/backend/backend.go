@@ -82,7 +82,9 @@ type State interface {
 	// instead of a file whose size and hash it has (task-local recovery).
 	// Errors: those of files, and ErrDamaged.
 	Restore(ctx context.Context, files Files, handles []*holdfastv1.StateHandle) error
-	// Close lets go of everything that the state has, on the disk too.
+	// Close lets go of everything that the state has, on the disk too, but for what
+	// a backend keeps of its newest checkpoints for Restore; that goes with
+	// Backend.Close.
 	Close() error
 }
 

@@ -1,0 +1,117 @@
+package rocksdb
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// keptDir has the local copies of states that are closed.
+const keptDir = "kept"
+
+// keepFor is how long the local copy of a closed state waits for its successor.
+const keepFor = 15 * time.Minute
+
+// localFiles knows the files of checkpoints that are on this node's disk, so that a
+// state that is restored here need not be downloaded (task-local recovery). A file
+// is known by size and hash, both of what this process wrote or read itself.
+type localFiles struct {
+	dir string
+
+	mu    sync.Mutex
+	paths map[string]string // by fileKey
+	left  []keptSet         // of closed states, oldest first
+	moved int               // sets so far
+}
+
+// keptSet is the local copy of one checkpoint.
+type keptSet struct {
+	checkpoint uint64
+	dir        string
+	files      map[string]string // path by fileKey
+	closed     time.Time
+}
+
+func newLocalFiles(dir string) *localFiles {
+	return &localFiles{dir: dir, paths: map[string]string{}}
+}
+
+// fileKey is what a file is known by.
+func fileKey(h *holdfastv1.StateHandle) string {
+	return fmt.Sprintf("%d-%s", h.GetSize(), hex.EncodeToString(h.GetSha256()))
+}
+
+// add makes the files of a set known.
+func (l *localFiles) add(set keptSet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, path := range set.files {
+		l.paths[key] = path
+	}
+}
+
+// link links the file of a handle to path, if it is on this disk.
+func (l *localFiles) link(h *holdfastv1.StateHandle, path string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have, ok := l.paths[fileKey(h)]
+	return ok && os.Link(have, path) == nil
+}
+
+// drop removes a set.
+func (l *localFiles) drop(set keptSet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropLocked(set)
+}
+
+func (l *localFiles) dropLocked(set keptSet) {
+	for key, path := range set.files {
+		if l.paths[key] == path {
+			delete(l.paths, key)
+		}
+	}
+	_ = os.RemoveAll(set.dir) // what stays goes with the backend's directory
+}
+
+// leave keeps the sets of a state that is closed, for its successor.
+func (l *localFiles) leave(sets []keptSet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.expire(now)
+	for _, set := range sets {
+		l.moved++
+		dir := filepath.Join(l.dir, fmt.Sprint(l.moved))
+		if os.MkdirAll(l.dir, 0o700) != nil || os.Rename(set.dir, dir) != nil {
+			l.dropLocked(set)
+			continue
+		}
+		for key, path := range set.files {
+			moved := filepath.Join(dir, filepath.Base(path))
+			set.files[key], l.paths[key] = moved, moved
+		}
+		set.dir, set.closed = dir, now
+		l.left = append(l.left, set)
+	}
+}
+
+// expire drops the sets that waited too long.
+func (l *localFiles) expire(now time.Time) {
+	for len(l.left) > 0 && now.Sub(l.left[0].closed) > keepFor {
+		l.dropLocked(l.left[0])
+		l.left = l.left[1:]
+	}
+}
+
+// tidy drops what waited too long.
+func (l *localFiles) tidy() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(time.Now())
+}
