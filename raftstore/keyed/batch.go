@@ -1,5 +1,7 @@
 package keyed
 
+import "github.com/holdfast-io/holdfast/internal/statevalue"
+
 // Batch is the checking half of Store.Apply for state that is kept elsewhere, as
 // backends on hosts do: what it has checked cannot fail on application but for
 // size. It is used again for the next batch, so that a steady state allocates
@@ -68,7 +70,8 @@ func (c *SpaceConfig) ForeignKey(hash uint64) error {
 }
 
 // Merge is StateConfig.Combine for states of one value without a TTL: it appends to
-// dst what a key holds after one checked op, and reports whether it is there then. old is its value before, if it was found.
+// dst what a key holds after one checked op, and reports whether it is there then.
+// old is its value before, if it was found.
 func Merge(typ Type, op Op, dst, old []byte, found bool, operand []byte) (value []byte, exists bool) {
 	switch {
 	case op == OpDelete:
@@ -78,7 +81,7 @@ func Merge(typ Type, op Op, dst, old []byte, found bool, operand []byte) (value 
 	}
 	at := len(dst)
 	dst = append(dst, old...)
-	combineInPlace(typ, op, dst[at:], operand)
+	statevalue.CombineNumber(typ, op, dst[at:], operand)
 	return dst, true
 }
 
@@ -94,6 +97,3 @@ func (p *Page) Add(keyGroup uint32, key, value []byte, maxBytes int) bool {
 
 // Last returns the cursor after the last entry of a page that has one.
 func (p *Page) Last() Cursor { return p.last() }
-
-// Fits tells whether bytes can be a value of the type.
-func (t Type) Fits(value []byte) bool { return !t.numeric() || len(value) == numberBytes }

@@ -156,10 +156,10 @@ func stateKinds() (out []StateConfig) {
 	return out
 }
 
-func (c *StateConfig) opsOfKind() []Op {
+func opsOfKind(c *StateConfig) []Op {
 	var ops []Op
 	for op := OpPut; op <= OpMapDelete; op++ {
-		if op == OpDelete || c.allows(op) {
+		if op == OpDelete || c.rules().Allows(op) {
 			ops = append(ops, op)
 		}
 	}
@@ -176,7 +176,7 @@ func drawOperand(t *rapid.T, cfg *StateConfig) operand {
 		}
 		return rapid.SampledFrom([]string{"", "x", "yy", "a longer value"}).Draw(t, "bytes")
 	}
-	o := operand{op: rapid.SampledFrom(cfg.opsOfKind()).Draw(t, "op"), entries: map[string]string{}}
+	o := operand{op: rapid.SampledFrom(opsOfKind(cfg)).Draw(t, "op"), entries: map[string]string{}}
 	n := rapid.IntRange(0, 3).Draw(t, "n")
 	switch {
 	case o.op == OpDelete:
@@ -273,14 +273,14 @@ func TestFold_Model(t *testing.T) {
 // TestFold_What: which pairs fold.
 func TestFold_What(t *testing.T) {
 	for _, cfg := range stateKinds() {
-		for _, first := range cfg.opsOfKind() {
-			for _, second := range cfg.opsOfKind() {
+		for _, first := range opsOfKind(&cfg) {
+			for _, second := range opsOfKind(&cfg) {
 				replaces := second == OpPut || second == OpDelete
 				known := first == OpPut || first == OpDelete
 				same := first == second && (first != OpAdd || cfg.Type == TypeInt64)
 				want := replaces || cfg.TTLMs == 0 && (known || same)
 				arg := func(op Op) []byte {
-					if cfg.Kind == KindValue && cfg.Type.numeric() && op != OpDelete {
+					if cfg.Kind == KindValue && cfg.Type.Numeric() && op != OpDelete {
 						return []byte(i64(1))
 					}
 					return nil

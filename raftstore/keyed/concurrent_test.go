@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/holdfast-io/holdfast/internal/statevalue"
 )
 
 // TestView_WhileApplying: views are written, hashed and read with no lock
@@ -80,7 +82,7 @@ func TestGet_Concurrent(t *testing.T) {
 				_, _, _, scanErr := s.Scan(1, 1, stBytes, Cursor{}, 10, 100)
 				_ = s.Hash()
 				mu.RUnlock()
-				if err != nil || scanErr != nil || len(v.Values) != numberBytes {
+				if err != nil || scanErr != nil || len(v.Values) != statevalue.NumberBytes {
 					t.Error(err, scanErr)
 				}
 			}

@@ -15,27 +15,6 @@ const (
 	maxDirectories = 1 << 20 // states x key groups of one space
 )
 
-// Type is what the ops need to know of a state's declared type.
-type Type uint8
-
-// The types. Values of TypeInt64 and TypeFloat64 states are 8 bytes.
-const (
-	TypeOther   Type = 0 // opaque bytes
-	TypeInt64   Type = 1 // little endian two's complement
-	TypeFloat64 Type = 2 // IEEE 754 bits, little endian
-)
-
-// numeric reports whether ADD, MIN and MAX are defined for the type.
-func (t Type) numeric() bool { return t == TypeInt64 || t == TypeFloat64 }
-
-// size is the length of every value of the type, 0 where it varies.
-func (t Type) size() int {
-	if t.numeric() {
-		return numberBytes
-	}
-	return 0
-}
-
 // StateConfig describes one named state of a space.
 type StateConfig struct {
 	ID   uint32

@@ -110,7 +110,7 @@ func (sp *space) cleanTable(si, group int, nowMs int64) {
 	}
 	var expired [][]byte // copies: the table moves entries
 	t.each(func(_ uint32, key, value []byte) bool {
-		if cfg.anyExpired(value, nowMs) {
+		if cfg.rules().AnyExpired(value, nowMs) {
 			expired = append(expired, slices.Clone(key))
 		}
 		return true

@@ -1,6 +1,10 @@
 package keyed
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/holdfast-io/holdfast/internal/statevalue"
+)
 
 // An entry in the arena: key length, value length, value capacity (uint32
 // each, little endian), key, value, unused capacity.
@@ -113,7 +117,7 @@ func (t *table) put(hash uint32, key, value []byte) {
 func (t *table) add(typ Type, op Op, hash uint32, key, operand []byte) {
 	slot, off, ok := t.find(hash, key)
 	if ok {
-		combineInPlace(typ, op, t.value(off), operand)
+		statevalue.CombineNumber(typ, op, t.value(off), operand)
 		return
 	}
 	t.insert(slot, hash, key, operand)
