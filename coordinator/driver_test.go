@@ -17,6 +17,8 @@ type leader struct {
 	streams map[string][]*internalv1.OperatorStream
 	exited  []string
 	silent  map[string]bool
+	// incarnations are those of the processes that report.
+	incarnations map[string]string
 }
 
 func newLeader(t *testing.T) *leader {
@@ -38,7 +40,7 @@ func (l *leader) pass(d time.Duration) {
 		l.now = l.now.Add(100 * time.Millisecond)
 		for node, streams := range l.streams {
 			if !l.silent[node] {
-				l.d.Observe(l.now, &internalv1.ReportStreamsRequest{NodeId: node, Streams: streams, ExitedProcessIds: l.exited})
+				l.d.Observe(l.now, &internalv1.ReportStreamsRequest{NodeId: node, Incarnation: l.incarnations[node], Streams: streams, ExitedProcessIds: l.exited})
 			}
 		}
 		for i := 0; ; i++ {
