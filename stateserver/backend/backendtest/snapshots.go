@@ -227,10 +227,12 @@ func chainOf(t T, n *node, files *Files) (*oracle, []*holdfastv1.StateHandle) {
 // checkDamage: a part that is missing, cut short or changed fails the restore and
 // the reading, with its name; nothing is restored instead.
 func checkDamage(t T, f backend.Factory) {
-	n := newNode(t, f)
-	defer n.close()
 	files := NewFiles()
-	_, handles := chainOf(t, n, files)
+	writer := newNode(t, f)
+	_, handles := chainOf(t, writer, files)
+	writer.close()
+	n := newNode(t, f) // the writer may use what it has on its own disk instead
+	defer n.close()
 	for i, h := range handles {
 		whole := files.read(h.File)
 		flip := func(at int) []byte {

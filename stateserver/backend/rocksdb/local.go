@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,16 @@ type keptSet struct {
 	dir        string
 	files      map[string]string // path by fileKey
 	closed     time.Time
+}
+
+// sharesWith reports whether a file is in both.
+func (k keptSet) sharesWith(other keptSet) bool {
+	for key := range k.files {
+		if _, ok := other.files[key]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 func newLocalFiles(dir string) *localFiles {
@@ -79,12 +90,20 @@ func (l *localFiles) dropLocked(set keptSet) {
 	_ = os.RemoveAll(set.dir) // what stays goes with the backend's directory
 }
 
-// leave keeps the sets of a state that is closed, for its successor.
+// leave keeps the sets of a state that is closed, for its successor. What an earlier
+// attempt of the same subtask left goes: that is who had the same files.
 func (l *localFiles) leave(sets []keptSet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.expire(now)
+	l.left = slices.DeleteFunc(l.left, func(old keptSet) bool {
+		same := slices.ContainsFunc(sets, old.sharesWith)
+		if same {
+			l.dropLocked(old)
+		}
+		return same
+	})
 	for _, set := range sets {
 		l.moved++
 		dir := filepath.Join(l.dir, fmt.Sprint(l.moved))
