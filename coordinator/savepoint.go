@@ -67,3 +67,20 @@ func (m *Machine) stopFailed(index uint64, j jobState) {
 	})
 	m.settleStatus(j)
 }
+
+// OperationOf tells how far what somebody asked for is: a savepoint is done when it
+// is written.
+func OperationOf(c *holdfastv1.Checkpoint) (holdfastv1.OperationStatus, *holdfastv1.Error) {
+	savepoint := c.Kind == holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT
+	switch {
+	case c.Status == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED:
+		return holdfastv1.OperationStatus_OPERATION_STATUS_FAILED, c.Reason
+	case c.Status == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_PENDING:
+		return holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS, nil
+	case savepoint && c.ExportError != nil:
+		return holdfastv1.OperationStatus_OPERATION_STATUS_FAILED, c.ExportError
+	case savepoint && c.SavepointPath == "":
+		return holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS, nil
+	}
+	return holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED, nil
+}

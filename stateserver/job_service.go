@@ -3,11 +3,11 @@ package stateserver
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
@@ -61,7 +61,8 @@ func (j *jobService) find(ctx context.Context, job string) (string, error) {
 
 // Submit implements holdfastv1.JobService.
 func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*holdfastv1.SubmitResponse, error) {
-	if _, e := coordinator.NormalizeSpec(r.Spec); e != nil {
+	spec, e := coordinator.NormalizeSpec(r.Spec)
+	if e != nil {
 		return nil, toStatus(e)
 	}
 	if e := checkSpecSize(r.Spec); e != nil {
@@ -71,9 +72,13 @@ func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST,
 			fmt.Sprintf("the submission id has %d characters, at most %d are allowed", len(r.SubmissionId), maxIDBytes), "field", "submission_id"))
 	}
+	restore, unread := j.readRestore(ctx, spec, r.Restore)
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
-		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: j.s.clock.now().UnixMilli(),
+		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: j.s.clock.now().UnixMilli(), Restore: restore,
 	}}})
+	if unread != nil && status.Code(err) == codes.InvalidArgument {
+		return nil, toStatus(unread) // nothing was there to join
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -181,29 +186,7 @@ func (j *jobService) TriggerCheckpoint(ctx context.Context, r *holdfastv1.Trigge
 	if err != nil {
 		return nil, err
 	}
-	return &holdfastv1.TriggerCheckpointResponse{OperationId: fmt.Sprintf("%s/chk-%d", id, res.CheckpointId), CheckpointId: res.CheckpointId}, nil
-}
-
-// GetOperation implements holdfastv1.JobService.
-func (j *jobService) GetOperation(_ context.Context, r *holdfastv1.GetOperationRequest) (*holdfastv1.GetOperationResponse, error) {
-	job, chk, _ := strings.Cut(r.OperationId, "/chk-")
-	n, err := strconv.ParseUint(chk, 10, 64)
-	var c *holdfastv1.Checkpoint
-	if err == nil {
-		j.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { c = m.Checkpoint(job, n) })
-	}
-	if c == nil {
-		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATION_NOT_FOUND,
-			fmt.Sprintf("no operation %q; operations are remembered for the last %d checkpoints of a job, `holdfast checkpoints` lists them", cut(r.OperationId, maxShownBytes), coordinator.MaxHistory)))
-	}
-	st := holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS
-	switch c.Status {
-	case holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED:
-		st = holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED
-	case holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED:
-		st = holdfastv1.OperationStatus_OPERATION_STATUS_FAILED
-	}
-	return &holdfastv1.GetOperationResponse{OperationId: r.OperationId, Status: st, Checkpoint: c}, nil
+	return &holdfastv1.TriggerCheckpointResponse{OperationId: operationID(id, res.CheckpointId), CheckpointId: res.CheckpointId}, nil
 }
 
 // ListCheckpoints implements holdfastv1.JobService.

@@ -62,6 +62,10 @@ type Server struct {
 	hosts *sessions
 	clock steadyClock
 
+	// snapshots reads and deletes what lies in directories of users; nil: this node
+	// has no checkpoint storage.
+	snapshots snapshots
+
 	metrics  *metrics
 	progress progress
 

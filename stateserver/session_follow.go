@@ -196,7 +196,8 @@ func (x *session) tellOutcomes(v coordinator.SubtaskView) {
 		h.barrier = v.Pending.ID
 		h.times.barrierSent(v.Pending.ID, v.Pending.TriggeredMs, x.s.clock.now())
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Barrier{Barrier: &holdfastv1.Barrier{
-			FencingToken: h.token, CheckpointId: v.Pending.ID, BaseCheckpointId: v.Pending.Base, TimestampMs: v.Pending.TriggeredMs}}})
+			FencingToken: h.token, CheckpointId: v.Pending.ID, BaseCheckpointId: v.Pending.Base, TimestampMs: v.Pending.TriggeredMs,
+			Kind: v.Pending.Kind, Then: v.Pending.Then}}})
 	}
 }
 

@@ -139,6 +139,22 @@ func BadCalls(t *testing.T, c *harness.Cluster) {
 			_, err := j.TriggerCheckpoint(ctx, &holdfastv1.TriggerCheckpointRequest{Job: "running", RequestId: "x"})
 			return err
 		}), failure{code: codes.FailedPrecondition, reason: "CHECKPOINTS_DISABLED", outcome: "final", message: "job \"running\" runs without checkpoints; enable them in the program (EnableCheckpointing)"}},
+		{"a savepoint without checkpoints", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "running", Directory: "file:///tmp/x"})
+			return err
+		}), failure{code: codes.FailedPrecondition, reason: "CHECKPOINTS_DISABLED", outcome: "final", message: "job \"running\" runs without checkpoints; enable them in the program (EnableCheckpointing)"}},
+		{"a savepoint out of its root", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "running", Directory: "file:///tmp/../etc"})
+			return err
+		}), invalidRequest(`the directory "file:///tmp/../etc" has the element ".."; write the directory that is meant`)},
+		{"stop nobody", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.Stop(ctx, &holdfastv1.StopRequest{Job: "nobody"})
+			return err
+		}), nobody},
+		{"dispose of no directory", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
+			_, err := j.DisposeSavepoint(ctx, &holdfastv1.DisposeSavepointRequest{Path: "/tmp/x"})
+			return err
+		}), invalidRequest(`the directory "/tmp/x" has no scheme; a mount that every node has at the same path is written file:///tmp/x`)},
 		{"an unknown operation", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
 			_, err := j.GetOperation(ctx, &holdfastv1.GetOperationRequest{OperationId: "nothing"})
 			return err
