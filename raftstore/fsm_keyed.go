@@ -97,12 +97,12 @@ func (k *keyedState) Bytes(subtask uint64) uint64 { return uint64(k.store.TotalB
 
 // Apply implements [coordinator.KeyedState].
 func (k *keyedState) Apply(subtask uint64, sections []*holdfastv1.FlushSection, timeMs int64) *holdfastv1.Error {
-	return flushRefusal(k.store.Apply(subtask, k.columns(sections), timeMs))
+	return FlushRefusal(k.store.Apply(subtask, k.columns(sections), timeMs))
 }
 
 // Load implements [coordinator.KeyedState].
 func (k *keyedState) Load(subtask uint64, sections []*holdfastv1.FlushSection) *holdfastv1.Error {
-	return flushRefusal(k.store.Load(subtask, k.columns(sections)))
+	return FlushRefusal(k.store.Load(subtask, k.columns(sections)))
 }
 
 // columns is valid until its next call.
@@ -127,9 +127,9 @@ func KeyedSection(s *holdfastv1.FlushSection) keyed.Section {
 	return out
 }
 
-// flushRefusal is the table from the keyed state's errors to the reasons that
+// FlushRefusal is the table from the keyed state's errors to the reasons that
 // clients see.
-func flushRefusal(err error) *holdfastv1.Error {
+func FlushRefusal(err error) *holdfastv1.Error {
 	var large *keyed.StateTooLargeError
 	var value *keyed.ValueTooLargeError
 	switch {

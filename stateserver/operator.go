@@ -76,6 +76,9 @@ func (o *operatorService) Run(stream holdfastv1.OperatorService_RunServer) error
 		defer o.s.hosts.remove(x)
 		x.follow()
 	}
+	x.mu.Lock()
+	x.drop()
+	x.mu.Unlock()
 	select {
 	case <-sent:
 	case <-time.After(lastWord): // returning ends the send to a client that does not read
@@ -238,6 +241,11 @@ func (x *session) resume() {
 		x.view(func(m *coordinator.Machine) { v, _ = m.SubtaskOfInstance(x.jobID, x.hello.InstanceId) })
 		if v.Attempt == attempt && v.Refusal != nil {
 			v = coordinator.SubtaskView{} // over, though no other has begun
+		}
+		if v.Attempt == attempt && v.OnHost {
+			// Its working state belongs to the stream that broke: another one gets the
+			// subtask by a new attempt.
+			v = coordinator.SubtaskView{}
 		}
 		if v.Attempt != attempt {
 			x.push(fencedMessage(v.Token, v.Attempt))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,8 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
 )
 
 // Config holds what a node's edge can be told.
@@ -46,6 +49,16 @@ type Config struct {
 	// Metrics is the registry of the node's metrics. nil: they are counted and
 	// shown to nobody.
 	Metrics prometheus.Registerer
+	// Backends has the state backends beside memory. nil: none.
+	Backends *backend.Registry
+	// StateDir is where their working state may be on the node's disk, a directory
+	// each; StateCacheBytes bounds what each may take of memory, 0: no bound.
+	StateDir        string
+	StateCacheBytes int64
+	// StateOption gives the backends what the node's configuration has for them.
+	StateOption func(key string) string
+	// Storages opens the directories of checkpoints. nil: this node has none.
+	Storages *storage.Registry
 	// Clock is read once, as the wall clock. Default: time.Now.
 	Clock  func() time.Time
 	Logger *slog.Logger
@@ -61,6 +74,8 @@ type Server struct {
 	lead  *leadership
 	hosts *sessions
 	clock steadyClock
+	// states are the working states of backends on hosts.
+	states *hostStates
 
 	// snapshots reads and deletes what lies in directories of users; nil: this node
 	// has no checkpoint storage.
@@ -106,6 +121,11 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 		health: health.NewServer(), hosts: newSessions(), metrics: newMetrics(), caughtUp: make(chan struct{}),
 		clock: newSteadyClock(cfg.Clock),
 	}
+	var backends *backend.Set
+	if cfg.Backends != nil {
+		backends = backend.NewSet(cfg.Backends, backend.Env{Dir: cfg.StateDir, CacheBytes: cfg.StateCacheBytes, Option: cfg.StateOption, Logger: cfg.Logger})
+	}
+	s.states = newHostStates(s, backends, newStores(cfg.Storages))
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
 	s.fwd = newForwarder(s.leaderID, changes, s.openLink)
@@ -170,6 +190,7 @@ func (s *Server) Serve(lis net.Listener) {
 	s.goRun(func() { s.watchHealth(s.ctx) })
 	s.goRun(func() { s.watchMembership(s.ctx) })
 	s.goRun(func() { s.forgetStrangers(s.ctx) })
+	s.goRun(func() { s.states.sweep(s.ctx) })
 	s.goRun(func() { s.serve(s.internal, s.store.PeerListener(), "peer") })
 	s.goRun(func() { s.serve(s.public, lis, "client") })
 }
@@ -212,6 +233,7 @@ func (s *Server) Close() {
 	s.internal.Stop()
 	s.peers.close()
 	s.wg.Wait()
+	s.states.closeAll()
 }
 
 // leaderID names the leader, empty if unknown.
@@ -289,13 +311,16 @@ func (s *Server) registerOnce(ctx context.Context) {
 	want := &internalv1.RegisterNode{
 		NodeId: s.store.ID(), Name: s.store.Name(), ClientAddress: s.cfg.ClientAddress, Version: version.Version,
 		MinClusterVersion: s.store.Versions().Min, MaxClusterVersion: s.store.Versions().Max,
+		Incarnation: s.states.incarnation, StateBackends: s.states.names(),
 	}
 	var have *internalv1.Node
 	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { have = m.NodeOf(want.NodeId) })
 	if have.GetClientAddress() == want.ClientAddress && have.GetName() == want.Name && have.GetVersion() == want.Version &&
-		have.GetMinClusterVersion() == want.MinClusterVersion && have.GetMaxClusterVersion() == want.MaxClusterVersion {
+		have.GetMinClusterVersion() == want.MinClusterVersion && have.GetMaxClusterVersion() == want.MaxClusterVersion &&
+		have.GetIncarnation() == want.Incarnation && slices.Equal(have.GetStateBackends(), want.StateBackends) {
 		return
 	}
+	want.PreviousIncarnation, want.TimeMs = have.GetIncarnation(), s.clock.now().UnixMilli()
 	if _, _, e := s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_RegisterNode{RegisterNode: want}}); e != nil && ctx.Err() == nil {
 		s.log.Warn("this node could not be registered", "err", e.Message)
 	}
@@ -322,6 +347,12 @@ func (s *Server) reportStreams(ctx context.Context) {
 
 func (s *Server) reportOnce(ctx context.Context) {
 	r := s.hosts.report(s.store.ID())
+	s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
+		// Before its entry the log counts what an earlier process had as this node's.
+		if m.NodeOf(s.store.ID()).GetIncarnation() == s.states.incarnation {
+			r.Incarnation = s.states.incarnation
+		}
+	})
 	leader := s.leaderID()
 	if leader == "" || leader == s.store.ID() {
 		// Not yet leading for good: the next tick tells it.

@@ -53,6 +53,8 @@ type session struct {
 	hold   held
 	// tokens are those that this stream was given, newest last.
 	tokens []uint64
+	// sentHome: the client was asked to go where the state of its job is.
+	sentHome bool
 	// resuming is the attempt that Hello.resume named, until it is settled.
 	resuming uint64
 }
@@ -71,6 +73,11 @@ type held struct {
 
 	barrier, completed, aborted uint64 // highest ids that were sent
 	times                       barrierTimes
+
+	// Of a backend on hosts: host has the working state, once it is open.
+	host    *hosted
+	opening bool
+	gets    *getLoad
 }
 
 func newSession(ctx context.Context, s *Server, hello *holdfastv1.Hello) *session {
@@ -152,6 +159,9 @@ func (x *session) take(f facts, nextSeq uint64) {
 func (x *session) drop() {
 	if x.hold.cancel != nil {
 		x.hold.cancel()
+	}
+	if h, token := x.hold.host, x.hold.token; h != nil {
+		go x.s.states.letGo(h, token) // it waits for the frame in hand, which may wait for mu
 	}
 	x.hold = held{}
 }

@@ -20,6 +20,9 @@ type facts struct {
 	assign  *holdfastv1.Assign
 	space   coordinator.Space
 
+	// home is where a standby of the job should rather be.
+	home string
+
 	discover []string
 	resolve  bool
 }
@@ -71,6 +74,9 @@ func (x *session) read() (f facts) {
 			f.assign = m.AssignFrame(f.subtask.ID)
 			f.space, _ = m.SpaceOf(f.subtask.ID)
 		}
+		if !f.holds {
+			f.home, _ = m.HomeElsewhere(x.jobID, x.s.store.ID(), x.hello.OperatorUids)
+		}
 		f.discover, f.resolve = m.Undiscovered(x.jobID)
 	})
 	return f
@@ -93,7 +99,14 @@ func (x *session) look() {
 	}
 	if x.hold.subtask == 0 {
 		x.askForSplits(f)
+		x.goHome(f)
 		return
+	}
+	if x.hold.opening {
+		return // the client is told of nothing before Assign
+	}
+	if h := x.hold.host; h != nil && f.subtask.Token == x.hold.token {
+		h.decided(pendingID(f.subtask))
 	}
 	x.tellOutcomes(f.subtask)
 }
@@ -103,7 +116,7 @@ func (x *session) jobEnded(f facts) {
 		var v coordinator.SubtaskView
 		x.view(func(m *coordinator.Machine) { v, _ = m.Subtask(x.hold.subtask) })
 		if x.finished(v) {
-			x.ackThrough(v.LastSeq)
+			x.ackThrough(x.lastSeq(v))
 		}
 	}
 	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_JobEnded{JobEnded: &holdfastv1.JobEnded{Status: f.jobStatus, Reason: f.jobReason}}})
@@ -133,7 +146,7 @@ func (x *session) revoke(f facts) {
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
 			FencingToken: x.hold.token, Seq: v.LastSeq + 1, Error: v.Refusal}}})
 	case x.finished(v):
-		x.ackThrough(v.LastSeq)
+		x.ackThrough(x.lastSeq(v))
 	default:
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Revoke{Revoke: &holdfastv1.Revoke{FencingToken: x.hold.token, Reason: f.jobReason}}})
 	}
@@ -150,6 +163,15 @@ func (x *session) finished(v coordinator.SubtaskView) bool {
 	return v.Attempt == x.hold.attempt && v.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
 }
 
+// lastSeq is the seq of Finished where the subtask has finished: of a backend on
+// hosts the log knows no seqs.
+func (x *session) lastSeq(v coordinator.SubtaskView) uint64 {
+	if x.hold.host != nil {
+		return x.hold.nextSeq - 1
+	}
+	return v.LastSeq
+}
+
 func (x *session) ackThrough(seq uint64) {
 	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_FlushAck{FlushAck: &holdfastv1.FlushAck{FencingToken: x.hold.token, ThroughSeq: seq}}})
 }
@@ -158,11 +180,15 @@ func (x *session) ackThrough(seq uint64) {
 // assignment.
 func (x *session) begin(f facts) {
 	v := f.subtask
-	if x.resuming != 0 && v.Attempt == x.resuming {
+	switch {
+	case v.OnHost:
+		x.take(f, 1)
+		x.openState(f)
+	case x.resuming != 0 && v.Attempt == x.resuming:
 		x.take(f, v.LastSeq+1)
 		x.push(resumeMessage(v))
 		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
-	} else {
+	default:
 		x.take(f, 1)
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
 		x.log.Info("assigned", "token", v.Token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
 )
 
 // valuesBytes bounds the values of one Values message; each also takes
@@ -28,6 +29,8 @@ type getCall struct {
 	atLeast uint64
 	ctx     context.Context
 	came    time.Time
+	// state is where to read, of a backend on hosts; nil: in the log's state.
+	state backend.State
 }
 
 // onGet queues a Get. The caller holds mu.
@@ -39,10 +42,13 @@ func (x *session) onGet(g *holdfastv1.Get) {
 		x.fail(e)
 		return
 	}
+	if x.hold.host != nil {
+		x.getOnHost(g)
+		return
+	}
 	size, waiting := int64(proto.Size(g)), x.getBytes.Load()
 	if len(x.gets) == cap(x.gets) || waiting > 0 && waiting+size > maxGetBytesOpen {
-		x.fail(violation("5.2", fmt.Sprintf("Get %d: %d Gets with %d bytes are open already, at most %d and %d are allowed; wait for Values",
-			g.RequestId, len(x.gets), waiting, maxGetsOpen, maxGetBytesOpen)))
+		x.fail(tooManyGets(g, int64(len(x.gets)), waiting))
 		return
 	}
 	x.getBytes.Add(size)
@@ -118,6 +124,12 @@ func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []u
 	group := int64(keyed.ByHash)
 	if sec.KeyGroup != nil {
 		group = int64(*sec.KeyGroup)
+	}
+	if c.state != nil {
+		if c.ctx.Err() != nil {
+			return nil, errGone
+		}
+		return vals, c.state.Get(sec.StateId, group, lengths, keys, vals, nowMs)
 	}
 	var err error
 	x.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -80,6 +79,10 @@ func (x *session) onFlush(f *holdfastv1.Flush) {
 	if !x.window(f.Seq, size, "Flush") {
 		return
 	}
+	if x.hold.host != nil {
+		x.flushOnHost(f)
+		return
+	}
 	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Sections: f.Sections,
 		TimeMs: x.s.clock.now().UnixMilli(),
@@ -95,6 +98,10 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 		return
 	}
 	if !x.window(f.Seq, 0, "CheckpointReady") {
+		return
+	}
+	if x.hold.host != nil {
+		x.readyOnHost(f)
 		return
 	}
 	now := x.s.clock.now()
@@ -113,6 +120,10 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		return
 	}
 	if !x.window(f.Seq, 0, "Finished") {
+		return
+	}
+	if x.hold.host != nil {
+		x.finishOnHost(f)
 		return
 	}
 	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
@@ -134,7 +145,7 @@ func (x *session) onFailed(f *holdfastv1.Failed) {
 	x.log.Warn("an attempt failed", "token", f.FencingToken, "class", f.FailureClass.String(), "reason", coordinator.ReasonName(f.Error.Reason))
 	x.submit(&internalv1.Command{Command: &internalv1.Command_FailSubtask{FailSubtask: &internalv1.FailSubtask{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, FailureClass: f.FailureClass, Error: clip(f.Error),
-		TimeMs: x.s.clock.now().UnixMilli(), Jitter: 2*rand.Float64() - 1,
+		TimeMs: x.s.clock.now().UnixMilli(), Jitter: jitter(),
 	}}})
 }
 

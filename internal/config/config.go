@@ -48,6 +48,7 @@ type Node struct {
 
 	MaxClusterVersion uint64 `key:"max-cluster-version" derived:"the highest that the build supports" min:"1" since:"0.1.0" about:"The highest cluster version that the node says it supports. Set to the cluster's version it keeps the way back to the release before open, see docs/upgrades.md."`
 
+	State State
 	TLS   TLS
 	Raft  Raft
 	Log   Log
@@ -86,6 +87,12 @@ type Raft struct {
 	TrailingLogs      uint64        `key:"raft.trailing-logs" default:"1024" min:"1" since:"0.1.0" about:"Entries kept behind a snapshot, so that a follower that is a little behind needs no snapshot."`
 	LogStoreDeadline  time.Duration `key:"raft.log-store-deadline" default:"5 s" min:"1 ms" since:"0.1.0" about:"How long one operation on the log may take. After that the process ends, because a leader whose disk hangs must not go on leading."`
 	PeerTimeout       time.Duration `key:"raft.peer-timeout" default:"2 s" min:"1 ms" since:"0.1.0" about:"How long dialing another node, the handshake or one message may take."`
+}
+
+// State configures the state backends of a node.
+type State struct {
+	Directory string          `key:"state.directory" derived:"state in data-dir" since:"0.1.0" about:"Directory in which the state backends of the node keep working state. It is emptied when the node starts: what survives a node is in checkpoints."`
+	CacheSize flinkunits.Size `key:"state.cache-size" default:"256 mb" min:"1 mb" max:"1 tb" since:"0.1.0" about:"Memory that a state backend with its state on the disk (rocksdb) takes for its caches, for all jobs of the node together."`
 }
 
 // Log configures what a node logs.

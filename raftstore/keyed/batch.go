@@ -1,6 +1,10 @@
 package keyed
 
-import "github.com/holdfast-io/holdfast/internal/statevalue"
+import (
+	"errors"
+
+	"github.com/holdfast-io/holdfast/internal/statevalue"
+)
 
 // Batch is the checking half of Store.Apply for state that is kept elsewhere, as
 // backends on hosts do: what it has checked cannot fail on application but for
@@ -97,3 +101,14 @@ func (p *Page) Add(keyGroup uint32, key, value []byte, maxBytes int) bool {
 
 // Last returns the cursor after the last entry of a page that has one.
 func (p *Page) Last() Cursor { return p.last() }
+
+// Refusal tells whether an error of Apply is one of those that say "not applied": the
+// state is as it was, and the batch is to blame.
+func Refusal(err error) bool {
+	for _, e := range []error{ErrUnknownState, ErrMalformed, ErrTypeMismatch, ErrKeyTooLarge, ErrValueTooLarge, ErrStateTooLarge, ErrTableFull} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/config"
+	"github.com/holdfast-io/holdfast/internal/flinkunits"
 	"github.com/holdfast-io/holdfast/raftstore"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
 )
 
 // Config is everything a node can be told.
@@ -53,6 +55,22 @@ type Config struct {
 	// MaxStreams bounds the streams that clients have open on the node at a time.
 	MaxStreams uint32
 
+	// StateDir is where state backends have their directories; empty: state in
+	// DataDir. What is there is removed when the node starts.
+	StateDir string
+	// StateCacheBytes bounds the memory that each backend takes for its caches.
+	StateCacheBytes int64
+	// StateOption gives the backends what the configuration has for them; nil:
+	// nothing.
+	StateOption func(key string) string
+	// Backends are the state backends that jobs may name beside memory. nil:
+	// DefaultBackends.
+	Backends *backend.Registry
+
+	// AllowedRoots are URLs of the directories below which checkpoints and
+	// savepoints may live.
+	AllowedRoots []string
+
 	// MaxClusterVersion holds the cluster version down, so that a downgrade stays
 	// possible; 0: the highest that the build supports.
 	MaxClusterVersion uint64
@@ -90,6 +108,7 @@ func FromSettings(n config.Node) Config {
 		MetricsListen: n.MetricsListen, Pprof: n.Debug.Pprof,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
+		StateDir: n.State.Directory, StateCacheBytes: int64(n.State.CacheSize),
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
 		Raft:              rc, Logger: slog.Default(),
@@ -103,6 +122,7 @@ func (c Config) settings() config.Node {
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
 		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen, TLS: c.TLS,
 		MetricsListen:     c.MetricsListen,
+		State:             config.State{Directory: c.StateDir, CacheSize: flinkunits.Size(c.StateCacheBytes)},
 		MaxClusterVersion: c.MaxClusterVersion,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
 		Raft: config.Raft{

@@ -78,6 +78,10 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 	if err != nil {
 		return nil, err
 	}
+	storages, err := cfg.storages()
+	if err != nil {
+		return nil, err
+	}
 	rc := cfg.Raft
 	rc.PeerTLS = peerFiles(cfg.TLS.Peer)
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
@@ -90,10 +94,16 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 		return nil, cfg.explain(err)
 	}
 	d := &Daemon{cfg: cfg, store: store, client: lis.Addr(), metrics: metrics, registry: registry}
+	if cfg.Backends == nil {
+		if cfg.Backends, err = DefaultBackends(); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+	}
 	d.server, err = stateserver.New(store, stateserver.Config{
 		ClientAddress: d.ClientAddress(), Credentials: creds, HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReconnectGrace: cfg.ReconnectGrace, Clock: cfg.Clock, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
 		MetricsAddress: metrics.address(), Metrics: registry,
+		Backends: cfg.Backends, StateDir: cfg.stateDir(), StateCacheBytes: cfg.StateCacheBytes, StateOption: cfg.StateOption, Storages: storages,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -110,6 +110,6 @@ func (c *chains) add(checkpoint uint64, ch *chain) {
 // shared returns a part as a later snapshot names it.
 func (p part) shared() part {
 	p.handle = proto.CloneOf(p.handle)
-	p.handle.Shared = true
+	p.handle.Shared = p.handle.File != "" // what is inline is in each ack anew
 	return p
 }

@@ -1,0 +1,101 @@
+package stateserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+)
+
+// The first and the longest pause between two tries of a restore whose storage does
+// not answer. There is no last try: the job waits for its storage.
+const (
+	restoreRetryFirst = 200 * time.Millisecond
+	restoreRetryMax   = 10 * time.Second
+)
+
+// errRestore is a restore that no other try can mend.
+type errRestore struct{ e *holdfastv1.Error }
+
+func (e errRestore) Error() string { return e.e.Message }
+
+// restored opens the state of an attempt and fills it from the restore point. What
+// may heal by itself is tried again until ctx ends; what does not is an errRestore.
+func (m *hostStates) restored(ctx context.Context, sub *subject) (backend.State, error) {
+	log := m.log.With("job", sub.view.JobID, "subtask", sub.view.ID, "checkpoint", sub.restore.CheckpointID)
+	began := time.Now()
+	pauses := &backoff.ExponentialBackOff{InitialInterval: restoreRetryFirst, MaxInterval: restoreRetryMax, Multiplier: 2, RandomizationFactor: 0.5}
+	for {
+		st, err := m.tryRestore(ctx, sub)
+		switch {
+		case err == nil:
+			if sub.restore.CheckpointID != 0 {
+				log.Info("the state of a subtask is restored", "seconds", time.Since(began).Seconds(), "bytes", handlesBytes(sub.restore.Handles))
+			}
+			return st, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !transient(err):
+			return nil, errRestore{coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED,
+				fmt.Sprintf("the state of checkpoint %d cannot be restored: %s", sub.restore.CheckpointID, err), "checkpoint", fmt.Sprint(sub.restore.CheckpointID))}
+		}
+		pause := pauses.NextBackOff()
+		log.Warn("the checkpoint storage did not answer; restoring again", "in_seconds", pause.Seconds(), "err", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryRestore is one try, into a state of its own.
+func (m *hostStates) tryRestore(ctx context.Context, sub *subject) (backend.State, error) {
+	b, err := m.backends.Get(sub.view.Backend)
+	if err != nil {
+		return nil, err
+	}
+	st, err := b.Open(ctx, backend.Spec{Name: fmt.Sprintf("%d-%d", sub.view.ID, sub.view.Token), Space: sub.space})
+	if err != nil {
+		return nil, fmt.Errorf("open the state of subtask %d: %w", sub.view.ID, err)
+	}
+	if err := m.fill(ctx, sub, st); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
+}
+
+func (m *hostStates) fill(ctx context.Context, sub *subject, st backend.State) error {
+	if sub.restore.From != nil {
+		return m.fillFromSnapshot(ctx, sub, st)
+	}
+	if len(sub.restore.Handles) == 0 {
+		return nil
+	}
+	files, err := m.filesOf(ctx, sub.view.JobID, sub.view.ID, sub.spec.Checkpoint, sub.view.Token, 0)
+	if err != nil {
+		return err
+	}
+	return st.Restore(ctx, files, sub.restore.Handles)
+}
+
+func handlesBytes(handles []*holdfastv1.StateHandle) (n uint64) {
+	for _, h := range handles {
+		n += h.Size
+	}
+	return n
+}
+
+// transient tells whether an error is one of the checkpoint storage that may heal by
+// itself.
+func transient(err error) bool {
+	var s *storage.Error
+	return errors.As(err, &s) && !storage.Permanent(err) && !errors.Is(err, backend.ErrDamaged)
+}
