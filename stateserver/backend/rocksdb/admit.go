@@ -1,11 +1,6 @@
 package rocksdb
 
 import (
-	"bytes"
-	"errors"
-
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
@@ -20,36 +15,58 @@ type size struct {
 }
 
 // admit refuses sections after which a state would be above its limit, as keyed
-// does. Nothing has happened then.
+// does. Nothing has happened then, but that what was over may be gone.
 func (s *State) admit(sections []keyed.Section, nowMs int64) error {
 	if !s.limited {
 		return nil
 	}
-	next := append(s.next[:0], s.sizes...)
-	s.next = next
+	s.next = append(s.next[:0], s.sizes...)
+	swept := false
 	for i := range s.cfg.States {
-		st, bound := &s.cfg.States[i], s.check.Bound(i)
-		if st.MaxBytes <= 0 || bound == 0 {
+		if s.cfg.States[i].MaxBytes <= 0 || s.check.Bound(i) == 0 {
 			continue
 		}
-		if err := s.measure(&next[i], st, bound); err != nil {
-			return err
-		}
-		if !next[i].exact {
-			next[i].bytes += bound
-			continue
-		}
-		delta, err := s.growth(i, sections, nowMs)
+		did, err := s.admitState(i, sections, nowMs)
 		if err != nil {
 			return err
 		}
-		next[i].bytes += delta
-		if next[i].bytes > st.MaxBytes {
-			return &keyed.StateTooLargeError{StateID: st.ID, Bytes: next[i].bytes, Limit: st.MaxBytes}
-		}
+		swept = swept || did
 	}
-	copy(s.sizes, next)
+	copy(s.sizes, s.next)
+	if swept { // that took the batch
+		return s.do("read", func() error { return s.build(sections, nowMs) })
+	}
 	return nil
+}
+
+// admitState is admit for one state. What is over does not make it too large.
+func (s *State) admitState(i int, sections []keyed.Section, nowMs int64) (swept bool, err error) {
+	st, z := &s.cfg.States[i], &s.next[i]
+	for {
+		if err := s.measure(z, st, s.check.Bound(i)); err != nil {
+			return swept, err
+		}
+		if !z.exact {
+			z.bytes += s.check.Bound(i)
+			return swept, nil
+		}
+		grown, err := s.growth(i, sections, nowMs)
+		if err != nil {
+			return swept, err
+		}
+		if z.bytes+grown <= st.MaxBytes {
+			z.bytes += grown
+			return swept, nil
+		}
+		if swept || st.TTLMs == 0 {
+			return swept, &keyed.StateTooLargeError{StateID: st.ID, Bytes: z.bytes + grown, Limit: st.MaxBytes}
+		}
+		if err := s.sweepAll(st, nowMs); err != nil {
+			return swept, err
+		}
+		swept, *z = true, size{unknown: true}
+		s.sizes[i] = *z
+	}
 }
 
 // measure makes z exact if the bound could reach the limit, and lets go of
@@ -70,89 +87,18 @@ func (s *State) measure(z *size, st *keyed.StateConfig, bound int64) error {
 }
 
 // growth returns what sections add to the state at an index.
-func (s *State) growth(state int, sections []keyed.Section, nowMs int64) (delta int64, err error) {
+func (s *State) growth(state int, sections []keyed.Section, nowMs int64) (grown int64, err error) {
 	err = s.do("read", func() error {
-		o := overlay{s: s}
-		hashes := s.check.Hashes()
-		for i := range sections {
-			sec := &sections[i]
-			if s.check.StateOf(i) == state {
-				n, err := o.section(i, sec, hashes[:len(sec.Ops)], nowMs)
-				if err != nil {
-					return err
-				}
-				delta += n
+		o := overlay{s: s, nowMs: nowMs}
+		return s.eachOp(sections, func(p *pending) error {
+			if p.state != state {
+				return nil
 			}
-			hashes = hashes[len(sec.Ops):]
-		}
-		return nil
+			o.want(p)
+			n, err := o.apply(p, o.find(p))
+			grown += n
+			return err
+		})
 	})
-	return delta, err
-}
-
-// overlay is the tree with the operations of one batch on top.
-type overlay struct {
-	s    *State
-	keys map[string]held
-	key  []byte
-}
-
-// held is what a key holds.
-type held struct {
-	value []byte
-	found bool
-}
-
-// section applies a section and returns by how much it makes the state larger.
-func (o *overlay) section(n int, sec *keyed.Section, hashes []uint64, nowMs int64) (delta int64, err error) {
-	s := o.s
-	st, group := &s.cfg.States[s.check.StateOf(n)], s.check.GroupOf(n)
-	keys, values := sec.Keys, sec.Values
-	for i, op := range sec.Ops {
-		key, operand := keys[:sec.KeyLengths[i]], values[:sec.ValueLengths[i]]
-		keys, values = keys[len(key):], values[len(operand):]
-		g := group
-		if g < 0 {
-			g = s.cfg.GroupOf(hashes[i])
-		}
-		o.key = appendKey(o.key[:0], st.ID, s.cfg.Start+uint32(g), key)
-		old, err := o.get(o.key)
-		if err != nil {
-			return 0, err
-		}
-		value, kept, err := st.Combine(nil, op, old.value, old.found, operand, nowMs)
-		if err != nil {
-			return 0, err
-		}
-		if o.keys == nil {
-			o.keys = map[string]held{}
-		}
-		next := held{value, kept}
-		o.keys[string(o.key)] = next
-		delta += next.bytes(len(key)) - old.bytes(len(key))
-	}
-	return delta, nil
-}
-
-func (h held) bytes(key int) int64 {
-	if !h.found {
-		return 0
-	}
-	return int64(key + len(h.value))
-}
-
-// get returns what a key of the tree holds.
-func (o *overlay) get(key []byte) (h held, err error) {
-	if h, ok := o.keys[string(key)]; ok {
-		return h, nil
-	}
-	v, closer, err := o.s.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return h, nil
-	}
-	if err != nil {
-		return h, err
-	}
-	value, ok, err := stored(v)
-	return held{bytes.Clone(value), ok}, errors.Join(err, closer.Close())
+	return grown, err
 }

@@ -15,68 +15,125 @@ func (s *State) Apply(sections []keyed.Section, nowMs int64) error {
 	if err := s.check.Check(&s.cfg, sections); err != nil {
 		return err
 	}
+	if len(s.check.Hashes()) == 0 {
+		return nil
+	}
+	if err := s.do("read", func() error { return s.build(sections, nowMs) }); err != nil {
+		return err
+	}
 	if err := s.admit(sections, nowMs); err != nil {
 		return err
 	}
-	s.batch.Reset()
-	ops := 0
-	err := s.do("write", func() error {
-		hashes := s.check.Hashes()
-		for i := range sections {
-			sec := &sections[i]
-			if err := s.addSection(i, sec, hashes[ops:ops+len(sec.Ops)], nowMs); err != nil {
-				return err
-			}
-			ops += len(sec.Ops)
-		}
-		return nil
-	})
-	if err != nil || ops == 0 {
+	if err := s.commit(); err != nil {
 		return err
 	}
-	bytes := uint64(s.batch.Len())
-	s.makeRoom(bytes, uint64(ops))
-	s.written.Add(int64(ops))
-	err = s.do("write", func() error { return s.batch.Commit(pebble.NoSync) })
-	s.room.took(bytes, uint64(ops))
-	return err
+	return s.sweep(len(s.check.Hashes()), nowMs)
 }
 
-// addSection adds the operations of a section to the batch.
-func (s *State) addSection(n int, sec *keyed.Section, hashes []uint64, nowMs int64) error {
-	st, group := &s.cfg.States[s.check.StateOf(n)], s.check.GroupOf(n)
-	keys, values := sec.Keys, sec.Values
-	for i, op := range sec.Ops {
-		key, operand := keys[:sec.KeyLengths[i]], values[:sec.ValueLengths[i]]
-		keys, values = keys[len(key):], values[len(operand):]
-		g := group
-		if g < 0 {
-			g = s.cfg.GroupOf(hashes[i])
+// pending is one operation of a batch that was checked.
+type pending struct {
+	st           *keyed.StateConfig
+	state        int    // index in cfg.States
+	group        uint32 // key group
+	hash         uint64
+	op           keyed.Op
+	key, operand []byte
+}
+
+// eachOp calls f for each operation, in order.
+func (s *State) eachOp(sections []keyed.Section, f func(*pending) error) error {
+	var p pending
+	hashes := s.check.Hashes()
+	for i := range sections {
+		sec := &sections[i]
+		p.state = s.check.StateOf(i)
+		p.st = &s.cfg.States[p.state]
+		named := s.check.GroupOf(i)
+		keys, values := sec.Keys, sec.Values
+		for j, op := range sec.Ops {
+			p.op, p.hash = op, hashes[j]
+			p.key, p.operand = keys[:sec.KeyLengths[j]], values[:sec.ValueLengths[j]]
+			keys, values = keys[len(p.key):], values[len(p.operand):]
+			group := named
+			if group < 0 {
+				group = s.cfg.GroupOf(p.hash)
+			}
+			p.group = s.cfg.Start + uint32(group)
+			if err := f(&p); err != nil {
+				return err
+			}
 		}
-		if err := s.addOp(st, s.cfg.Start+uint32(g), op, key, operand, nowMs); err != nil {
-			return err
-		}
+		hashes = hashes[len(sec.Ops):]
 	}
 	return nil
 }
 
-// addOp adds one operation to the batch.
-func (s *State) addOp(st *keyed.StateConfig, group uint32, op keyed.Op, key, operand []byte, nowMs int64) error {
-	var d *pebble.DeferredBatchOp
-	switch op {
-	case keyed.OpDelete:
-		d = s.batch.DeleteDeferred(keyHeader + len(key))
-	case keyed.OpPut:
-		d = s.batch.SetDeferred(keyHeader+len(key), 1+len(operand))
-		d.Value[0] = tagValue
-		copy(d.Value[1:], operand)
-	default:
-		d = s.batch.MergeDeferred(keyHeader+len(key), operandSize(st, operand))
-		putOperand(d.Value, st, op, operand, nowMs)
+// build makes the batch of sections. Most operations are written unseen; the keys
+// of those that cannot be are read first, and have their value written.
+func (s *State) build(sections []keyed.Section, nowMs int64) error {
+	s.batch.Reset()
+	o := overlay{s: s, nowMs: nowMs}
+	if err := s.findReads(&o, sections); err != nil {
+		return err
 	}
-	putHeader(d.Key, st.ID, group)
-	copy(d.Key[keyHeader:], key)
+	err := s.eachOp(sections, func(p *pending) error {
+		if len(o.keys) > 0 {
+			if h := o.find(p); h != nil {
+				_, err := o.apply(p, h)
+				return err
+			}
+		}
+		return s.addOp(p, nowMs)
+	})
+	if err != nil {
+		return err
+	}
+	return o.write(s.batch)
+}
+
+// addOp adds one operation to the batch.
+func (s *State) addOp(p *pending, nowMs int64) error {
+	var d *pebble.DeferredBatchOp
+	switch {
+	case p.op == keyed.OpDelete:
+		d = s.batch.DeleteDeferred(keyHeader + len(p.key))
+	case p.op == keyed.OpPut && plain(p.st):
+		d = s.batch.SetDeferred(keyHeader+len(p.key), 1+len(p.operand))
+		d.Value[0] = tagValue
+		copy(d.Value[1:], p.operand)
+	case p.op == keyed.OpPut:
+		return s.addPut(p, nowMs)
+	default:
+		d = s.batch.MergeDeferred(keyHeader+len(p.key), operandSize(p.st, p.operand))
+		putOperand(d.Value, p.st, p.op, p.operand, nowMs)
+	}
+	putHeader(d.Key, p.st.ID, p.group)
+	copy(d.Key[keyHeader:], p.key)
 	return d.Finish()
+}
+
+// addPut adds a PUT of a list, a map, or a value with a TTL.
+func (s *State) addPut(p *pending, nowMs int64) error {
+	value, kept, err := p.st.Combine(append(s.value[:0], tagValue), keyed.OpPut, nil, false, p.operand, nowMs)
+	if err != nil {
+		return err
+	}
+	s.value = value
+	s.key = appendKey(s.key[:0], p.st.ID, p.group, p.key)
+	if !kept {
+		return s.batch.Delete(s.key, nil)
+	}
+	return s.batch.Set(s.key, value, nil)
+}
+
+// commit gives the batch to the tree.
+func (s *State) commit() error {
+	bytes, ops := uint64(s.batch.Len()), uint64(s.batch.Count())
+	s.makeRoom(bytes, ops)
+	s.written.Add(int64(ops))
+	err := s.do("write", func() error { return s.batch.Commit(pebble.NoSync) })
+	s.room.took(bytes, ops)
+	return err
 }
 
 // makeRoom waits for the newest cut if the memtable could become full before it is
@@ -90,8 +147,15 @@ func (s *State) makeRoom(bytes, ops uint64) {
 		s.taking = nil
 	default:
 		if !s.room.fits(bytes, ops) {
-			<-s.taking.done
-			s.taking = nil
+			s.settle()
 		}
+	}
+}
+
+// settle waits for the newest cut.
+func (s *State) settle() {
+	if s.taking != nil {
+		<-s.taking.done
+		s.taking = nil
 	}
 }

@@ -10,14 +10,14 @@ import (
 )
 
 // counterName is the property of each table of the tree that has what it holds of
-// each state: state number, values, their keys + values in bytes, deletions; each a
-// uvarint.
+// each state: state number, values, their keys + values in bytes, deletions, bytes of
+// the longest value; each a uvarint.
 const counterName = "holdfast.counts"
 
 // tally is what one table holds of one state.
 type tally struct {
-	state                  uint32
-	values, bytes, deletes uint64
+	state                           uint32
+	values, bytes, deletes, longest uint64
 }
 
 // counter counts while a table is written.
@@ -41,6 +41,7 @@ func (c *counter) AddPointKey(key sstable.InternalKey, value []byte) error {
 	switch key.Kind() {
 	case pebble.InternalKeyKindDelete, pebble.InternalKeyKindDeleteSized:
 		t.deletes++
+		return nil
 	case pebble.InternalKeyKindMerge:
 		t.values++
 		t.bytes += uint64(len(user) + max(0, len(value)-3)) // tag, op and length of a number's
@@ -48,6 +49,7 @@ func (c *counter) AddPointKey(key sstable.InternalKey, value []byte) error {
 		t.values++
 		t.bytes += uint64(len(user) + max(0, len(value)-1))
 	}
+	t.longest = max(t.longest, uint64(len(value)))
 	return nil
 }
 
@@ -74,7 +76,7 @@ func (*counter) FinishIndexBlock(buf []byte) ([]byte, error) { return buf, nil }
 // FinishTable implements pebble.BlockPropertyCollector.
 func (c *counter) FinishTable(buf []byte) ([]byte, error) {
 	for _, t := range c.states {
-		for _, v := range []uint64{uint64(t.state), t.values, t.bytes, t.deletes} {
+		for _, v := range []uint64{uint64(t.state), t.values, t.bytes, t.deletes, t.longest} {
 			buf = binary.AppendUvarint(buf, v)
 		}
 	}
@@ -84,7 +86,7 @@ func (c *counter) FinishTable(buf []byte) ([]byte, error) {
 // parseTallies reads the property of a table.
 func parseTallies(b []byte) (out []tally) {
 	for len(b) > 0 {
-		var v [4]uint64
+		var v [5]uint64
 		for i := range v {
 			n := 0
 			if v[i], n = binary.Uvarint(b); n <= 0 {
@@ -92,7 +94,7 @@ func parseTallies(b []byte) (out []tally) {
 			}
 			b = b[n:]
 		}
-		out = append(out, tally{uint32(v[0]), v[1], v[2], v[3]})
+		out = append(out, tally{uint32(v[0]), v[1], v[2], v[3], v[4]})
 	}
 	return out
 }
@@ -143,21 +145,53 @@ func (c *counts) sum(db *pebble.DB, state uint32) (bytes, entries int64, err err
 	return int64(float64(t.bytes) / float64(t.values) * float64(entries)), entries, nil
 }
 
+// readTallies reads what the tables hold.
 func readTallies(db *pebble.DB) (map[uint64][]tally, error) {
+	known := map[uint64][]tally{}
+	err := eachTable(db, func(_ int, table uint64, t []tally) { known[table] = t })
+	return known, err
+}
+
+func eachTable(db *pebble.DB, f func(level int, table uint64, t []tally)) error {
 	levels, err := db.SSTables(pebble.WithProperties())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	known := map[uint64][]tally{}
-	for _, level := range levels {
-		for i := range level {
-			if p := level[i].Properties; p != nil {
+	for level := range levels {
+		for i := range levels[level] {
+			table := &levels[level][i]
+			if p := table.Properties; p != nil {
 				// Before what a collector wrote stands its number in the table.
 				if v := p.UserProperties[counterName]; len(v) > 0 {
-					known[uint64(level[i].BackingSSTNum)] = parseTallies([]byte(v[1:]))
+					f(level, uint64(table.BackingSSTNum), parseTallies([]byte(v[1:])))
 				}
 			}
 		}
 	}
-	return known, nil
+	return nil
+}
+
+// longest returns what no value of a state is longer than, by state number, as far
+// as tables have it: the longest parts of each level together, since a level has a
+// key once, and each table of level 0 is a level.
+func longest(db *pebble.DB) (map[uint32]int64, error) {
+	type place struct {
+		state uint32
+		level uint64
+	}
+	parts := map[place]int64{}
+	err := eachTable(db, func(level int, table uint64, tallies []tally) {
+		for _, t := range tallies {
+			at := place{t.state, uint64(level)}
+			if level == 0 {
+				at.level = 1<<32 + table
+			}
+			parts[at] = max(parts[at], int64(t.longest))
+		}
+	})
+	out := map[uint32]int64{}
+	for at, n := range parts {
+		out[at.state] += n
+	}
+	return out, err
 }

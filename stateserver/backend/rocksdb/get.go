@@ -28,7 +28,7 @@ func (s *State) Get(stateID uint32, keyGroup int64, keyLengths []uint32, keys []
 	}
 	before := *dst
 	err = s.do("read", func() error {
-		return s.getAll(&s.cfg.States[si], group, keyLengths, keys, dst)
+		return s.getAll(&s.cfg.States[si], group, keyLengths, keys, dst, nowMs)
 	})
 	if err != nil {
 		*dst = before
@@ -49,7 +49,7 @@ func (s *State) owns(lengths []uint32, keys []byte) error {
 }
 
 // getAll appends a row a key until dst is full.
-func (s *State) getAll(st *keyed.StateConfig, group int, lengths []uint32, keys []byte, dst *keyed.Values) error {
+func (s *State) getAll(st *keyed.StateConfig, group int, lengths []uint32, keys []byte, dst *keyed.Values, nowMs int64) error {
 	from := len(dst.Values)
 	for _, n := range lengths {
 		key := keys[:n]
@@ -59,7 +59,7 @@ func (s *State) getAll(st *keyed.StateConfig, group int, lengths []uint32, keys 
 			g = s.cfg.GroupOf(keyed.HashKey(key))
 		}
 		s.key = appendKey(s.key[:0], st.ID, s.cfg.Start+uint32(g), key)
-		more, err := s.getOne(s.key, dst, from)
+		more, err := s.getOne(st, s.key, dst, from, nowMs)
 		if err != nil || !more {
 			return err
 		}
@@ -68,7 +68,7 @@ func (s *State) getAll(st *keyed.StateConfig, group int, lengths []uint32, keys 
 }
 
 // getOne appends the row of one key; more is false if there was no room.
-func (s *State) getOne(key []byte, dst *keyed.Values, from int) (more bool, err error) {
+func (s *State) getOne(st *keyed.StateConfig, key []byte, dst *keyed.Values, from int, nowMs int64) (more bool, err error) {
 	v, closer, err := s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return dst.Add(nil, false, from), nil
@@ -77,6 +77,9 @@ func (s *State) getOne(key []byte, dst *keyed.Values, from int) (more bool, err 
 		return false, err
 	}
 	value, ok, err := stored(v)
+	if ok && st.TTLMs > 0 && nowMs != 0 {
+		value, ok = st.Visible(nil, value, nowMs)
+	}
 	if err == nil {
 		more = dst.Add(value, ok, from)
 	}

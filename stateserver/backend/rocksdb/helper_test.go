@@ -111,10 +111,10 @@ func contents(t testing.TB, s backend.State, state uint32) map[string]string {
 	return out
 }
 
-func getOne(t testing.TB, s backend.State, state uint32, key string) (string, bool) {
+func getAt(t testing.TB, s backend.State, state uint32, key string, now int64) (string, bool) {
 	t.Helper()
 	var v keyed.Values
-	mustDo(t, s.Get(state, keyed.ByHash, []uint32{uint32(len(key))}, []byte(key), &v, 0))
+	mustDo(t, s.Get(state, keyed.ByHash, []uint32{uint32(len(key))}, []byte(key), &v, now))
 	return string(v.Values), v.Found[0] == 1
 }
 

@@ -68,8 +68,10 @@ func (l *loader) run(ctx context.Context, from backend.Entries) error {
 	if len(l.paths) == 0 {
 		return nil
 	}
-	l.s.uncounted()
-	return l.s.db.Ingest(ctx, l.paths)
+	if err := l.s.db.Ingest(ctx, l.paths); err != nil {
+		return err
+	}
+	return l.s.changed()
 }
 
 func (l *loader) add(e backend.Entry) error {
@@ -77,8 +79,12 @@ func (l *loader) add(e backend.Entry) error {
 	if e.KeyGroup < cfg.Start || e.KeyGroup >= cfg.End {
 		return nil
 	}
-	if _, err := cfg.StateIndex(e.StateID); err != nil {
+	i, err := cfg.StateIndex(e.StateID)
+	if err != nil {
 		return err
+	}
+	if err := cfg.States[i].CheckStored(e.Value); err != nil {
+		return fmt.Errorf("load: key group %d, key %x: %w", e.KeyGroup, e.Key, err)
 	}
 	l.key = appendKey(l.key[:0], e.StateID, e.KeyGroup, e.Key)
 	if l.last != nil && bytes.Compare(l.last, l.key) >= 0 {

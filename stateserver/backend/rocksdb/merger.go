@@ -116,8 +116,8 @@ func (m *merge) add(o *operand) {
 
 // fold makes one operation of the last one and o, if their kind allows it.
 func (m *merge) fold(last, o *operand) bool {
-	if last.timed || o.timed {
-		return false
+	if last.timed || o.timed || o.op == keyed.OpAppend {
+		return false // lists are put together at the end, once
 	}
 	first, second := last, o
 	if !m.newer {
@@ -138,6 +138,7 @@ func (m *merge) Finish(includesBase bool) ([]byte, io.Closer, error) {
 		slices.Reverse(m.ops)
 		m.newer = true
 	}
+	m.joinLists()
 	if m.met || includesBase {
 		v, err := m.apply()
 		return v, nil, err
@@ -151,6 +152,23 @@ func (m *merge) Finish(includesBase bool) ([]byte, io.Closer, error) {
 		out = m.ops[i].append(out)
 	}
 	return out, nil, nil
+}
+
+// joinLists makes neighbouring APPENDs one.
+func (m *merge) joinLists() {
+	if m.st.Kind != keyed.KindList || m.st.TTLMs > 0 || len(m.ops) == 0 {
+		return
+	}
+	ops := m.ops[:1]
+	for i := range m.ops[1:] {
+		o, last := &m.ops[1+i], &ops[len(ops)-1]
+		if o.op == keyed.OpAppend && last.op == keyed.OpAppend {
+			last.value = append(last.value, o.value...)
+			continue
+		}
+		ops = append(ops, *o)
+	}
+	m.ops = ops
 }
 
 // apply applies the operations to the base.

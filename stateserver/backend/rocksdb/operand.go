@@ -34,7 +34,7 @@ type operand struct {
 }
 
 // timed reports whether operations on a state carry their time.
-func timed(st *keyed.StateConfig) bool { return false }
+func timed(st *keyed.StateConfig) bool { return st.TTLMs > 0 }
 
 // operandSize returns the length of one operation as a merge operand.
 func operandSize(st *keyed.StateConfig, value []byte) int {

@@ -50,11 +50,10 @@ func (s *State) restore(ctx context.Context, files backend.Files, handles []*hol
 	if err := s.keepRestored(handles); err != nil {
 		return err
 	}
-	s.uncounted()
 	if err := s.start(); err != nil {
 		return fmt.Errorf("%w: %w", backend.ErrDamaged, err)
 	}
-	return nil
+	return s.changed()
 }
 
 // keepRestored makes a local copy of what was restored, for an attempt that is

@@ -30,7 +30,11 @@ type State struct {
 	// Of Apply and Get.
 	check   keyed.Batch
 	batch   *pebble.Batch
-	key     []byte
+	key     []byte // scratch memory
+	value   []byte // scratch memory
+	unseen  unseen
+	sweeper sweeper
+	lengths bool   // a state has lists or maps
 	limited bool   // a state has a limit
 	sizes   []size // by index in cfg.States
 	next    []size // scratch memory
@@ -62,8 +66,14 @@ func (s *State) create() error {
 		return fmt.Errorf("open state %s: %w", s.name, err)
 	}
 	s.sizes = make([]size, len(s.cfg.States))
+	s.unseen.base = make([]int64, len(s.cfg.States))
 	for i := range s.cfg.States {
-		s.limited = s.limited || s.cfg.States[i].MaxBytes > 0
+		st := &s.cfg.States[i]
+		s.limited = s.limited || st.MaxBytes > 0
+		s.lengths = s.lengths || st.Kind != keyed.KindValue
+		if st.TTLMs > 0 {
+			s.sweeper.states = append(s.sweeper.states, i)
+		}
 	}
 	s.shared = map[string]*holdfastv1.StateHandle{}
 	return s.start()
@@ -89,22 +99,32 @@ func (s *State) start() error {
 	return nil
 }
 
-// do calls f on the tree. Its error, or one of the background, loses the state.
+// do calls f on the tree. Its error, or one of the background, loses the state,
+// unless it is a refusal.
 func (s *State) do(what string, f func() error) error {
 	if err := s.alive(); err != nil {
 		return err
 	}
-	if err := guarded(s.fs.fail, f); err != nil {
+	err := guarded(s.fs.fail, f)
+	if r := (refusal{}); errors.As(err, &r) {
+		return r.error
+	}
+	if err != nil {
 		s.fs.fail(fmt.Errorf("%s: %w", what, err))
 	}
 	return s.alive()
 }
 
-// uncounted forgets the sizes: the tree has got other contents.
-func (s *State) uncounted() {
+// changed forgets what is known of the contents: the tables are other ones, and
+// there is nothing else in the tree.
+func (s *State) changed() error {
 	for i := range s.sizes {
 		s.sizes[i] = size{unknown: true}
 	}
+	if !s.lengths {
+		return nil
+	}
+	return s.setBase()
 }
 
 // alive returns why the state is lost.
