@@ -194,6 +194,9 @@ func between(least int, names ...string) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= len(names) {
 			return nil
 		}
+		if len(args) > len(names) {
+			return exit.Errorf(exit.Usage, "`%s` takes %s at most; see `%s --help`", cmd.CommandPath(), strings.Join(names, " "), cmd.CommandPath())
+		}
 		return usage(cmd, names[:least])
 	}
 }
