@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
@@ -78,12 +79,12 @@ func (r *runner) run(ctx context.Context) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- r.supervisor.Run(work) }()
+	bug.Go(func() { done <- r.supervisor.Run(work) })
 	watched := make(chan struct{})
-	go func() {
+	bug.Go(func() {
 		defer close(watched)
 		r.watch(work)
-	}()
+	})
 	select {
 	case err := <-done:
 		stop()

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -270,11 +271,11 @@ func (c *Cluster) Views(ctx context.Context) []*holdfastv1.ClusterServiceDescrib
 	views := make([]*holdfastv1.ClusterServiceDescribeResponse, len(c.conns))
 	var wg sync.WaitGroup
 	for i, conn := range c.conns {
-		wg.Go(func() {
+		wg.Go(bug.Guarded(func() {
 			if v, err := View(ctx, conn); err == nil {
 				views[i] = v
 			}
-		})
+		}))
 	}
 	wg.Wait()
 	return views

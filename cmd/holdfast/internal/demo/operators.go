@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
@@ -51,17 +52,18 @@ func (d *demo) supervise() {
 	work, stop := context.WithCancel(context.Background())
 	d.stopSuper, d.superDone = stop, make(chan error, 1)
 	super, done := d.super, d.superDone
-	go func() {
+	bug.Go(func() {
 		err := super.Run(work)
 		if err == nil {
 			err = errors.New("the operator processes have ended")
 		}
 		done <- err
-	}()
+	})
 	watching, stopWatch := context.WithCancel(context.Background())
 	d.stopWatch = stopWatch
-	d.watch = newWatcher(d.outputDir())
-	go d.watch.run(watching)
+	w := newWatcher(d.outputDir())
+	d.watch = w
+	bug.Go(func() { w.run(watching) })
 }
 
 func (d *demo) processList() string {
@@ -136,7 +138,7 @@ func (d *demo) slowly(what string, wait func() error) error {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	done, began := make(chan error, 1), time.Now()
-	go func() { done <- wait() }()
+	bug.Go(func() { done <- wait() })
 	for {
 		select {
 		case err := <-done:
