@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -282,8 +281,8 @@ func TestSubmit_JoinDifferTerminated(t *testing.T) {
 	differs := counterSpec("count")
 	differs.Checkpoint.IntervalMs = 5000
 	r := l.refused(submit(differs, "s2", "other"), holdfastv1.ErrorReason_ERROR_REASON_JOB_SPEC_DIFFERS)
-	if !strings.Contains(r.Error.Metadata["difference"], "checkpoint settings") {
-		t.Fatalf("difference: %v", r.Error)
+	if want := "a job \"count\" runs with another specification (checkpoint.interval_ms is 1000, submitted is 5000); cancel it or choose another name"; r.Error.Message != want {
+		t.Fatalf("got  %s\nwant %s", r.Error.Message, want)
 	}
 	cancel := &internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{JobId: "job", RequestId: "c"}}}
 	l.must(cancel)

@@ -31,7 +31,8 @@ func BadSubmissions(t *testing.T, c *harness.Cluster) {
 		want   failure
 	}{
 		{"another job under a running name", func(s *holdfastv1.JobSpec) { s.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: 1000} },
-			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"}}},
+			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"},
+				message: `a job "good" runs with another specification (checkpoint is not set, submitted is set); cancel it or choose another name`}},
 		{"parallelism 0", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Parallelism = "p0", 0 },
 			refusedSpec},
 		{"keyBy at parallelism 2", func(s *holdfastv1.JobSpec) {
