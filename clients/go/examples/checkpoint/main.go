@@ -31,7 +31,7 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 	case err != nil:
 		slog.Error(className+": ended", "error", err)
-		os.Exit(1)
+		os.Exit(holdfast.ExitCode(err))
 	}
 }
 

@@ -403,6 +403,9 @@ func TestMain(m *testing.M) {
 	case "main":
 		// The command line itself, for tests that need it on a terminal.
 		os.Exit(int(Main(os.Args[1:], os.Stdout, os.Stderr)))
+	case "refused":
+		fmt.Fprintln(os.Stderr, "JOB_SPEC_DIFFERS: it differs")
+		os.Exit(refusedCode)
 	case "fail":
 		fmt.Fprintln(os.Stderr, "cannot read the topic")
 		os.Exit(4)
