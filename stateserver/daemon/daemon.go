@@ -178,16 +178,20 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	membership := d.store.Membership()
+	if membership != raftstore.WasRemoved { // the server says that it serves nobody
+		cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	}
 	if a := d.MetricsAddress(); a != "" {
 		cfg.Logger.Info("metrics are at http://" + a + "/metrics")
 	}
 	if cfg.Raft.NoFsync {
 		cfg.Logger.Warn("debug.no-fsync is set: what is acknowledged can be lost when the machine crashes; for tests and benchmarks only")
 	}
-	if d.store.Membership() == raftstore.IsWaiting {
+	switch membership {
+	case raftstore.IsWaiting:
 		cfg.Logger.Info("this node waits to be added; on a member of the cluster: holdfast cluster add " + d.PeerAddress())
-	} else {
+	case raftstore.IsMember:
 		cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
 	}
 	<-ctx.Done()
