@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
+	"github.com/holdfast-io/holdfast/internal/testport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -50,7 +51,7 @@ func BadMembers(t *testing.T, c, other *harness.Cluster) {
 	refused := func(reason, text string) failure {
 		return failure{code: codes.FailedPrecondition, reason: reason, outcome: "not_applied", message: text}
 	}
-	dead := harness.FreeAddresses(t, 1)[0]
+	dead := testport.Free(t, 1)[0]
 	client, namesake, stranger := c.Node(0).ClientAddress, other.Node(0), other.Node(c.Size())
 	type row struct {
 		name string
