@@ -24,6 +24,7 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
 )
 
 // Config holds what a node's edge can be told.
@@ -41,6 +42,9 @@ type Config struct {
 	// MaxStreams bounds the streams that clients have open on this node at a
 	// time.
 	MaxStreams uint32
+	// Storages opens the directories of checkpoints and savepoints; nil: the node
+	// has none.
+	Storages *storage.Registry
 	// MetricsAddress is told to who asks for it; empty: there is none.
 	MetricsAddress string
 	// Metrics is the registry of the node's metrics. nil: they are counted and

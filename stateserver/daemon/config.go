@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -42,6 +43,11 @@ type Config struct {
 	Pprof bool
 	// TLS has the files that secure the ports.
 	TLS config.TLS
+	// AllowedRoots are URLs of the directories below which checkpoints and
+	// savepoints may live.
+	AllowedRoots []string
+	// S3 says where s3:// is.
+	S3 config.S3
 
 	// HeartbeatInterval and SessionTimeout are told to operator processes.
 	HeartbeatInterval, SessionTimeout time.Duration
@@ -92,7 +98,8 @@ func FromSettings(n config.Node) Config {
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
-		Raft:              rc, Logger: slog.Default(),
+		AllowedRoots:      n.Storage.Roots(), S3: n.S3,
+		Raft: rc, Logger: slog.Default(),
 	}
 }
 
@@ -104,6 +111,7 @@ func (c Config) settings() config.Node {
 		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen, TLS: c.TLS,
 		MetricsListen:     c.MetricsListen,
 		MaxClusterVersion: c.MaxClusterVersion,
+		Storage:           config.Storage{AllowedRoots: strings.Join(c.AllowedRoots, ",")}, S3: c.S3,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
 		Raft: config.Raft{
 			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,

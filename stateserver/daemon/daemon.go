@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver"
+	"github.com/holdfast-io/holdfast/stateserver/storage/schemes"
 )
 
 // drainTimeout bounds the wait for operator streams to leave a closing node.
@@ -78,6 +79,10 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 	if err != nil {
 		return nil, err
 	}
+	storages, err := schemes.New(schemes.Config{AllowedRoots: cfg.AllowedRoots, S3: cfg.S3, NoFsync: cfg.Raft.NoFsync})
+	if err != nil {
+		return nil, err
+	}
 	rc := cfg.Raft
 	rc.PeerTLS = peerFiles(cfg.TLS.Peer)
 	rc.DataDir, rc.NodeName, rc.InitialCluster = cfg.DataDir, cfg.Name, cfg.initialMembers()
@@ -93,7 +98,7 @@ func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort,
 	d.server, err = stateserver.New(store, stateserver.Config{
 		ClientAddress: d.ClientAddress(), Credentials: creds, HeartbeatInterval: cfg.HeartbeatInterval, SessionTimeout: cfg.SessionTimeout,
 		ReconnectGrace: cfg.ReconnectGrace, Clock: cfg.Clock, StatusInterval: cfg.StatusInterval, MaxStreams: cfg.MaxStreams, Logger: cfg.Logger,
-		MetricsAddress: metrics.address(), Metrics: registry,
+		MetricsAddress: metrics.address(), Metrics: registry, Storages: storages,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
