@@ -82,6 +82,7 @@ func (x *session) onFlush(f *holdfastv1.Flush) {
 	}
 	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Flush{Flush: &internalv1.Flush{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Sections: f.Sections,
+		TimeMs: x.s.clock.now().UnixMilli(),
 	}}})
 }
 

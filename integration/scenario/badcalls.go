@@ -241,6 +241,9 @@ func StateTooLarge(t *testing.T, c *harness.Cluster) {
 	if d.Reason.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE {
 		t.Errorf("the job is suspended for %v", d.Reason)
 	}
+	if x := d.Exceptions; len(x) != 1 || x[0].Error.GetMessage() != want || x[0].TimeMs == 0 || x[0].NodeName == "" {
+		t.Errorf("the exception history has %v", x)
+	}
 	if got := c.Counts(harness.StateRef{Job: j.id, Operator: harness.FlusherOperator, State: harness.FlusherState}); len(got) != 6 {
 		t.Errorf("%d keys after a refused flush, want the 6 from before: %v", len(got), got)
 	}

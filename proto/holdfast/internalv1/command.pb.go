@@ -349,11 +349,13 @@ func (*Command_ForgetNode) isCommand_Command() {}
 
 // Flush applies changes of a subtask to the keyed state in the log.
 type Flush struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SubtaskId     uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
-	FencingToken  uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	Sections      []*v1.FlushSection     `protobuf:"bytes,4,rep,name=sections,proto3" json:"sections,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Seq          uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Sections     []*v1.FlushSection     `protobuf:"bytes,4,rep,name=sections,proto3" json:"sections,omitempty"`
+	// For the record of a refusal.
+	TimeMs        int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +416,13 @@ func (x *Flush) GetSections() []*v1.FlushSection {
 		return x.Sections
 	}
 	return nil
+}
+
+func (x *Flush) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
 }
 
 // Ready takes its seq like a flush and, if checkpoint n is pending and this
@@ -1744,13 +1753,14 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\x13set_cluster_version\x18\x10 \x01(\v2'.holdfast.internal.v1.SetClusterVersionH\x00R\x11setClusterVersion\x12C\n" +
 	"\vforget_node\x18\x1e \x01(\v2 .holdfast.internal.v1.ForgetNodeH\x00R\n" +
 	"forgetNodeB\t\n" +
-	"\acommand\"\x94\x01\n" +
+	"\acommand\"\xad\x01\n" +
 	"\x05Flush\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x125\n" +
-	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\"\x8b\x02\n" +
+	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\x12\x17\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\x8b\x02\n" +
 	"\x05Ready\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
