@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
 	"github.com/holdfast-io/holdfast/stateserver/storage/schemes"
 )
 
@@ -54,6 +55,10 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	storages, err := schemes.New(schemes.Config{AllowedRoots: cfg.AllowedRoots, S3: cfg.S3, NoFsync: cfg.Raft.NoFsync})
+	if err != nil {
+		return nil, err
+	}
 	lis, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, raftstore.ListenError("listen", cfg.Listen, err)
@@ -63,7 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, lis.Close())
 	}
-	d, err := start(ctx, cfg, lis, metrics, registry)
+	d, err := start(ctx, cfg, lis, metrics, registry, storages)
 	if err != nil {
 		metrics.close()
 		if closed := lis.Close(); !errors.Is(closed, net.ErrClosed) { // the server may have closed it
@@ -74,12 +79,8 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	return d, nil
 }
 
-func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry) (*Daemon, error) {
+func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry, storages *storage.Registry) (*Daemon, error) {
 	creds, err := clientCredentials(cfg)
-	if err != nil {
-		return nil, err
-	}
-	storages, err := schemes.New(schemes.Config{AllowedRoots: cfg.AllowedRoots, S3: cfg.S3, NoFsync: cfg.Raft.NoFsync})
 	if err != nil {
 		return nil, err
 	}
