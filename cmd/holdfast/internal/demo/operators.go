@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -26,7 +27,7 @@ func (d *demo) startOperators(ctx context.Context) error {
 			"-bootstrap-servers", d.brokers(), "-topic", topic, "-group-id", "holdfast-demo",
 			"-auto-offset-reset", "earliest", "-job-name", jobName, "-key-by", "record", "-parallelism", "1",
 		},
-		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(),
+		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(), Env: withoutTLS(),
 		Logs:    supervise.LogNames{Dir: d.outputDir(), User: d.cfg.User, Job: jobName, Host: d.cfg.Host},
 		Restart: true, MinDelay: 200 * time.Millisecond, MaxDelay: 2 * time.Second, GiveUp: 5, Grace: operatorGrace,
 		// Also one that a person asks to stop is followed by another.
@@ -65,6 +66,10 @@ func (d *demo) supervise() {
 	d.watch = w
 	bug.Go(func() { w.run(watching) })
 }
+
+// withoutTLS are variables for processes that talk to the nodes of the demo, which
+// have no TLS, whatever the person's other clusters have.
+func withoutTLS() []string { return grpctls.Settings{}.Override() }
 
 func (d *demo) processList() string {
 	var pids []string
