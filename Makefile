@@ -87,6 +87,10 @@ planted: ## plants every bug of docs/planted-bugs.md: its test must fail
 planted-fast: ## those of them that need no cluster, as CI does
 	scripts/planted.sh fast
 
+.PHONY: model
+model: ## every state of the model of host state, then its mutations (docs/model; 90 s of one core)
+	python3 docs/model/host_state_model.py
+
 .PHONY: bench
 bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
 	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./clients/go/...

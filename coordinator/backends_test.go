@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -76,21 +75,21 @@ func TestSubmit_DifferenceNamesTheSetting(t *testing.T) {
 	l.hosts()
 	l.must(submit(onDisk(counterSpec("count")), "", "job"))
 	for want, change := range map[string]func(*holdfastv1.CheckpointConfig){
-		"checkpoint directory": func(c *holdfastv1.CheckpointConfig) { c.Directory = "file:///mnt/other" },
-		"checkpoint storage": func(c *holdfastv1.CheckpointConfig) {
+		"checkpoint.directory": func(c *holdfastv1.CheckpointConfig) { c.Directory = "file:///mnt/other" },
+		"checkpoint.storage": func(c *holdfastv1.CheckpointConfig) {
 			c.Storage = holdfastv1.CheckpointStorage_CHECKPOINT_STORAGE_JOBMANAGER
 		},
-		"checkpoint retention":    func(c *holdfastv1.CheckpointConfig) { c.Retention = retain },
-		"incremental checkpoints": func(c *holdfastv1.CheckpointConfig) { c.Incremental = true },
-		"savepoint directory":     func(c *holdfastv1.CheckpointConfig) { c.SavepointDirectory = "file:///mnt/sp" },
-		"inline threshold":        func(c *holdfastv1.CheckpointConfig) { c.InlineThreshold = 1 },
-		"checkpoint settings":     func(c *holdfastv1.CheckpointConfig) { c.IntervalMs = 77 },
+		"checkpoint.retention":           func(c *holdfastv1.CheckpointConfig) { c.Retention = retain },
+		"checkpoint.incremental":         func(c *holdfastv1.CheckpointConfig) { c.Incremental = true },
+		"checkpoint.savepoint_directory": func(c *holdfastv1.CheckpointConfig) { c.SavepointDirectory = "file:///mnt/sp" },
+		"checkpoint.inline_threshold":    func(c *holdfastv1.CheckpointConfig) { c.InlineThreshold = 1 },
+		"checkpoint.interval_ms":         func(c *holdfastv1.CheckpointConfig) { c.IntervalMs = 77 },
 	} {
 		s := onDisk(counterSpec("count"))
 		change(s.Checkpoint)
 		r := l.refused(submit(s, "", "job2"), holdfastv1.ErrorReason_ERROR_REASON_JOB_SPEC_DIFFERS)
-		if got := strings.Split(r.Error.Metadata["difference"], ", "); !slices.Equal(got, []string{want}) {
-			t.Errorf("the difference is %v, want %q", got, want)
+		if got := r.Error.Metadata["difference"]; !strings.HasPrefix(got, want+" is ") || strings.Contains(got, ";") {
+			t.Errorf("the difference is %q, want that of %s alone", got, want)
 		}
 	}
 }

@@ -191,8 +191,12 @@ func (m *Machine) suspend(index uint64, j jobState, keep subtaskState, reason *h
 func (m *Machine) endJob(index uint64, j jobState, status holdfastv1.JobStatus, reason *holdfastv1.Error, timeMs int64) {
 	m.abortPending(j, Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE, "the job ended"), timeMs)
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
-		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING)
+		switch {
+		case st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED:
+		case st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED && status == holdfastv1.JobStatus_JOB_STATUS_FAILED:
+			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED)
+		default:
+			m.fence(index, st, holdfastv1.SubtaskStatus_SUBTASK_STATUS_CANCELED)
 		}
 		m.setSession(st, "")
 	})

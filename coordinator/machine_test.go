@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -193,12 +192,25 @@ func TestFlush_RefusalStandsForTheAttempt(t *testing.T) {
 	s, tok := l.running(counterSpec("count"))
 	l.must(flush(s, tok, 1, "a"))
 	n := l.must(begin("job")).CheckpointId
-	r := l.refused(flush(s, tok, 2, "too-large"), holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE)
+	large := flush(s, tok, 2, "too-large")
+	large.GetFlush().TimeMs = 4711
+	r := l.refused(large, holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE)
 	if r.LastSeq != 1 {
 		t.Fatalf("a refused flush took seq %d", r.LastSeq)
 	}
+	d := l.m.Describe("job")
+	if len(d.Exceptions) != 1 {
+		t.Fatalf("the history has %v", d.Exceptions)
+	}
+	if x := d.Exceptions[0]; x.TimeMs != 4711 || x.Attempt != tok || x.ProcessId != "p-a" || x.OperatorUid != "source" ||
+		x.ExceptionClass != holdfastv1.ExceptionClass_EXCEPTION_CLASS_USER || x.Error.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE {
+		t.Errorf("the refusal is remembered as %v", x)
+	}
 	l.status(holdfastv1.JobStatus_JOB_STATUS_SUSPENDED)
 	l.refused(flush(s, tok, 2, "a"), holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED)
+	if d := l.m.Describe("job"); len(d.Exceptions) != 1 {
+		t.Errorf("what follows a refusal is remembered, too: %v", d.Exceptions)
+	}
 	l.refused(ready(s, tok, 3, n, 1), holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED)
 	l.must(flush(s, tok, 1, "a"))
 	l.count(s, "a", 1)
@@ -282,8 +294,8 @@ func TestSubmit_JoinDifferTerminated(t *testing.T) {
 	differs := counterSpec("count")
 	differs.Checkpoint.IntervalMs = 5000
 	r := l.refused(submit(differs, "s2", "other"), holdfastv1.ErrorReason_ERROR_REASON_JOB_SPEC_DIFFERS)
-	if !strings.Contains(r.Error.Metadata["difference"], "checkpoint settings") {
-		t.Fatalf("difference: %v", r.Error)
+	if want := "a job \"count\" runs with another specification (checkpoint.interval_ms is 1000, submitted is 5000); cancel it or choose another name"; r.Error.Message != want {
+		t.Fatalf("got  %s\nwant %s", r.Error.Message, want)
 	}
 	cancel := &internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{JobId: "job", RequestId: "c"}}}
 	l.must(cancel)

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"testing"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
@@ -169,6 +170,38 @@ func TestRestart_LossesCostNoAttempt(t *testing.T) {
 	tok = l.again(s)
 	l.must(fail(s, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 2000))
 	l.status(holdfastv1.JobStatus_JOB_STATUS_FAILED)
+}
+
+// When a job ends its subtasks are what became of them: the one that failed FAILED,
+// those that the end found at work or waiting CANCELED, those that were done FINISHED.
+func TestEnd_SubtasksAreWhatBecameOfThem(t *testing.T) {
+	const (
+		finished = holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED
+		failed   = holdfastv1.SubtaskStatus_SUBTASK_STATUS_FAILED
+		canceled = holdfastv1.SubtaskStatus_SUBTASK_STATUS_CANCELED
+	)
+	for end, want := range map[string][]holdfastv1.SubtaskStatus{"fail": {finished, failed, canceled, canceled}, "cancel": {finished, canceled, canceled, canceled}} {
+		spec := coPartitioned(counterSpec("count"), 4)
+		spec.RestartStrategy = &holdfastv1.RestartStrategy{Strategy: &holdfastv1.RestartStrategy_None{None: &holdfastv1.NoRestart{}}}
+		l := newLog(t)
+		l.must(submit(spec, "", "job"))
+		l.must(splits("job", 0, 0, 0, 0))
+		tok := l.must(assign("job", target(1, 0, "a"), target(2, 0, "b"), target(3, 0, "c"), target(4, 0, "d"))).FencingToken
+		l.must(finish(1, tok, 1, 7))
+		l.must(lose(4, tok))
+		if end == "fail" {
+			l.must(fail(2, tok, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 1000))
+		} else {
+			l.must(&internalv1.Command{Command: &internalv1.Command_CancelJob{CancelJob: &internalv1.CancelJob{JobId: "job", RequestId: "c"}}})
+		}
+		var got []holdfastv1.SubtaskStatus
+		for _, st := range l.m.Describe("job").Subtasks {
+			got = append(got, st.Status)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the subtasks are %v, want %v", end, got, want)
+		}
+	}
 }
 
 // Subtasks that fail together wait together: one attempt of exponential-delay.

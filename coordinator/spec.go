@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -222,25 +221,4 @@ func unknownInput(uid, from string, exists bool) string {
 
 func needsExchange(field, uid, what string) *holdfastv1.Error {
 	return invalid(field, fmt.Sprintf("operator %q needs records to move between subtasks, which this version does not do: %s", uid, what))
-}
-
-// specDifference names the first part in which two specifications differ.
-func specDifference(a, b *holdfastv1.JobSpec) string {
-	parts := checkpointDifference(a.Checkpoint, b.Checkpoint)
-	if !proto.Equal(a.RestartStrategy, b.RestartStrategy) {
-		parts = append(parts, "restart strategy")
-	}
-	if !proto.Equal(a.StateBackend, b.StateBackend) {
-		parts = append(parts, "state backend")
-	}
-	if len(a.Operators) != len(b.Operators) {
-		parts = append(parts, "number of operators")
-	} else {
-		for i := range a.Operators {
-			if !proto.Equal(a.Operators[i], b.Operators[i]) {
-				parts = append(parts, fmt.Sprintf("operator %q", b.Operators[i].Uid))
-			}
-		}
-	}
-	return strings.Join(parts, ", ")
 }

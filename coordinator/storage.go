@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -106,35 +104,3 @@ func NormalizeDirectory(raw string) (string, *holdfastv1.Error) {
 
 // cutText is a client's text at a length that fits a message.
 func cutText(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxQuoted)], "") }
-
-// checkpointDifference names the settings in which two configurations differ.
-func checkpointDifference(a, b *holdfastv1.CheckpointConfig) (parts []string) {
-	if proto.Equal(a, b) {
-		return nil
-	}
-	for _, p := range []struct {
-		name string
-		same bool
-	}{
-		{"checkpoint directory", a.GetDirectory() == b.GetDirectory()},
-		{"checkpoint storage", a.GetStorage() == b.GetStorage()},
-		{"checkpoint retention", a.GetRetention() == b.GetRetention()},
-		{"incremental checkpoints", a.GetIncremental() == b.GetIncremental()},
-		{"savepoint directory", a.GetSavepointDirectory() == b.GetSavepointDirectory()},
-		{"inline threshold", a.GetInlineThreshold() == b.GetInlineThreshold()},
-	} {
-		if !p.same {
-			parts = append(parts, p.name)
-		}
-	}
-	rest := func(c *holdfastv1.CheckpointConfig) *holdfastv1.CheckpointConfig {
-		return &holdfastv1.CheckpointConfig{
-			IntervalMs: c.GetIntervalMs(), Mode: c.GetMode(), TimeoutMs: c.GetTimeoutMs(), MinPauseMs: c.GetMinPauseMs(),
-			NumRetained: c.GetNumRetained(), TolerableFailedCheckpoints: c.GetTolerableFailedCheckpoints(),
-		}
-	}
-	if !proto.Equal(rest(a), rest(b)) {
-		parts = append([]string{"checkpoint settings"}, parts...)
-	}
-	return parts
-}

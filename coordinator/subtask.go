@@ -47,7 +47,10 @@ func (m *Machine) applyFlush(index uint64, c *internalv1.Flush) *internalv1.Comm
 	}
 	if e := m.keyed.Apply(c.SubtaskId, c.Sections, c.TimeMs); e != nil {
 		nameState(ref, e)
+		// What the state does not take is the program's doing.
+		m.remember(ref, e, holdfastv1.ExceptionClass_EXCEPTION_CLASS_USER, c.TimeMs)
 		ref.st.Refusal = e
+		m.abortPending(ref.job, e, c.TimeMs)
 		m.suspend(index, ref.job, ref.st, e)
 		return m.answer(ref.st, e)
 	}

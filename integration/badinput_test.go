@@ -51,6 +51,10 @@ func TestBadInput_Calls(t *testing.T) {
 	scenario.BadCalls(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestBadInput_Members(t *testing.T) {
+	scenario.BadMembers(t, harness.InProcess(t, harness.Options{}), harness.InProcess(t, harness.Options{Size: 4}))
+}
+
 func TestBadInput_StateTooLargeSuspendsOneJob(t *testing.T) {
 	scenario.StateTooLarge(t, harness.InProcess(t, harness.Options{}))
 }

@@ -107,7 +107,11 @@ func (f *formation) round(ctx context.Context, found map[string]initialRecord) (
 			r.err = fmt.Errorf("%w: %s answers there, of cluster %s, whose first members are [%s] and not those of this node's initial-cluster: "+
 				"stop it, or mend the address", ErrWrongCluster, r.h.Name, r.h.ClusterID, recordList(r.h.Initial))
 		}
-		if f.why[r.m.Name] = r.err; r.err != nil {
+		// A question that was broken off tells less than the one before.
+		if ctx.Err() == nil || f.why[r.m.Name] == nil {
+			f.why[r.m.Name] = r.err
+		}
+		if r.err != nil {
 			if tell {
 				f.said = time.Now()
 				f.logger.Warn("waiting for a member of initial-cluster", "member", r.m.Name, "address", r.m.Address, "err", r.err)

@@ -105,9 +105,16 @@ func TestBootstrap_WaitsForAnAddressThatAnotherClusterHas(t *testing.T) {
 	stranger := newTestNode(t, cfg)
 	stranger.mustStart()
 	clusterID := stranger.ClusterID()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err := others[0].tryStart(ctx)
+	start := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return others[0].tryStart(ctx)
+	}
+	err := start(200 * time.Millisecond)
+	// Until it has had the time for one question.
+	for limit := time.Second; limit < patience && errors.Is(err, ErrTimeout) && !strings.Contains(err.Error(), clusterID); limit *= 2 {
+		err = start(limit)
+	}
 	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "n2 at "+cfg.PeerListen+" (raftstore: belongs to another cluster: stranger ") || !strings.Contains(err.Error(), clusterID) {
 		t.Fatalf("start beside a node of another cluster: %v", err)
 	}

@@ -70,6 +70,10 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("raftstore: register metrics: %w", err), n.Close())
 	}
 	n.warnOfAddress()
+	if n.Membership() == WasRemoved {
+		// Whoever serves on it says what it is; up it is not.
+		return n, nil
+	}
 	n.logger.Info("node is up", "node", n.ID(), "name", n.Name(), "cluster", n.ClusterID(), "peers", n.Address())
 	return n, nil
 }

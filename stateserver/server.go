@@ -44,6 +44,9 @@ type Config struct {
 	// MaxStreams bounds the streams that clients have open on this node at a
 	// time.
 	MaxStreams uint32
+	// Storages opens the directories of checkpoints and savepoints; nil: the node
+	// has none.
+	Storages *storage.Registry
 	// MetricsAddress is told to who asks for it; empty: there is none.
 	MetricsAddress string
 	// Metrics is the registry of the node's metrics. nil: they are counted and
@@ -57,8 +60,6 @@ type Config struct {
 	StateCacheBytes int64
 	// StateOption gives the backends what the node's configuration has for them.
 	StateOption func(key string) string
-	// Storages opens the directories of checkpoints. nil: this node has none.
-	Storages *storage.Registry
 	// Clock is read once, as the wall clock. Default: time.Now.
 	Clock  func() time.Time
 	Logger *slog.Logger

@@ -119,7 +119,7 @@ func (e *StreamExecutionEnvironment) submit(ctx context.Context, addresses *slot
 			return "", ctx.Err()
 		case !mayTryAgain(err):
 			f := slot.NewFatal(err)
-			return "", fmt.Errorf("submit %q: %w", spec.GetName(), &StatusError{f.Reason, f.Message, f.Metadata})
+			return "", &submitError{spec.GetName(), &StatusError{f.Reason, f.Message, f.Metadata}}
 		}
 		if time.Since(logged) > 10*time.Second {
 			logged = time.Now()

@@ -110,6 +110,24 @@ func TestExecute_ARefusedSubmissionEndsTheProgram(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Reason != holdfastv1.ErrorReason_ERROR_REASON_JOB_TERMINATED {
 		t.Fatalf("Execute returned %v", err)
 	}
+	if code := holdfast.ExitCode(err); code != holdfast.ExitRefused {
+		t.Errorf("the exit code is %d", code)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0}, {context.Canceled, 1}, {&holdfast.JobError{Status: holdfastv1.JobStatus_JOB_STATUS_FAILED}, 1},
+		// Of a stream, not of the job.
+		{&holdfast.StatusError{Reason: holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION, Metadata: map[string]string{"outcome": "final"}}, 1},
+	} {
+		if got := holdfast.ExitCode(c.err); got != c.want {
+			t.Errorf("%v: exit code %d, want %d", c.err, got, c.want)
+		}
+	}
 }
 
 // A specification that no node would read: the client says so itself, since the

@@ -81,3 +81,18 @@ func TestBench_CheckpointsLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d checkpoints were too few to tell whether the curves are level", n)
 	}
 }
+
+// A measurement with nodes of its own has no TLS, whatever the shell has for other
+// clusters: its operator would look for authorities that these nodes know nothing of.
+func TestBench_TLSOfTheShellIsNotForItsOwnNodes(t *testing.T) {
+	for _, v := range []string{"HOLDFAST_TLS_CA_FILE", "HOLDFAST_TLS_CERT_FILE", "HOLDFAST_TLS_KEY_FILE"} {
+		t.Setenv(v, filepath.Join(t.TempDir(), "none"))
+	}
+	var r struct {
+		Counted uint64 `json:"counted_records"`
+	}
+	bench(t, &r, "count", "--keys", "100", "--warm-up", "1s", "--duration", "1s")
+	if r.Counted == 0 {
+		t.Error("nothing was counted")
+	}
+}

@@ -66,6 +66,8 @@ const (
 	EnvKafka  = "HOLDFAST_TEST_KAFKA"
 	EnvBin    = "HOLDFAST_TEST_BIN"
 	EnvPython = "HOLDFAST_TEST_PYTHON"
+	EnvS3     = "HOLDFAST_TEST_S3"   // URL of a server; its bucket is ckpt, AWS_* have the credentials
+	EnvHDFS   = "HOLDFAST_TEST_HDFS" // host:port of a name node
 )
 
 // RequireEnv returns the values of variables of the end-to-end tier. Without
@@ -85,8 +87,8 @@ func RequireEnv(t testing.TB, names ...string) []string {
 	switch {
 	case missing == "":
 		return out
-	case os.Getenv(EnvKafka)+os.Getenv(EnvBin)+os.Getenv(EnvPython) == "":
-		t.Skip("needs processes and a real Kafka: run `make test-e2e`")
+	case os.Getenv(EnvKafka)+os.Getenv(EnvBin)+os.Getenv(EnvPython)+os.Getenv(EnvS3)+os.Getenv(EnvHDFS) == "":
+		t.Skip("needs processes and real servers: run `make test-e2e`")
 	default:
 		t.Fatalf("not set:%s; run `make test-e2e`, which provides all of them", missing)
 	}

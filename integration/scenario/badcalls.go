@@ -31,7 +31,8 @@ func BadSubmissions(t *testing.T, c *harness.Cluster) {
 		want   failure
 	}{
 		{"another job under a running name", func(s *holdfastv1.JobSpec) { s.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: 1000} },
-			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"}}},
+			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"},
+				message: `a job "good" runs with another specification (checkpoint.interval_ms is 0, submitted is 1000; checkpoint.mode is CHECKPOINT_MODE_UNSPECIFIED, submitted is CHECKPOINT_MODE_EXACTLY_ONCE; checkpoint.timeout_ms is 0, submitted is 600000; checkpoint.num_retained is 0, submitted is 1; restart_strategy.fixed_delay is set, submitted is not set; restart_strategy.exponential_delay is not set, submitted is set); cancel it or choose another name`}},
 		{"parallelism 0", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Parallelism = "p0", 0 },
 			refusedSpec},
 		{"keyBy at parallelism 2", func(s *holdfastv1.JobSpec) {
@@ -255,6 +256,9 @@ func StateTooLarge(t *testing.T, c *harness.Cluster) {
 	d := c.WaitStatus(j.id, holdfastv1.JobStatus_JOB_STATUS_SUSPENDED)
 	if d.Reason.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE {
 		t.Errorf("the job is suspended for %v", d.Reason)
+	}
+	if x := d.Exceptions; len(x) != 1 || x[0].Error.GetMessage() != want || x[0].TimeMs == 0 || x[0].NodeName == "" {
+		t.Errorf("the exception history has %v", x)
 	}
 	if got := c.Counts(harness.StateRef{Job: j.id, Operator: harness.FlusherOperator, State: harness.FlusherState}); len(got) != 6 {
 		t.Errorf("%d keys after a refused flush, want the 6 from before: %v", len(got), got)

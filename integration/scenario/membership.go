@@ -67,6 +67,7 @@ func RemoveFollower(t *testing.T, c *harness.Cluster) {
 		failure{reason: "QUORUM_AT_RISK", outcome: "not_applied", metadata: []string{"node"}})
 	c.MustRemove(victim, victim)
 	expectRemoved(t, c, victim)
+	restartRemoved(t, c, victim)
 	checkBoth(t, c, with, without)
 }
 
@@ -101,6 +102,33 @@ func expectRemoved(t *testing.T, c *harness.Cluster, i int) {
 	})
 	c.WaitMembers(len(c.RunningNodes()))
 	expectFailure(t, "adding a removed node as it is", c.AddNode(c.Leader().Index, i), failure{reason: "NODE_NOT_ADDABLE", outcome: "not_applied"})
+}
+
+// restartRemoved starts a removed node again on its directory: it says what it is,
+// and not that it is up.
+func restartRemoved(t *testing.T, c *harness.Cluster, i int) {
+	t.Helper()
+	before, err := os.ReadFile(c.LogFile(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(i)
+	harness.Until(t, "the removed node to say so again", func() error {
+		b, err := os.ReadFile(c.LogFile(i))
+		if err != nil {
+			return err
+		}
+		said := string(b[len(before):])
+		if strings.Contains(said, "node is up") || strings.Contains(said, "connect with HOLDFAST_ADDRESS") {
+			return harness.Stop("a removed node says that it is up:\n%s", said)
+		}
+		if !strings.Contains(said, "was removed from its cluster") {
+			return errorf("it said\n%s", said)
+		}
+		return nil
+	})
+	expectFailure(t, "a call on a removed node that was started again", c.Ask(i, "with-checkpoints"), failure{reason: "NOT_A_MEMBER", outcome: "not_applied"})
+	c.Kill(i)
 }
 
 // ReplaceNode loses the disk of a follower and of the leader for ever, and puts

@@ -61,8 +61,11 @@ func (h *histories) lead(node int) {
 // leader's side may be answered; see on.
 func (h *histories) splitOff(old harness.Leadership, overlap func(old harness.Leadership)) {
 	h.t.Helper()
-	for _, i := range h.c.Followers() {
-		h.c.CutBoth(old.Index, i)
+	// Not from its followers: another one may lead by now.
+	for _, i := range h.c.RunningNodes() {
+		if i != old.Index {
+			h.c.CutBoth(old.Index, i)
+		}
 	}
 	h.cutOff.Store(int64(old.Index) + 1)
 	h.c.WaitForNewLeader(old)

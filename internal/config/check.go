@@ -51,6 +51,9 @@ func CheckNode(n Node) []Conflict {
 	if _, c := n.Members(); c != nil {
 		out = append(out, *c)
 	}
+	if (n.S3.AccessKey == "") != (n.S3.SecretKey == "") {
+		out = append(out, Conflict{Key: "s3.access-key", With: "s3.secret-key", Message: "s3.access-key and s3.secret-key are set together or not at all"})
+	}
 	if n.Join && n.InitialCluster != "" {
 		out = append(out, Conflict{Key: "join", With: "initial-cluster", Message: "a node either makes a cluster with the others of initial-cluster or joins one that runs: set one of the two"})
 	}

@@ -15,6 +15,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/internal/flinkunits"
@@ -48,11 +49,40 @@ type Node struct {
 
 	MaxClusterVersion uint64 `key:"max-cluster-version" derived:"the highest that the build supports" min:"1" since:"0.1.0" about:"The highest cluster version that the node says it supports. Set to the cluster's version it keeps the way back to the release before open, see docs/upgrades.md."`
 
-	State State
+	State   State
+	Storage Storage
+	S3      S3
+
 	TLS   TLS
 	Raft  Raft
 	Log   Log
 	Debug Debug
+}
+
+// Storage says where the node lets checkpoints and savepoints live, see
+// stateserver/storage/DESIGN.md.
+type Storage struct {
+	AllowedRoots string `key:"storage.allowed-roots" derived:"none, so that every directory is refused" since:"0.1.0" about:"Directories below which jobs and callers may name theirs, by commas, as in file:///mnt/ckpt,s3://bucket/path,hdfs://host:8020/path. What lies outside is refused. Those of file must exist, on every node the same."`
+}
+
+// Roots are the URLs of AllowedRoots.
+func (s Storage) Roots() []string {
+	var roots []string
+	for r := range strings.SplitSeq(s.AllowedRoots, ",") {
+		if r = strings.TrimSpace(r); r != "" {
+			roots = append(roots, r)
+		}
+	}
+	return roots
+}
+
+// S3 is s3.*, with Flink's names.
+type S3 struct {
+	Endpoint  string `key:"s3.endpoint" derived:"that of Amazon" since:"0.1.0" about:"host:port of a server that speaks the protocol of S3, or its URL; http:// is without TLS."`
+	PathStyle bool   `key:"s3.path.style.access" default:"false" since:"0.1.0" about:"Put the bucket into the path and not into the name of the host, as most servers other than Amazon's want it."`
+	Region    string `key:"s3.region" derived:"AWS_REGION, else the server is asked" since:"0.1.0" about:"Region of the buckets."`
+	AccessKey string `key:"s3.access-key" derived:"AWS_ACCESS_KEY_ID, else ~/.aws/credentials, else the role of the machine" secret:"true" since:"0.1.0" about:"Access key of the buckets. A secret has no flag, because others see the command line."`
+	SecretKey string `key:"s3.secret-key" derived:"as s3.access-key" secret:"true" since:"0.1.0" about:"Secret of s3.access-key."`
 }
 
 // TLS secures the ports of a node, see docs/security.md. The files are read anew

@@ -83,9 +83,10 @@ var byVariable = sync.OnceValue(func() map[string]string {
 func (k *Key) Spellings() []string { return append([]string{k.Name}, k.Old...) }
 
 // Flag is the name of the key's flag, without the dashes, or empty: the flags
-// are holdfastd's, so a job's key has none.
+// are holdfastd's, so a job's key has none, and a secret has none, because others
+// see the command line.
 func (k *Key) Flag() string {
-	if k.Scope != ScopeNode {
+	if k.Scope != ScopeNode || k.Secret {
 		return ""
 	}
 	return strings.ReplaceAll(k.Name, ".", "-")

@@ -121,6 +121,12 @@ func TestLoad_OptionsOfAnotherStrategyAreNoted(t *testing.T) {
 }
 
 func TestSetting_SecretsAreMasked(t *testing.T) {
+	r := Load(Sources{Reader: ForNode, Environ: []string{"HOLDFAST_S3_ACCESS_KEY=AKIA", "HOLDFAST_S3_SECRET_KEY=hunter2"}})
+	for _, s := range r.Settings() {
+		if strings.HasSuffix(s.Key.Name, "-key") && (s.Shown() != "***" || s.Key.Flag() != "") || r.Err() != nil {
+			t.Errorf("%s is shown as %q, flag %q, %v", s.Key.Name, s.Shown(), s.Key.Flag(), r.Err())
+		}
+	}
 	k := &Key{Name: "tls.key-password", Type: "text", Secret: true}
 	if got := (Setting{Key: k, Value: "hunter2"}).Shown(); got != "***" {
 		t.Errorf("shown as %q", got)

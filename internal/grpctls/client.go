@@ -56,6 +56,15 @@ func (s Settings) Environment() []string {
 	return out
 }
 
+// Override are variables for a process that is to use these settings whatever its
+// environment has: all of them, empty where they are not set.
+func (s Settings) Override() []string {
+	return []string{
+		CAVariable + "=" + s.Files.CA.Name, CertVariable + "=" + s.Files.Cert.Name, KeyVariable + "=" + s.Files.Key.Name,
+		ServerNameVariable + "=" + s.ServerName,
+	}
+}
+
 // check tells what is set in vain: a client that means to have TLS must not go
 // without.
 func (s Settings) check() error {

@@ -279,3 +279,18 @@ func waitFor(t *testing.T, awaited string, cond func() bool) {
 		<-tick.C
 	}
 }
+
+// What a process is told outweighs its environment, also that there is no TLS.
+func TestSettings_Override(t *testing.T) {
+	off := strings.Join(Settings{}.Override(), " ")
+	if want := "HOLDFAST_TLS_CA_FILE= HOLDFAST_TLS_CERT_FILE= HOLDFAST_TLS_KEY_FILE= HOLDFAST_TLS_SERVER_NAME="; off != want {
+		t.Errorf("got  %s\nwant %s", off, want)
+	}
+	on := map[string]string{CAVariable: "ca", CertVariable: "cert", KeyVariable: "key", ServerNameVariable: "name"}
+	for _, v := range FromEnvironment(func(name string) string { return on[name] }).Override() {
+		name, value, _ := strings.Cut(v, "=")
+		if on[name] != value || value == "" {
+			t.Errorf("%s is %q", name, value)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -44,6 +45,11 @@ type Config struct {
 	Pprof bool
 	// TLS has the files that secure the ports.
 	TLS config.TLS
+	// AllowedRoots are URLs of the directories below which checkpoints and
+	// savepoints may live.
+	AllowedRoots []string
+	// S3 says where s3:// is.
+	S3 config.S3
 
 	// HeartbeatInterval and SessionTimeout are told to operator processes.
 	HeartbeatInterval, SessionTimeout time.Duration
@@ -66,10 +72,6 @@ type Config struct {
 	// Backends are the state backends that jobs may name beside memory. nil:
 	// DefaultBackends.
 	Backends *backend.Registry
-
-	// AllowedRoots are URLs of the directories below which checkpoints and
-	// savepoints may live.
-	AllowedRoots []string
 
 	// MaxClusterVersion holds the cluster version down, so that a downgrade stays
 	// possible; 0: the highest that the build supports.
@@ -111,7 +113,8 @@ func FromSettings(n config.Node) Config {
 		StateDir: n.State.Directory, StateCacheBytes: int64(n.State.CacheSize),
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
-		Raft:              rc, Logger: slog.Default(),
+		AllowedRoots:      n.Storage.Roots(), S3: n.S3,
+		Raft: rc, Logger: slog.Default(),
 	}
 }
 
@@ -124,6 +127,7 @@ func (c Config) settings() config.Node {
 		MetricsListen:     c.MetricsListen,
 		State:             config.State{Directory: c.StateDir, CacheSize: flinkunits.Size(c.StateCacheBytes)},
 		MaxClusterVersion: c.MaxClusterVersion,
+		Storage:           config.Storage{AllowedRoots: strings.Join(c.AllowedRoots, ",")}, S3: c.S3,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
 		Raft: config.Raft{
 			HeartbeatTimeout: c.Raft.HeartbeatTimeout, ElectionTimeout: c.Raft.ElectionTimeout, LeaderLease: c.Raft.LeaderLease,

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ func TestFromSettings_EveryField(t *testing.T) {
 		InitialCluster: "b=h:2", Join: true, InsecureListen: true, HeartbeatInterval: 1, SessionTimeout: 2, ReconnectGrace: 3, MaxStreams: 7, MaxClusterVersion: 1,
 		Raft:          config.Raft{HeartbeatTimeout: 4, ElectionTimeout: 5, LeaderLease: 3},
 		MetricsListen: "127.0.0.1:3", Debug: config.Debug{Pprof: true, NoFsync: true},
+		Storage: config.Storage{AllowedRoots: "file:///a,s3://b"}, S3: config.S3{Endpoint: "h:4", PathStyle: true, Region: "r", AccessKey: "a", SecretKey: "s"},
 	}
 	c := FromSettings(n)
 	if c.settings() != n {
@@ -38,6 +41,21 @@ func TestFromSettings_EveryField(t *testing.T) {
 	}
 	if got := c.initialMembers(); len(got) != 1 || got[0].Name != "b" || got[0].Address != "h:2" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What is wrong with the storage is told before a port is opened or a directory is
+// made.
+func TestStart_WrongRoots(t *testing.T) {
+	c := DefaultConfig()
+	c.DataDir, c.Listen, c.PeerListen = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "127.0.0.1:0"
+	c.AllowedRoots = []string{"gs://bucket"}
+	_, err := Start(t.Context(), c)
+	if err == nil || !strings.HasPrefix(err.Error(), "storage.allowed-roots: unknown scheme") {
+		t.Errorf("started with %v: %v", c.AllowedRoots, err)
+	}
+	if _, err := os.Stat(c.DataDir); err == nil {
+		t.Error("the data directory was made")
 	}
 }
 

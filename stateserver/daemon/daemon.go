@@ -15,6 +15,8 @@ import (
 
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/schemes"
 )
 
 // drainTimeout bounds the wait for operator streams to leave a closing node.
@@ -53,6 +55,10 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	storages, err := schemes.New(schemes.Config{AllowedRoots: cfg.AllowedRoots, S3: cfg.S3, NoFsync: cfg.Raft.NoFsync})
+	if err != nil {
+		return nil, err
+	}
 	lis, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, raftstore.ListenError("listen", cfg.Listen, err)
@@ -62,7 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, lis.Close())
 	}
-	d, err := start(ctx, cfg, lis, metrics, registry)
+	d, err := start(ctx, cfg, lis, metrics, registry, storages)
 	if err != nil {
 		metrics.close()
 		if closed := lis.Close(); !errors.Is(closed, net.ErrClosed) { // the server may have closed it
@@ -73,12 +79,8 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	return d, nil
 }
 
-func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry) (*Daemon, error) {
+func start(ctx context.Context, cfg Config, lis net.Listener, metrics *httpPort, registry *prometheus.Registry, storages *storage.Registry) (*Daemon, error) {
 	creds, err := clientCredentials(cfg)
-	if err != nil {
-		return nil, err
-	}
-	storages, err := cfg.storages()
 	if err != nil {
 		return nil, err
 	}
@@ -188,16 +190,20 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	membership := d.store.Membership()
+	if membership != raftstore.WasRemoved { // the server says that it serves nobody
+		cfg.Logger.Info("node is up", "name", cfg.Name, "node", d.NodeID(), "peer", d.PeerAddress(), "data_dir", cfg.DataDir)
+	}
 	if a := d.MetricsAddress(); a != "" {
 		cfg.Logger.Info("metrics are at http://" + a + "/metrics")
 	}
 	if cfg.Raft.NoFsync {
 		cfg.Logger.Warn("debug.no-fsync is set: what is acknowledged can be lost when the machine crashes; for tests and benchmarks only")
 	}
-	if d.store.Membership() == raftstore.IsWaiting {
+	switch membership {
+	case raftstore.IsWaiting:
 		cfg.Logger.Info("this node waits to be added; on a member of the cluster: holdfast cluster add " + d.PeerAddress())
-	} else {
+	case raftstore.IsMember:
 		cfg.Logger.Info("connect with HOLDFAST_ADDRESS=" + d.ClientAddress())
 	}
 	<-ctx.Done()

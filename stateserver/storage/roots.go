@@ -31,7 +31,7 @@ func AnyRoot() Roots { return Roots{any: true} }
 // Find is the innermost root above the directory. ErrRefused if there is none.
 func (r Roots) Find(dir Location) (root Location, err error) {
 	if r.any {
-		return dir, nil
+		return Location{Scheme: dir.Scheme, Authority: dir.Authority}, nil
 	}
 	found := false
 	for _, l := range r.list {

@@ -44,7 +44,7 @@ func (c *client) forwardLogs(logs <-chan kafka.LogEvent) {
 	for {
 		select {
 		case e := <-logs:
-			c.log.Debug(e.Message, "librdkafka", e.Name, "tag", e.Tag)
+			c.log.Debug(redact(e.Message, c.source.properties), "librdkafka", e.Name, "tag", e.Tag)
 		case <-c.done:
 			return
 		}

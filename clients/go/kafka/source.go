@@ -8,6 +8,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -156,16 +157,21 @@ func (s *Source) newClient(log *slog.Logger) (*client, error) {
 
 // withoutSecrets keeps the values of secret properties out of what is logged.
 func withoutSecrets(err error, properties Properties) error {
-	text := err.Error()
+	text := redact(err.Error(), properties)
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
+}
+
+// redact takes the values of secret properties out of a text.
+func redact(text string, properties Properties) string {
 	for k, v := range properties {
 		if v != "" && !slices.Contains(shown, k) && isSecret(k) {
 			text = strings.ReplaceAll(text, v, "***")
 		}
 	}
-	if text == err.Error() {
-		return err
-	}
-	return fmt.Errorf("%s", text)
+	return text
 }
 
 func isSecret(property string) bool {

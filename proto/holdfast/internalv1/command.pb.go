@@ -451,7 +451,8 @@ type Flush struct {
 	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	Seq          uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	Sections     []*v1.FlushSection     `protobuf:"bytes,4,rep,name=sections,proto3" json:"sections,omitempty"`
-	// By it entries with a TTL are over, and what the flush writes is stamped.
+	// For the record of a refusal; by it entries with a TTL are over, and what the
+	// flush writes is stamped.
 	TimeMs        int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -471,6 +471,8 @@ const (
 	SubtaskStatus_SUBTASK_STATUS_RUNNING  SubtaskStatus = 2
 	SubtaskStatus_SUBTASK_STATUS_FAILED   SubtaskStatus = 3
 	SubtaskStatus_SUBTASK_STATUS_FINISHED SubtaskStatus = 4
+	// The job ended, CANCELED or FAILED, and this subtask had not.
+	SubtaskStatus_SUBTASK_STATUS_CANCELED SubtaskStatus = 5
 )
 
 // Enum value maps for SubtaskStatus.
@@ -481,6 +483,7 @@ var (
 		2: "SUBTASK_STATUS_RUNNING",
 		3: "SUBTASK_STATUS_FAILED",
 		4: "SUBTASK_STATUS_FINISHED",
+		5: "SUBTASK_STATUS_CANCELED",
 	}
 	SubtaskStatus_value = map[string]int32{
 		"SUBTASK_STATUS_UNSPECIFIED": 0,
@@ -488,6 +491,7 @@ var (
 		"SUBTASK_STATUS_RUNNING":     2,
 		"SUBTASK_STATUS_FAILED":      3,
 		"SUBTASK_STATUS_FINISHED":    4,
+		"SUBTASK_STATUS_CANCELED":    5,
 	}
 )
 
@@ -5105,13 +5109,14 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x14JOB_STATUS_SUSPENDED\x10\x04\x12\x17\n" +
 	"\x13JOB_STATUS_FINISHED\x10\x05\x12\x17\n" +
 	"\x13JOB_STATUS_CANCELED\x10\x06\x12\x15\n" +
-	"\x11JOB_STATUS_FAILED\x10\a*\x9f\x01\n" +
+	"\x11JOB_STATUS_FAILED\x10\a*\xbc\x01\n" +
 	"\rSubtaskStatus\x12\x1e\n" +
 	"\x1aSUBTASK_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SUBTASK_STATUS_WAITING\x10\x01\x12\x1a\n" +
 	"\x16SUBTASK_STATUS_RUNNING\x10\x02\x12\x19\n" +
 	"\x15SUBTASK_STATUS_FAILED\x10\x03\x12\x1b\n" +
-	"\x17SUBTASK_STATUS_FINISHED\x10\x04*V\n" +
+	"\x17SUBTASK_STATUS_FINISHED\x10\x04\x12\x1b\n" +
+	"\x17SUBTASK_STATUS_CANCELED\x10\x05*V\n" +
 	"\tClaimMode\x12\x1a\n" +
 	"\x16CLAIM_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CLAIM_MODE_NO_CLAIM\x10\x01\x12\x14\n" +

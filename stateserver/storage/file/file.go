@@ -36,6 +36,11 @@ func (s Scheme) Open(_ context.Context, root, dir storage.Location) (storage.Sto
 	if !ok {
 		return nil, fmt.Errorf("%w: directory %s is not below %s", storage.ErrRefused, dir, root)
 	}
+	if root.Path == "" {
+		// Nothing is outside of this root: links may lead anywhere, absolute ones too,
+		// which os.Root refuses.
+		rel = strings.TrimPrefix(resolve(dir.Path), "/")
+	}
 	handle, err := os.OpenRoot(root.Path + "/")
 	if err != nil {
 		return nil, &storage.Error{
@@ -49,6 +54,17 @@ func (s Scheme) Open(_ context.Context, root, dir storage.Location) (storage.Sto
 		return nil, err
 	}
 	return st, nil
+}
+
+// resolve follows the symbolic links of what exists of a path.
+func resolve(p string) string {
+	if real, err := filepath.EvalSymlinks(p); err == nil {
+		return real
+	}
+	if up := path.Dir(p); up != p {
+		return path.Join(resolve(up), path.Base(p))
+	}
+	return p
 }
 
 // files is a directory below an os.Root.

@@ -149,6 +149,27 @@ func TestFile_LinkPlantedLater(t *testing.T) {
 	}
 }
 
+// A user's own command follows the user's links.
+func TestFile_AnyRootFollowsLinks(t *testing.T) {
+	base := t.TempDir()
+	if err := os.Mkdir(filepath.Join(base, "real"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(base, "real"), filepath.Join(base, "link")); err != nil {
+		t.Fatal(err)
+	}
+	any := storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": file.Scheme{}})
+	s, err := any.Open(t.Context(), "file://"+base+"/link/new/dir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	storagetest.Write(t, s, "f", nil)
+	if _, err := os.Stat(filepath.Join(base, "real", "new", "dir", "f")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFile_MissingRootIsNotMade(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "mount")
 	_, err := registry(t, "file://"+root).Open(t.Context(), "file://"+root+"/ckpt")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
@@ -27,4 +29,30 @@ func parseMode(text string) (holdfast.CheckpointingMode, error) {
 		return holdfast.AtLeastOnce, nil
 	}
 	return 0, fmt.Errorf("-checkpoint-mode must be EXACTLY_ONCE or AT_LEAST_ONCE, and is %q", text)
+}
+
+// readProperties reads a file as Kafka's own tools take it with --consumer.config.
+// What is wrong with it is told without its content: it may have passwords.
+func readProperties(file string) (map[string]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("-consumer-config: %w", err)
+	}
+	properties, line := map[string]string{}, 0
+	for entry := range strings.Lines(string(text)) {
+		line++
+		entry = strings.TrimSpace(entry)
+		if entry == "" || entry[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok {
+			return nil, fmt.Errorf("-consumer-config: %s:%d: it is not name=value", file, line)
+		}
+		properties[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return properties, nil
 }

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"time"
 
@@ -30,7 +31,7 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 	case err != nil:
 		slog.Error(className+": ended", "error", err)
-		os.Exit(1)
+		os.Exit(holdfast.ExitCode(err))
 	}
 }
 
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 	if f.groupID != "" {
 		properties["group.id"] = f.groupID
 	}
+	maps.Copy(properties, f.consumerConfig)
 	source := kafka.NewSource(f.topic, properties)
 
 	// checkpoints
@@ -121,6 +123,7 @@ type flags struct {
 	jobName            string
 	parallelism        int
 	keyBy              string
+	consumerConfig     map[string]string
 }
 
 func parse(args []string) (*flags, error) {
@@ -134,6 +137,7 @@ func parse(args []string) (*flags, error) {
 	set.StringVar(&f.topic, "topic", kafkaInputTopic, "topic to read")
 	set.StringVar(&f.groupID, "group-id", "", "Kafka consumer group; a source starts at its committed offset, which only checkpoints move (default \""+kafkaGroupID+"\" with -checkpoint-enable, else none)")
 	set.StringVar(&f.autoOffsetReset, "auto-offset-reset", "latest", "latest or earliest")
+	consumerConfig := set.String("consumer-config", "", "file of further properties of librdkafka, one name=value a line, for example for SASL; they stay in this process")
 	set.StringVar(&f.jobName, "job-name", className, "name of the job")
 	set.IntVar(&f.parallelism, "parallelism", 0, "number of subtasks; above 1 it needs -key-by record on a topic that is partitioned by the record")
 	if err := set.Parse(args); err != nil {
@@ -144,6 +148,9 @@ func parse(args []string) (*flags, error) {
 	}
 	var err error
 	if f.checkpointInterval, err = parseInterval(*interval); err != nil {
+		return nil, err
+	}
+	if f.consumerConfig, err = readProperties(*consumerConfig); err != nil {
 		return nil, err
 	}
 	if f.checkpointMode, err = parseMode(*mode); err != nil {

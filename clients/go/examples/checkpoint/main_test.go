@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -26,7 +29,7 @@ func TestParse_Defaults(t *testing.T) {
 		checkpointInterval: time.Second, bootstrapServers: "localhost:9092", topic: "input-topic",
 		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant",
 	}
-	if *f != want {
+	if !reflect.DeepEqual(*f, want) {
 		t.Fatalf("flags %+v", *f)
 	}
 }
@@ -44,6 +47,27 @@ func TestParse_GroupOnlyWithCheckpoints(t *testing.T) {
 		if err != nil || f.groupID != want {
 			t.Errorf("%q: %+v, %v", args, f, err)
 		}
+	}
+}
+
+func TestParse_ConsumerConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "consumer.properties")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("# of the broker\nsecurity.protocol=SASL_SSL\n\nsasl.password = a=b \n")
+	f, err := parse([]string{"-consumer-config", file})
+	if want := map[string]string{"security.protocol": "SASL_SSL", "sasl.password": "a=b"}; err != nil || !reflect.DeepEqual(f.consumerConfig, want) {
+		t.Errorf("%v, %v", f, err)
+	}
+	write("sasl.password\nS3CRET")
+	if _, err := parse([]string{"-consumer-config", file}); err == nil || err.Error() != "-consumer-config: "+file+":1: it is not name=value" {
+		t.Errorf("%v", err)
+	}
+	if _, err := parse([]string{"-consumer-config", file + ".none"}); err == nil || err.Error() != "-consumer-config: open "+file+".none: no such file or directory" {
+		t.Errorf("%v", err)
 	}
 }
 

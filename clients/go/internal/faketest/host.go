@@ -240,7 +240,9 @@ func (s *Stream) Quiet(d time.Duration) {
 
 // Status makes an error with the reason where a client looks for it.
 func Status(code codes.Code, reason string) error {
-	st, err := status.New(code, "from the test").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "holdfast"})
+	st, err := status.New(code, "from the test").WithDetails(&errdetails.ErrorInfo{
+		Reason: reason, Domain: "holdfast", Metadata: map[string]string{"outcome": "final"},
+	})
 	if err != nil {
 		panic(fmt.Sprintf("status: %v", err))
 	}

@@ -25,8 +25,10 @@ type Config struct {
 	// that is measured instead of one of its own.
 	Binary    string
 	Addresses []string
-	// Client secures calls to Addresses; nil: no TLS.
+	// Client secures calls to Addresses, and TLS the operator processes; without
+	// addresses there is none, whatever the environment says.
 	Client *grpctls.Client
+	TLS    grpctls.Settings
 	// Patience bounds every wait for an answer.
 	Patience time.Duration
 	// Note tells what is going on.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -122,7 +123,7 @@ func (c *cluster) takeAll(ctx context.Context, slots []*slot, f CheckpointsConfi
 	var done atomic.Uint64
 	ended := make(chan error, len(slots))
 	for i, s := range slots {
-		go func() { ended <- s.takeInARow(ctx, share(f, i), &done) }()
+		bug.Go(func() { ended <- s.takeInARow(ctx, share(f, i), &done) })
 	}
 	every := uint64(max(f.Checkpoints/f.Rows, 1))
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -102,7 +103,7 @@ func (c *cluster) startCounter(ctx context.Context, f CountConfig) (*counter, er
 	args := append(append([]string(nil), f.Operator[1:]...), "--job", op.job, "--keys", fmt.Sprint(f.Keys),
 		"--interval", f.Interval.String(), "--warm-up", f.WarmUp.String(), "--duration", f.Duration.String())
 	op.cmd = exec.CommandContext(ctx, f.Operator[0], args...)
-	op.cmd.Env = append(os.Environ(), "HOLDFAST_ADDRESS="+strings.Join(c.calls.Addresses(), ","))
+	op.cmd.Env = slices.Concat(os.Environ(), c.cfg.TLS.Override(), []string{"HOLDFAST_ADDRESS=" + strings.Join(c.calls.Addresses(), ",")})
 	op.cmd.Stderr = os.Stderr
 	out, err := op.cmd.StdoutPipe()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
 	"github.com/holdfast-io/holdfast/clients/go/datagen"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 )
 
 // counterUID is the uid of the operator that counts.
@@ -64,7 +65,7 @@ func Counter(ctx context.Context, cfg CounterConfig, out io.Writer) error {
 		func(r holdfast.Record) (string, error) { return string(r.Key), nil })
 	holdfast.FlatMap(holdfast.KeyBy(records, func(k string) string { return k }), counterUID, &countByKey{counted: &counted}).Print()
 	ended := make(chan error, 1)
-	go func() { ended <- env.Execute(ctx, cfg.Job) }()
+	bug.Go(func() { ended <- env.Execute(ctx, cfg.Job) })
 	tell := json.NewEncoder(out)
 	from, err := after(cfg.WarmUp, ended, &counted)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -93,12 +94,12 @@ func (c *cluster) openSlot(ctx context.Context, address string, interval time.Du
 		s.cancel()
 		return nil, err
 	}
-	go s.receive()
+	bug.Go(func() { s.receive() })
 	if err := s.begin(submitted.JobId); err != nil {
 		s.close()
 		return nil, fmt.Errorf("take the subtask of the measurement: %w", err)
 	}
-	go s.beat(ctx)
+	bug.Go(func() { s.beat(ctx) })
 	return s, nil
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,11 +10,16 @@ import (
 )
 
 // Each way to use the command line wrongly, with the exit code and the exact text
-// on standard error; DIR is an empty directory.
+// on standard error; DIR is a directory without a cluster.
 func TestMain_BadInput(t *testing.T) {
 	hermetic(t)
 	f := startFake(t)
 	dir := t.TempDir()
+	for name, text := range map[string]string{"garbage": "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "short": "HFSNAP"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		args string
 		code exit.Code
@@ -40,6 +47,7 @@ func TestMain_BadInput(t *testing.T) {
 		{"checkpoint counts --timeout abc", exit.Usage, "holdfast: --timeout is a duration such as 500ms, 30s or 5m, not \"abc\"; see `holdfast checkpoint --help`\n"},
 		{"checkpoints", exit.Usage, "holdfast: `holdfast checkpoints` needs JOB; see `holdfast checkpoints --help`\n"},
 		{"checkpoints x", exit.NotFound, "holdfast: JOB_NOT_FOUND: no job \"x\"; `holdfast list` shows the jobs\n"},
+		{"checkpoints counts 1 2", exit.Usage, "holdfast: `holdfast checkpoints` takes JOB ID at most; see `holdfast checkpoints --help`\n"},
 		{"checkpoints counts abc", exit.Usage, "holdfast: the checkpoint id \"abc\" is no number from 1; `holdfast checkpoints counts` lists them; see `holdfast --help`\n"},
 		{"checkpoints counts 99", exit.NotFound, "holdfast: CHECKPOINT_NOT_FOUND: checkpoint 99 is not remembered; `holdfast checkpoints` lists those that are remembered\n"},
 		{"state nonsense", exit.Usage, "holdfast: unknown command \"nonsense\"; see `holdfast state --help`\n"},
@@ -69,6 +77,21 @@ func TestMain_BadInput(t *testing.T) {
 		{"cluster verify extra", exit.Usage, "holdfast: `holdfast cluster verify` takes no arguments; see `holdfast cluster verify --help`\n"},
 		{"cluster add", exit.Usage, "holdfast: `holdfast cluster add` needs ADDRESS; see `holdfast cluster add --help`\n"},
 		{"cluster remove", exit.Usage, "holdfast: `holdfast cluster remove` needs NODE; see `holdfast cluster remove --help`\n"},
+		{"cluster add 127.0.0.1:1", exit.Unavailable, "holdfast: NODE_UNREACHABLE: add the node at 127.0.0.1:1: no node answers at this peer address; start it with --join, and give the address of its --peer-listen as the members of the cluster reach it\n"},
+		{"cluster remove nobody", exit.NotFound, "holdfast: NODE_NOT_FOUND: remove node nobody: no such member: \"nobody\"; the members are n1 (aa), n2 (bb); `holdfast cluster status` shows the members\n"},
+		{"cluster remove n2", exit.Refused, "holdfast: QUORUM_AT_RISK: node n2 is not removed: no other could be lost then; add a node first (`holdfast cluster add`), or say --force\n"},
+		{"cluster transfer-leadership nobody", exit.NotFound, "holdfast: NODE_NOT_FOUND: transfer leadership to nobody: no such member: \"nobody\"; the members are n1 (aa), n2 (bb); `holdfast cluster status` shows the members\n"},
+		{"cluster transfer-leadership n1 n2", exit.Usage, "holdfast: `holdfast cluster transfer-leadership` takes NODE at most; see `holdfast cluster transfer-leadership --help`\n"},
+		{"node remove nobody --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},
+		{"snapshot inspect", exit.Usage, "holdfast: `holdfast snapshot inspect` needs FILE; see `holdfast snapshot inspect --help`\n"},
+		{"snapshot inspect DIR/none", exit.NotFound, "holdfast: no file DIR/none\n"},
+		{"snapshot inspect DIR/garbage", exit.Failure, "holdfast: DIR/garbage cannot be used: snapshot is damaged: not a snapshot; take another backup, this one is lost\n"},
+		{"snapshot inspect DIR/short", exit.Failure, "holdfast: DIR/short cannot be used: snapshot is damaged: cut short after 0 bytes of state, behind byte 0 of the file; take another backup, this one is lost\n"},
+		{"snapshot inspect DIR", exit.Failure, "holdfast: DIR is a directory; give the file that `holdfast snapshot save` wrote\n"},
+		{"snapshot restore DIR/garbage", exit.Usage, "holdfast: one of --data-dir and --dir is needed: where the new cluster is to be; see `holdfast --help`\n"},
+		{"snapshot restore DIR/none --data-dir DIR/new", exit.NotFound, "holdfast: no file DIR/none\n"},
+		{"snapshot restore DIR/garbage --data-dir DIR/new", exit.Failure, "holdfast: DIR/garbage cannot be used: snapshot is damaged: not a snapshot; take another backup, this one is lost\n"},
+		{"snapshot restore DIR/garbage --data-dir DIR", exit.Refused, "holdfast: data directory is not empty: DIR holds garbage: give a new directory; a snapshot never replaces what is there\n"},
 		{"node kill", exit.Usage, "holdfast: `holdfast node kill` needs NODE; see `holdfast node kill --help`\n"},
 		{"node kill n1", exit.Usage, "holdfast: --dir is needed: the directory of the local cluster; see `holdfast --help`\n"},
 		{"node kill n1 --dir DIR", exit.NotFound, "holdfast: no cluster in DIR; `holdfast cluster start --dir DIR` makes one\n"},

@@ -45,7 +45,8 @@ func (a *app) benched(own bool, run func(bench.Config) error) error {
 		}
 		addresses, err := connect.Split(a.addressList)
 		if err == nil {
-			cfg.Client, err = a.tlsFlags.settings(contexts.Context{}).Open()
+			cfg.TLS = a.tlsFlags.settings(contexts.Context{})
+			cfg.Client, err = cfg.TLS.Open()
 		}
 		if err != nil {
 			progress.Stop()

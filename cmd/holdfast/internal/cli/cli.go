@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
@@ -89,7 +90,7 @@ func (a *app) signals() (context.Context, func()) {
 	ch := make(chan os.Signal, 2)
 	done := make(chan struct{})
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
+	bug.Go(func() {
 		for n := 1; ; n++ {
 			select {
 			case <-done:
@@ -104,7 +105,7 @@ func (a *app) signals() (context.Context, func()) {
 				os.Exit(int(exit.Interrupted))
 			}
 		}
-	}()
+	})
 	return ctx, func() {
 		signal.Stop(ch)
 		close(done)
@@ -193,6 +194,9 @@ func between(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && len(args) <= len(names) {
 			return nil
+		}
+		if len(args) > len(names) {
+			return exit.Errorf(exit.Usage, "`%s` takes %s at most; see `%s --help`", cmd.CommandPath(), strings.Join(names, " "), cmd.CommandPath())
 		}
 		return usage(cmd, names[:least])
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	holdfast "github.com/holdfast-io/holdfast/clients/go"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -80,11 +81,14 @@ func TestMain_NobodyThere(t *testing.T) {
 	}
 	gone := &fakeNode{address: l.Addr().String()}
 	l.Close()
-	code, _, stderr := invoke(gone, "list", "--timeout", "300ms")
-	if code != exit.Unavailable || !strings.Contains(stderr, "UNREACHABLE: no node answers at "+gone.address+" (from --address); is a node running?") {
-		t.Fatalf("%d, %q", code, stderr)
+	want := "holdfast: UNREACHABLE: no node answers at " + gone.address + " (from --address): nothing listens there; is a node running? --address or HOLDFAST_ADDRESS names the nodes\n"
+	// The second one would wait for an hour if something else were wrong.
+	for _, patience := range []string{"300ms", "1h"} {
+		if code, _, stderr := invoke(gone, "list", "--timeout", patience); code != exit.Unavailable || stderr != want {
+			t.Fatalf("%s: %d, got  %s\nwant %s", patience, code, stderr, want)
+		}
 	}
-	if code, _, stderr = invoke(&fakeNode{address: "no-port"}, "list"); code != exit.Usage || !strings.Contains(stderr, "has no port") {
+	if code, _, stderr := invoke(&fakeNode{address: "no-port"}, "list"); code != exit.Usage || !strings.Contains(stderr, "has no port") {
 		t.Fatalf("%d, %q", code, stderr)
 	}
 }
@@ -334,5 +338,22 @@ func TestRun_ProgramThatNeverSubmitsIsGivenUp(t *testing.T) {
 	code, stdout, stderr := invoke(f, "run", "--restart-delay", "1ms", "--log-dir", t.TempDir(), "--", os.Args[0])
 	if code != exit.Failure || !strings.Contains(stderr, "ends as soon as it starts") || strings.Count(stdout, " started as pid ") != hopeless {
 		t.Fatalf("%d, %s%s", code, stdout, stderr)
+	}
+}
+
+// A refusal for good is not tried again, whether the run knows its job or not.
+func TestRun_ProgramThatIsRefusedIsNotStartedAgain(t *testing.T) {
+	f := startFake(t)
+	t.Setenv(childEnv, "refused")
+	for _, flags := range [][]string{nil, {"--job", "counts"}} {
+		args := append(append([]string{"run", "--restart-delay", "1ms", "--log-dir", t.TempDir()}, flags...), "--", os.Args[0])
+		code, stdout, stderr := invoke(f, args...)
+		const want = "holdfast: the program ended with exit code 78: its job is refused for good, so it is not started again; the end of its log says why\n"
+		if code != exit.Refused || stderr != want || strings.Count(stdout, " started as pid ") != 1 || !strings.Contains(stdout, "JOB_SPEC_DIFFERS: it differs") {
+			t.Errorf("%v: %d, %s%s", flags, code, stdout, stderr)
+		}
+	}
+	if refusedCode != holdfast.ExitRefused {
+		t.Error("the Go client has another exit code for it")
 	}
 }

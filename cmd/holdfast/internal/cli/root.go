@@ -52,7 +52,7 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	a.tlsFlags.register(flags)
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours on a terminal; as NO_COLOR")
 	flags.StringVarP(&a.output, "output", "o", string(render.FormatTable), "format of results: table or json")
-	flags.DurationVar(&a.patience, "timeout", defaultPatience, "how long a call is tried again while there is no leader or no node")
+	flags.DurationVar(&a.patience, "timeout", defaultPatience, "how long a call is tried again while there is no leader or no node; 3 s where every address refuses connections")
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "First steps:"},
 		&cobra.Group{ID: groupCluster, Title: "Cluster:"},

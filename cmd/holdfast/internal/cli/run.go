@@ -44,7 +44,8 @@ ten seconds; the second one kills at once. The job then waits for another run;
 ` + "`holdfast cancel`" + ` ends it.
 
 A program that fails five times in a row before it has submitted a job is given
-up. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
+up. One that ends with exit code 78 (EX_CONFIG) says that its job is refused for
+good: it is not started again, and the exit code is 5. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
 		Example: "  holdfast run -- ./my-program --topic input-topic\n  holdfast run -p 2 --standby 1 --job counts -- python3 counts.py",
 	}
 	flags := cmd.Flags()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
@@ -26,6 +27,9 @@ const (
 	overLimit = 2 * time.Second
 	// hopeless is how many failures in a row end a run that has no job.
 	hopeless = 5
+	// refusedCode is the exit code of a program whose job is refused for good,
+	// EX_CONFIG of sysexits.h: starting it again changes nothing.
+	refusedCode = 78
 )
 
 // runner is one `holdfast run`: the supervisor and the job that it serves.
@@ -44,8 +48,9 @@ type runner struct {
 	last  *holdfastv1.JobDescription
 	// ended is set when the job was seen to have ended.
 	ended bool
-	// gaveUp is set when the program failed as soon as it started.
-	gaveUp bool
+	// gaveUp is set when the program failed as soon as it started, refused when it
+	// said that its job is refused for good.
+	gaveUp, refused bool
 	// warned is the status that the person was told last.
 	warned holdfastv1.JobStatus
 }
@@ -78,12 +83,12 @@ func (r *runner) run(ctx context.Context) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- r.supervisor.Run(work) }()
+	bug.Go(func() { done <- r.supervisor.Run(work) })
 	watched := make(chan struct{})
-	go func() {
+	bug.Go(func() {
 		defer close(watched)
 		r.watch(work)
-	}()
+	})
 	select {
 	case err := <-done:
 		stop()
@@ -154,6 +159,10 @@ func (r *runner) over(ctx context.Context, end procs.Exit, ends int) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if end.Code == refusedCode && end.Signal == 0 {
+		r.refused = true
+		return true
+	}
 	if r.last != nil {
 		return false
 	}
@@ -235,6 +244,8 @@ func (r *runner) outcome(ctx context.Context, err error) error {
 			r.app.note("the job %s waits for another run; `holdfast cancel` ends it", r.last.GetSummary().GetName())
 		}
 		return context.Canceled
+	case r.refused && !r.ended:
+		return exit.Errorf(exit.Refused, "the program ended with exit code %d: its job is refused for good, so it is not started again; the end of its log says why", refusedCode)
 	case r.gaveUp:
 		return asFailure(supervise.ErrGaveUp)
 	case !r.ended:

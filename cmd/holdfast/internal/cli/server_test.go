@@ -350,6 +350,28 @@ func (f fakeCluster) VerifyReplicas(context.Context, *holdfastv1.VerifyReplicasR
 	}}, nil
 }
 
+// noMember is what a node says of a member that the cluster does not have.
+func noMember(what, node string) error {
+	return refusal(codes.NotFound, holdfastv1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND,
+		what+": no such member: \""+node+"\"; the members are n1 (aa), n2 (bb); `holdfast cluster status` shows the members")
+}
+
+func (f fakeCluster) AddNode(_ context.Context, r *holdfastv1.AddNodeRequest) (*holdfastv1.AddNodeResponse, error) {
+	return nil, refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_NODE_UNREACHABLE,
+		"add the node at "+r.PeerAddress+": no node answers at this peer address; start it with --join, and give the address of its --peer-listen as the members of the cluster reach it")
+}
+
+func (f fakeCluster) RemoveNode(_ context.Context, r *holdfastv1.RemoveNodeRequest) (*holdfastv1.RemoveNodeResponse, error) {
+	if r.Node == "n2" {
+		return nil, refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_QUORUM_AT_RISK, "node n2 is not removed: no other could be lost then; add a node first (`holdfast cluster add`), or say --force")
+	}
+	return nil, noMember("remove node "+r.Node, r.Node)
+}
+
+func (f fakeCluster) TransferLeadership(_ context.Context, r *holdfastv1.TransferLeadershipRequest) (*holdfastv1.TransferLeadershipResponse, error) {
+	return nil, noMember("transfer leadership to "+r.Node, r.Node)
+}
+
 // hermetic keeps the person's contexts and variables out of a test.
 func hermetic(t *testing.T) {
 	t.Helper()
@@ -381,6 +403,9 @@ func TestMain(m *testing.M) {
 	case "main":
 		// The command line itself, for tests that need it on a terminal.
 		os.Exit(int(Main(os.Args[1:], os.Stdout, os.Stderr)))
+	case "refused":
+		fmt.Fprintln(os.Stderr, "JOB_SPEC_DIFFERS: it differs")
+		os.Exit(refusedCode)
 	case "fail":
 		fmt.Fprintln(os.Stderr, "cannot read the topic")
 		os.Exit(4)

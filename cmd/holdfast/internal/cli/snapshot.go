@@ -147,11 +147,14 @@ func (a *app) snapshotInspectCommand() *cobra.Command {
 }
 
 func openSnapshot(file string) (*os.File, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil, exit.Errorf(exit.NotFound, "no file %s", file)
+	case err == nil && info.IsDir():
+		return nil, exit.Errorf(exit.Failure, "%s is a directory; give the file that `holdfast snapshot save` wrote", file)
 	}
-	return f, err
+	return os.Open(file)
 }
 
 // plain leaves the package names out of a sentence for a person.

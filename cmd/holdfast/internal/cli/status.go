@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
@@ -173,7 +174,7 @@ func lookAt(ctx context.Context, members []memberView, client *grpctls.Client) s
 		if members[i].State == stateStopped {
 			continue
 		}
-		wg.Go(func() { answers[i] = describeNode(ctx, &members[i], client) })
+		wg.Go(bug.Guarded(func() { answers[i] = describeNode(ctx, &members[i], client) }))
 	}
 	wg.Wait()
 	var best uint64

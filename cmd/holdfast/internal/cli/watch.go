@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
@@ -133,7 +134,7 @@ func (w *watcher) trouble(e *exit.Error) {
 // opened anew on another node when it breaks.
 func jobChanges(ctx context.Context, c *connect.Cluster, job string) <-chan struct{} {
 	changes := make(chan struct{}, 1)
-	go func() {
+	bug.Go(func() {
 		for ctx.Err() == nil {
 			// A stream that breaks is no news: the looks say what is wrong.
 			_ = jobs.Watch(ctx, c, job, func(*holdfastv1.JobDescription) {
@@ -146,7 +147,7 @@ func jobChanges(ctx context.Context, c *connect.Cluster, job string) <-chan stru
 				return
 			}
 		}
-	}()
+	})
 	return changes
 }
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -42,6 +43,7 @@ type Cluster struct {
 	conns     []*grpc.ClientConn
 	client    *grpctls.Client
 	secured   []*grpctls.Credentials // of conns
+	doors     []*door                // of conns
 	patience  time.Duration
 	// Origin is where the addresses came from, for errors; it may be empty.
 	Origin string
@@ -70,13 +72,14 @@ func Split(list string) ([]string, error) {
 }
 
 // Open makes a Cluster; nothing is connected yet. patience is how long a call
-// is tried again while there is no leader or no node. A nil client has no TLS.
+// is tried again while there is no leader or no node, and [RefusedGrace] where every
+// address refuses connections. A nil client has no TLS.
 func Open(addresses []string, patience time.Duration, client *grpctls.Client) (*Cluster, error) {
 	c := &Cluster{addresses: addresses, patience: patience, client: client}
 	for _, a := range addresses {
-		creds := client.Credentials()
-		c.secured = append(c.secured, creds)
-		conn, err := dial(a, creds)
+		creds, d := client.Credentials(), &door{}
+		c.secured, c.doors = append(c.secured, creds), append(c.doors, d)
+		conn, err := dial(a, creds, d)
 		if err != nil {
 			c.Close()
 			return nil, exit.Errorf(exit.Usage, "the address %q is not valid: %w", a, err)
@@ -88,10 +91,10 @@ func Open(addresses []string, patience time.Duration, client *grpctls.Client) (*
 
 // Dial makes a connection to one node, lazily. A nil client has no TLS.
 func Dial(address string, client *grpctls.Client) (*grpc.ClientConn, error) {
-	return dial(address, client.Credentials())
+	return dial(address, client.Credentials(), &door{})
 }
 
-func dial(address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
+func dial(address string, creds credentials.TransportCredentials, d *door) (*grpc.ClientConn, error) {
 	backoff := grpc.ConnectParams{MinConnectTimeout: 2 * time.Second}
 	backoff.Backoff.BaseDelay = 50 * time.Millisecond
 	backoff.Backoff.Multiplier = 1.5
@@ -99,7 +102,7 @@ func dial(address string, creds credentials.TransportCredentials) (*grpc.ClientC
 	// passthrough: a name is resolved by the dialer, without a proxy from the environment.
 	return grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(creds),
-		grpc.WithConnectParams(backoff), grpc.WithNoProxy())
+		grpc.WithConnectParams(backoff), grpc.WithContextDialer(d.dial))
 }
 
 // Close ends the connections.
@@ -142,6 +145,7 @@ func (c *Cluster) DoWithin(ctx context.Context, limit time.Duration, call Call) 
 
 func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error {
 	give := time.Now().Add(c.patience)
+	var nobody refusals
 	for {
 		var last error
 		for _, conn := range c.conns {
@@ -154,7 +158,7 @@ func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error 
 		if err := c.refused(last); err != nil {
 			return err
 		}
-		if !time.Now().Add(roundPause).Before(give) {
+		if nobody.over(c) || !time.Now().Add(roundPause).Before(give) {
 			return c.explain(ctx, last)
 		}
 		select {
@@ -170,6 +174,7 @@ func (c *Cluster) do(ctx context.Context, limit time.Duration, call Call) error 
 // last error is returned. It ends without error when call does.
 func (c *Cluster) Stream(ctx context.Context, call func(context.Context, grpc.ClientConnInterface) (read bool, err error)) error {
 	give := time.Now().Add(c.patience)
+	var nobody refusals
 	for i := 0; ; i++ {
 		read, err := call(ctx, c.conns[i%len(c.conns)])
 		if err == nil || !again(ctx, err) {
@@ -178,7 +183,7 @@ func (c *Cluster) Stream(ctx context.Context, call func(context.Context, grpc.Cl
 		if read {
 			give = time.Now().Add(c.patience)
 		}
-		if !time.Now().Add(roundPause).Before(give) {
+		if nobody.over(c) || !time.Now().Add(roundPause).Before(give) {
 			return c.explain(ctx, err)
 		}
 		select {
@@ -254,6 +259,9 @@ func (c *Cluster) explain(ctx context.Context, last error) error {
 			return exit.Unreached("UNREACHABLE", "nodes answer at "+where+", but the leader did not within "+c.patience.String())
 		}
 	}
+	if c.allRefuse() {
+		return exit.Unreached("UNREACHABLE", "no node answers at "+where+": nothing listens there")
+	}
 	return exit.Unreached("UNREACHABLE", "no node answers at "+where)
 }
 
@@ -270,11 +278,11 @@ func (c *Cluster) Views(ctx context.Context) []*holdfastv1.ClusterServiceDescrib
 	views := make([]*holdfastv1.ClusterServiceDescribeResponse, len(c.conns))
 	var wg sync.WaitGroup
 	for i, conn := range c.conns {
-		wg.Go(func() {
+		wg.Go(bug.Guarded(func() {
 			if v, err := View(ctx, conn); err == nil {
 				views[i] = v
 			}
-		})
+		}))
 	}
 	wg.Wait()
 	return views

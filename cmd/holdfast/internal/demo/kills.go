@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/nodes"
@@ -172,13 +173,13 @@ func (d *demo) killLeader(ctx context.Context) error {
 	var leader nodes.Node
 	var wg sync.WaitGroup
 	var elected, flowed error
-	wg.Go(func() {
+	wg.Go(bug.Guarded(func() {
 		if leader, elected = d.leader(ctx, old.Name); elected == nil {
 			k.LeaderMs = time.Since(k.at).Milliseconds()
 			d.then("%s leads after %d ms", leader.Name, k.LeaderMs)
 		}
-	})
-	wg.Go(func() { flowed = d.flows(ctx, g) })
+	}))
+	wg.Go(bug.Guarded(func() { flowed = d.flows(ctx, g) }))
 	wg.Wait()
 	if err := errors.Join(elected, flowed); err != nil {
 		return err

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/supervise"
+	"github.com/holdfast-io/holdfast/internal/grpctls"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -25,7 +27,7 @@ func (d *demo) startOperators(ctx context.Context) error {
 			"-bootstrap-servers", d.brokers(), "-topic", topic, "-group-id", "holdfast-demo",
 			"-auto-offset-reset", "earliest", "-job-name", jobName, "-key-by", "record", "-parallelism", "1",
 		},
-		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(),
+		Processes: 2, Parallelism: 1, Addresses: d.cluster.Addresses(), Env: withoutTLS(),
 		Logs:    supervise.LogNames{Dir: d.outputDir(), User: d.cfg.User, Job: jobName, Host: d.cfg.Host},
 		Restart: true, MinDelay: 200 * time.Millisecond, MaxDelay: 2 * time.Second, GiveUp: 5, Grace: operatorGrace,
 		// Also one that a person asks to stop is followed by another.
@@ -51,18 +53,23 @@ func (d *demo) supervise() {
 	work, stop := context.WithCancel(context.Background())
 	d.stopSuper, d.superDone = stop, make(chan error, 1)
 	super, done := d.super, d.superDone
-	go func() {
+	bug.Go(func() {
 		err := super.Run(work)
 		if err == nil {
 			err = errors.New("the operator processes have ended")
 		}
 		done <- err
-	}()
+	})
 	watching, stopWatch := context.WithCancel(context.Background())
 	d.stopWatch = stopWatch
-	d.watch = newWatcher(d.outputDir())
-	go d.watch.run(watching)
+	w := newWatcher(d.outputDir())
+	d.watch = w
+	bug.Go(func() { w.run(watching) })
 }
+
+// withoutTLS are variables for processes that talk to the nodes of the demo, which
+// have no TLS, whatever the person's other clusters have.
+func withoutTLS() []string { return grpctls.Settings{}.Override() }
 
 func (d *demo) processList() string {
 	var pids []string
@@ -136,7 +143,7 @@ func (d *demo) slowly(what string, wait func() error) error {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	done, began := make(chan error, 1), time.Now()
-	go func() { done <- wait() }()
+	bug.Go(func() { done <- wait() })
 	for {
 		select {
 		case err := <-done:

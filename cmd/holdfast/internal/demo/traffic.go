@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 )
 
 const (
@@ -61,8 +63,9 @@ func newTraffic(brokers []string, rate float64) (*traffic, error) {
 
 // start lets the records flow until pause.
 func (t *traffic) start(ctx context.Context) {
-	t.stop, t.done = make(chan struct{}), make(chan struct{})
-	go t.run(ctx, t.stop, t.done)
+	stop, done := make(chan struct{}), make(chan struct{})
+	t.stop, t.done = stop, done
+	bug.Go(func() { t.run(ctx, stop, done) })
 }
 
 func (t *traffic) run(ctx context.Context, stop, done chan struct{}) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -118,6 +119,7 @@ func (d *demo) runChecker(ctx context.Context) (*democheck.Report, error) {
 		"--bootstrap-servers", d.brokers(), "--topic", topic,
 		"--job", jobName, "--uid", stateUID, "--state", stateName,
 		"--output-dir", d.outputDir(), "--replicas", strconv.Itoa(nodeCount), "-o", "json")
+	cmd.Env = append(os.Environ(), withoutTLS()...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := d.slowly("the checker", cmd.Run)

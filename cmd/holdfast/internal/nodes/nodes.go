@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 )
@@ -202,11 +203,11 @@ func (c *Cluster) Stop(hard bool) ([]Node, error) {
 			if n.Running() {
 				stopped = append(stopped, *n)
 			}
-			wg.Go(func() {
+			wg.Go(bug.Guarded(func() {
 				if errs[i] = procs.End(n.Pid, n.DataDir(), hard, stopGrace); errs[i] == nil {
 					n.Pid = 0
 				}
-			})
+			}))
 		}
 		wg.Wait()
 		return errors.Join(errs...)

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 )
 
 // PR_SET_PDEATHSIG fires when the *thread* that forked ends, and Go ends
@@ -23,12 +25,12 @@ type boundStart struct {
 func startBound(cmd *exec.Cmd) error {
 	boundOnce.Do(func() {
 		boundStarts = make(chan boundStart)
-		go func() {
+		bug.Go(func() {
 			runtime.LockOSThread()
 			for s := range boundStarts {
 				s.done <- s.cmd.Start()
 			}
-		}()
+		})
 	})
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	s := boundStart{cmd: cmd, done: make(chan error)}

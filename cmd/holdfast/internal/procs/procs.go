@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 )
 
 // Spec is a process to start, in a session of its own so that a terminal's
@@ -78,7 +80,7 @@ func Start(spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
 	p := &Process{pid: cmd.Process.Pid, started: time.Now(), done: make(chan struct{})}
-	go p.wait(cmd)
+	bug.Go(func() { p.wait(cmd) })
 	p.awaitIdentity()
 	return p, nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 )
 
 // quiet is how long something may take without a word.
@@ -26,7 +28,8 @@ type Progress struct {
 // StartProgress begins to count. Stop must be called.
 func StartProgress(w io.Writer, what string) *Progress {
 	p := &Progress{w: w, tty: IsTerminal(w), what: what, stop: make(chan struct{}), done: make(chan struct{})}
-	go p.run(time.Now())
+	began := time.Now()
+	bug.Go(func() { p.run(began) })
 	return p
 }
 

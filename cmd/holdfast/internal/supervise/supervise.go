@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/procs"
 )
 
@@ -146,15 +147,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer cancel(nil)
 	// However Run is left, nothing it started is left behind.
 	defer s.reports.Wait()
-	stopped := context.AfterFunc(ctx, s.stop)
+	stopped := context.AfterFunc(ctx, bug.Guarded(s.stop))
 	defer stopped()
 	var wg sync.WaitGroup
 	for slot := range s.cfg.Processes {
-		wg.Go(func() {
+		wg.Go(bug.Guarded(func() {
 			if err := s.keep(ctx, slot); err != nil {
 				cancel(err)
 			}
-		})
+		}))
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -269,13 +270,13 @@ func (s *Supervisor) report(p Process) {
 		limit = lastReportLimit
 	}
 	s.mu.Unlock()
-	s.reports.Go(func() {
+	s.reports.Go(bug.Guarded(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		if err := s.cfg.Report(ctx, p.ProcessID); err != nil {
 			s.event(Event{Kind: ReportFailed, Process: p, Err: err})
 		}
-	})
+	}))
 }
 
 func (s *Supervisor) event(e Event) {
@@ -299,11 +300,11 @@ func (s *Supervisor) stop() {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, h := range handles {
-		wg.Go(func() {
+		wg.Go(bug.Guarded(func() {
 			if err := h.Stop(s.cfg.Grace); err != nil {
 				s.event(Event{Kind: ReportFailed, Process: Process{Pid: h.Pid()}, Err: err})
 			}
-		})
+		}))
 	}
 	wg.Wait()
 }
