@@ -30,6 +30,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
 		Kind: c.Kind, Then: c.Then, SavepointDirectory: directory,
 	}
+	m.releaseAtBegin(j)
 	j.Stopping, j.StopCancels = stops(j.Pending), stops(j.Pending) && c.Cancel
 	m.touch(j)
 	res := &internalv1.CommandResult{CheckpointId: id}

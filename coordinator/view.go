@@ -20,7 +20,9 @@ type SubtaskView struct {
 	LastSeq               uint64
 	Refusal               *holdfastv1.Error
 	SessionID, InstanceID string
-	CheckpointsEnabled    bool
+	// NodeID is the node that has the attempt.
+	NodeID             string
+	CheckpointsEnabled bool
 	// Pending is the checkpoint that waits for this subtask's ack, nil if none.
 	Pending *PendingView
 	// LatestCompleted is the newest completed checkpoint of the job.
@@ -84,7 +86,7 @@ func (m *Machine) Subtask(id uint64) (SubtaskView, bool) {
 	j, st := ref.job, ref.st
 	v := SubtaskView{
 		ID: st.Id, JobID: j.JobId, JobStatus: j.Status, Status: st.Status, Attempt: st.Attempt, Token: st.FencingToken,
-		LastSeq: st.LastSeq, Refusal: st.Refusal, SessionID: st.SessionId, InstanceID: st.InstanceId,
+		LastSeq: st.LastSeq, Refusal: st.Refusal, SessionID: st.SessionId, InstanceID: st.InstanceId, NodeID: st.NodeId,
 		CheckpointsEnabled: checkpointsEnabled(j), LatestCompleted: j.LatestCompleted, LastAborted: st.LastAborted,
 		Backend: j.Spec.StateBackend.GetName(), OnHost: onHost(j), RestoredCheckpoint: st.RestoredCheckpoint,
 		Loading: st.Loading, LoadedChunks: st.LoadedChunks,

@@ -33,6 +33,7 @@ type hosted struct {
 	config      *holdfastv1.CheckpointConfig
 	names       map[uint32]string // of states, for people
 	stateIDs    []uint32
+	space       keyed.SpaceConfig
 
 	// owner is the token whose tasks are done; 0: nobody's.
 	owner atomic.Uint64
@@ -59,7 +60,7 @@ func newHosted(m *hostStates, sub *subject, st backend.State) *hosted {
 	ctx, stop := context.WithCancel(m.s.ctx)
 	h := &hosted{
 		m: m, jobID: sub.view.JobID, subtask: sub.view.ID, token: sub.view.Token, checkpoints: sub.view.CheckpointsEnabled,
-		config: sub.spec.Checkpoint, names: map[uint32]string{}, tasks: make(chan task, hostedQueue), ctx: ctx, stop: stop, ended: make(chan struct{}),
+		config: sub.spec.Checkpoint, space: sub.space, names: map[uint32]string{}, tasks: make(chan task, hostedQueue), ctx: ctx, stop: stop, ended: make(chan struct{}),
 		log: m.log.With("job", sub.view.JobID, "subtask", sub.view.ID, "backend", sub.view.Backend),
 	}
 	if !h.checkpoints {

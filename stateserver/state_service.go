@@ -29,11 +29,16 @@ type stateService struct {
 }
 
 // Get implements holdfastv1.StateService.
-func (t *stateService) Get(_ context.Context, r *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
+func (t *stateService) Get(ctx context.Context, r *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
 	if len(r.Keys) > maxGetKeys {
 		return nil, invalidRequest("keys", fmt.Sprintf("%d keys, at most %d are allowed; send several Gets", len(r.Keys), maxGetKeys))
 	}
 	out := &holdfastv1.GetResponse{}
+	if h, err := t.onHosts(r.State); err != nil {
+		return nil, err
+	} else if h != nil {
+		return h.getAll(ctx, r)
+	}
 	var err error
 	t.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {
 		v, e := m.StateOf(r.State)
@@ -92,7 +97,7 @@ func lookup(k *keyed.Store, subtask, version uint64, state uint32, group int64, 
 }
 
 // Scan implements holdfastv1.StateService.
-func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*holdfastv1.ScanResponse, error) {
+func (t *stateService) Scan(ctx context.Context, r *holdfastv1.ScanRequest) (*holdfastv1.ScanResponse, error) {
 	size := int(r.PageSize)
 	switch {
 	case size == 0:
@@ -105,6 +110,14 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 		return nil, err
 	}
 	out := &holdfastv1.ScanResponse{}
+	if h, err := t.onHosts(r.State); err != nil {
+		return nil, err
+	} else if h != nil {
+		out.Type, out.StateDescriptor = h.v.Descriptor.GetType(), h.v.Descriptor
+		return out, scanPage(h.has, func(st coordinator.SubtaskRange, at keyed.Cursor, limit, maxBytes int) (keyed.Page, keyed.Cursor, bool, error) {
+			return h.page(ctx, st, at, limit, maxBytes)
+		}, h.v, r, cur, size, out, t.s.clock.now().UnixMilli())
+	}
 	t.s.store.Read(func(m *coordinator.Machine, k *keyed.Store) {
 		v, e := m.StateOf(r.State)
 		if e != nil {
@@ -112,7 +125,13 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 			return
 		}
 		out.Type, out.StateDescriptor = v.Descriptor.GetType(), v.Descriptor
-		err = scanPage(k, v, r, cur, size, out, t.s.clock.now().UnixMilli())
+		err = scanPage(k.Has, func(st coordinator.SubtaskRange, at keyed.Cursor, limit, maxBytes int) (keyed.Page, keyed.Cursor, bool, error) {
+			page, next, done, err := k.Scan(st.ID, r.State.CheckpointId, v.StateID, at, limit, maxBytes)
+			if err != nil {
+				err = invalidRequest("page_token", err.Error())
+			}
+			return page, next, done, err
+		}, v, r, cur, size, out, t.s.clock.now().UnixMilli())
 	})
 	if err != nil {
 		return nil, err
@@ -120,11 +139,14 @@ func (t *stateService) Scan(_ context.Context, r *holdfastv1.ScanRequest) (*hold
 	return out, nil
 }
 
+// pageReader reads a page of one subtask.
+type pageReader func(st coordinator.SubtaskRange, at keyed.Cursor, limit, maxBytes int) (keyed.Page, keyed.Cursor, bool, error)
+
 // scanPage fills one page, going from subtask to subtask.
-func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse, nowMs int64) error {
+func scanPage(has func(subtask uint64) bool, scan pageReader, v coordinator.StateView, r *holdfastv1.ScanRequest, cur scanCursor, size int, out *holdfastv1.ScanResponse, nowMs int64) error {
 	left, cfg := maxPageBytes, raftstore.KeyedState(v.StateID, v.Descriptor, 0)
 	for i, st := range v.Subtasks {
-		if uint64(i) < cur.subtask || !k.Has(st.ID) {
+		if uint64(i) < cur.subtask || !has(st.ID) {
 			continue
 		}
 		if left <= 0 {
@@ -135,9 +157,9 @@ func scanPage(k *keyed.Store, v coordinator.StateView, r *holdfastv1.ScanRequest
 		if uint64(i) == cur.subtask {
 			at = cur.at
 		}
-		page, next, done, err := k.Scan(st.ID, r.State.CheckpointId, v.StateID, at, size-len(out.Entries), left)
+		page, next, done, err := scan(st, at, size-len(out.Entries), left)
 		if err != nil {
-			return invalidRequest("page_token", err.Error())
+			return err
 		}
 		appendPage(out, page, r.KeysOnly, &cfg, nowMs)
 		left -= len(page.Keys) + len(page.Values) + entryOverheadBytes*len(page.KeyLengths)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/workingcopy"
+	"github.com/holdfast-io/holdfast/internal/statevalue"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -20,6 +21,8 @@ type ValueStateDescriptor[T any] struct {
 	Default T
 	// TypeVersion counts the changes of T, by the program's own count.
 	TypeVersion uint32
+	// TTL is how long a value lives; the zero StateTTLConfig: for ever.
+	TTL StateTTLConfig
 }
 
 // ValueState is the value of the key of the record in hand. It may be used only
@@ -32,6 +35,7 @@ type ValueState[T any] struct {
 	zero      T
 	zeroBytes []byte
 	scratch   []byte
+	ttl       bool
 }
 
 // Errors of the use of state.
@@ -55,8 +59,9 @@ func GetState[T any](ctx RuntimeContext, d ValueStateDescriptor[T]) (*ValueState
 			return nil, fmt.Errorf("state %q: encode the default: %w", d.Name, err)
 		}
 	}
-	s.index, err = op.declare(&holdfastv1.StateDescriptor{
-		Name: d.Name, Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: c.name, TypeVersion: d.TypeVersion,
+	s.ttl = d.TTL.set
+	s.index, err = op.declare(stateDeclaration{
+		name: d.Name, kind: holdfastv1.StateKind_STATE_KIND_VALUE, typ: c.name, version: d.TypeVersion, ttl: d.TTL,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("state %q: %w", d.Name, err)
@@ -71,6 +76,11 @@ func (s *ValueState[T]) Value() (T, error) {
 		return s.zero, err
 	}
 	b, found := e.Value()
+	if s.ttl {
+		if b, found, err = e.Read(); err != nil {
+			return s.zero, fmt.Errorf("state %q: %w", s.op.states[s.index].GetName(), err)
+		}
+	}
 	if !found {
 		if s.zeroBytes == nil {
 			return s.zero, nil
@@ -91,11 +101,18 @@ func (s *ValueState[T]) Update(v T) error {
 		return err
 	}
 	s.scratch, err = s.codec.encode(s.scratch[:0], v)
+	size := len(s.scratch)
+	if s.ttl {
+		size += statevalue.TimeBytes
+	}
 	if err == nil {
-		err = s.op.rt.CheckValue(s.scratch)
+		err = s.op.rt.CheckValueBytes(size)
 	}
 	if err != nil {
 		return fmt.Errorf("state %q: update: %w", s.op.states[s.index].GetName(), err)
+	}
+	if s.ttl {
+		return e.Apply(statevalue.OpPut, s.scratch)
 	}
 	e.Put(s.scratch)
 	return nil
@@ -106,6 +123,9 @@ func (s *ValueState[T]) Clear() error {
 	e, err := s.op.entry(s.index)
 	if err != nil {
 		return err
+	}
+	if s.ttl {
+		return e.Apply(statevalue.OpDelete, nil)
 	}
 	e.Delete()
 	return nil
@@ -120,34 +140,6 @@ func isNil(v any) bool {
 		return r.IsNil()
 	}
 	return false
-}
-
-// declare adds a state to the operator: to the job's specification while it is
-// planned, to the working copy in an attempt.
-func (op *operatorContext) declare(d *holdfastv1.StateDescriptor) (int, error) {
-	switch {
-	case !op.keyed:
-		return 0, errNotKeyed
-	case d.GetName() == "":
-		return 0, errStateName
-	case op.opened:
-		return 0, errors.New("GetState may be called only in Open")
-	}
-	for _, other := range op.states {
-		if other.GetName() == d.GetName() {
-			return 0, errors.New("the operator has two states of this name")
-		}
-	}
-	op.states = append(op.states, d)
-	if op.rt == nil {
-		return len(op.states) - 1, nil
-	}
-	t, err := op.rt.Table(op.uid, d.GetName())
-	if err != nil {
-		return 0, err
-	}
-	op.tables = append(op.tables, t)
-	return len(op.states) - 1, nil
 }
 
 // entry is the entry of the current key in one state.

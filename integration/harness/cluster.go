@@ -123,6 +123,9 @@ func newCluster(t testing.TB, o Options, backend func(*Cluster) Backend) *Cluste
 	if o.TLS || AllTLS() {
 		c.secure()
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "checkpoints"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	c.Backend = backend(c)
 	t.Cleanup(c.cleanup)
 	c.StartAll()
@@ -173,6 +176,13 @@ func tail(name string, lines int) string {
 	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// CheckpointDir is a directory for checkpoints, the same on every node, below a root
+// that they allow.
+func (c *Cluster) CheckpointDir(name string) string { return checkpointRoot(c.dir) + "/" + name }
+
+// checkpointRoot is the root that nodes allow.
+func checkpointRoot(dir string) string { return "file://" + filepath.Join(dir, "checkpoints") }
 
 // Dir is the cluster's directory: data of the nodes, and their logs.
 func (c *Cluster) Dir() string { return c.dir }

@@ -114,6 +114,10 @@ type OperatorConfig struct {
 	Retained     uint32
 	AtLeastOnce  bool
 	MaxBytes     uint64
+	// StateBackend is where the state is; "": memory. Directory and Incremental say
+	// where and how checkpoints go.
+	StateBackend, Directory string
+	Incremental             bool
 	// Earliest begins at the first record instead of the newest.
 	Earliest bool
 	// Limit ends the source at this offset of each partition; 0: it is unbounded.

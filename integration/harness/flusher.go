@@ -19,6 +19,10 @@ type FlusherConfig struct {
 	Retained     uint32
 	// MaxBytes limits each named state; 0 is the cluster's default.
 	MaxBytes uint64
+	// StateBackend is where the state is; default: memory. Directory and Incremental
+	// say where and how its checkpoints go, for those on hosts.
+	StateBackend, Directory string
+	Incremental             bool
 	// Slots above 1 make the job co-partitioned, with as many subtasks.
 	Slots int
 	// CoPartitioned makes a job of one subtask co-partitioned too.
@@ -66,6 +70,9 @@ func (c *FlusherConfig) setDefaults() {
 	if c.Partitions == 0 {
 		c.Partitions = c.Slots
 	}
+	if c.StateBackend == "" {
+		c.StateBackend = "memory"
+	}
 	if c.Job == "" {
 		c.Job = RandomName("flusher")
 	}
@@ -93,10 +100,11 @@ func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
 				States: []*holdfastv1.StateDescriptor{{Name: FlusherState, Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "int64", TypeVersion: 1}},
 			},
 		},
-		StateBackend: &holdfastv1.StateBackend{Name: "memory", MemoryMaxSize: c.MaxBytes},
+		StateBackend: &holdfastv1.StateBackend{Name: c.StateBackend, MemoryMaxSize: c.MaxBytes},
 	}
 	if c.CheckpointMs > 0 {
 		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: c.CheckpointMs, TimeoutMs: c.TimeoutMs, NumRetained: c.Retained,
+			Directory: c.Directory, Incremental: c.Incremental,
 			// Checkpoints that expire are what some scenarios are about.
 			TolerableFailedCheckpoints: 1000}
 	}

@@ -111,6 +111,7 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	cfg.DataDir, cfg.Name, cfg.Listen, cfg.PeerListen = n.DataDir, n.Name, n.ListenAddress, n.PeerAddress
 	cfg.Advertise, cfg.PeerAdvertise, cfg.InitialCluster, cfg.Join = n.ClientAddress, n.PeerAdvertise, initialCluster, n.Join
 	cfg.MetricsListen = "127.0.0.1:0"
+	cfg.AllowedRoots = []string{checkpointRoot(b.dir)}
 	if b.security != nil {
 		cfg.TLS = b.security.config(n.Name)
 	}

@@ -59,6 +59,11 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		}
 	}
 	env.SetStateBackend(holdfast.MemoryStateBackend{MaxSize: cfg.MaxBytes})
+	if cfg.StateBackend != "" {
+		env.SetStateBackend(holdfast.NamedStateBackend{Name: cfg.StateBackend})
+		env.SetCheckpointStorage(cfg.Directory)
+		env.EnableIncrementalCheckpoints(cfg.Incremental)
+	}
 	if err := setRestart(env, cfg.Restart); err != nil {
 		return err
 	}

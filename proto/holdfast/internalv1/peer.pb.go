@@ -532,6 +532,291 @@ func (x *ReadIndexResponse) GetMember() bool {
 	return false
 }
 
+type ReadStateRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	StateId   uint32                 `protobuf:"varint,2,opt,name=state_id,json=stateId,proto3" json:"state_id,omitempty"`
+	// Set if and only if the subtask is co-partitioned and keys are asked for.
+	KeyGroup *uint32  `protobuf:"varint,3,opt,name=key_group,json=keyGroup,proto3,oneof" json:"key_group,omitempty"`
+	Keys     [][]byte `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	// A page from here on, instead of keys.
+	Page          *StatePage `protobuf:"bytes,5,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStateRequest) Reset() {
+	*x = ReadStateRequest{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStateRequest) ProtoMessage() {}
+
+func (x *ReadStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStateRequest.ProtoReflect.Descriptor instead.
+func (*ReadStateRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReadStateRequest) GetSubtaskId() uint64 {
+	if x != nil {
+		return x.SubtaskId
+	}
+	return 0
+}
+
+func (x *ReadStateRequest) GetStateId() uint32 {
+	if x != nil {
+		return x.StateId
+	}
+	return 0
+}
+
+func (x *ReadStateRequest) GetKeyGroup() uint32 {
+	if x != nil && x.KeyGroup != nil {
+		return *x.KeyGroup
+	}
+	return 0
+}
+
+func (x *ReadStateRequest) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReadStateRequest) GetPage() *StatePage {
+	if x != nil {
+		return x.Page
+	}
+	return nil
+}
+
+type StatePage struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	KeyGroup uint32                 `protobuf:"varint,1,opt,name=key_group,json=keyGroup,proto3" json:"key_group,omitempty"`
+	// The place is behind this key of the key group; absent: at its start.
+	AfterKey      []byte `protobuf:"bytes,2,opt,name=after_key,json=afterKey,proto3,oneof" json:"after_key,omitempty"`
+	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	MaxBytes      uint32 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatePage) Reset() {
+	*x = StatePage{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatePage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatePage) ProtoMessage() {}
+
+func (x *StatePage) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatePage.ProtoReflect.Descriptor instead.
+func (*StatePage) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StatePage) GetKeyGroup() uint32 {
+	if x != nil {
+		return x.KeyGroup
+	}
+	return 0
+}
+
+func (x *StatePage) GetAfterKey() []byte {
+	if x != nil {
+		return x.AfterKey
+	}
+	return nil
+}
+
+func (x *StatePage) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *StatePage) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type ReadStateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For keys: as a reader sees them. For a page: as they are stored.
+	Rows []*StateRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// Of a page: where the next one begins.
+	NextKeyGroup  uint32 `protobuf:"varint,2,opt,name=next_key_group,json=nextKeyGroup,proto3" json:"next_key_group,omitempty"`
+	NextAfterKey  []byte `protobuf:"bytes,3,opt,name=next_after_key,json=nextAfterKey,proto3,oneof" json:"next_after_key,omitempty"`
+	Done          bool   `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStateResponse) Reset() {
+	*x = ReadStateResponse{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStateResponse) ProtoMessage() {}
+
+func (x *ReadStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStateResponse.ProtoReflect.Descriptor instead.
+func (*ReadStateResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadStateResponse) GetRows() []*StateRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ReadStateResponse) GetNextKeyGroup() uint32 {
+	if x != nil {
+		return x.NextKeyGroup
+	}
+	return 0
+}
+
+func (x *ReadStateResponse) GetNextAfterKey() []byte {
+	if x != nil {
+		return x.NextAfterKey
+	}
+	return nil
+}
+
+func (x *ReadStateResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+type StateRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyGroup      uint32                 `protobuf:"varint,1,opt,name=key_group,json=keyGroup,proto3" json:"key_group,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Found         bool                   `protobuf:"varint,4,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateRow) Reset() {
+	*x = StateRow{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateRow) ProtoMessage() {}
+
+func (x *StateRow) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateRow.ProtoReflect.Descriptor instead.
+func (*StateRow) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StateRow) GetKeyGroup() uint32 {
+	if x != nil {
+		return x.KeyGroup
+	}
+	return 0
+}
+
+func (x *StateRow) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *StateRow) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *StateRow) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 var File_holdfast_internal_v1_peer_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
@@ -570,12 +855,40 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"A\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
-	"\x06member\x18\x02 \x01(\bR\x06member2\x8f\x03\n" +
+	"\x06member\x18\x02 \x01(\bR\x06member\"\xc5\x01\n" +
+	"\x10ReadStateRequest\x12\x1d\n" +
+	"\n" +
+	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12\x19\n" +
+	"\bstate_id\x18\x02 \x01(\rR\astateId\x12 \n" +
+	"\tkey_group\x18\x03 \x01(\rH\x00R\bkeyGroup\x88\x01\x01\x12\x12\n" +
+	"\x04keys\x18\x04 \x03(\fR\x04keys\x123\n" +
+	"\x04page\x18\x05 \x01(\v2\x1f.holdfast.internal.v1.StatePageR\x04pageB\f\n" +
+	"\n" +
+	"_key_group\"\x8b\x01\n" +
+	"\tStatePage\x12\x1b\n" +
+	"\tkey_group\x18\x01 \x01(\rR\bkeyGroup\x12 \n" +
+	"\tafter_key\x18\x02 \x01(\fH\x00R\bafterKey\x88\x01\x01\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\rR\bmaxBytesB\f\n" +
+	"\n" +
+	"_after_key\"\xbf\x01\n" +
+	"\x11ReadStateResponse\x122\n" +
+	"\x04rows\x18\x01 \x03(\v2\x1e.holdfast.internal.v1.StateRowR\x04rows\x12$\n" +
+	"\x0enext_key_group\x18\x02 \x01(\rR\fnextKeyGroup\x12)\n" +
+	"\x0enext_after_key\x18\x03 \x01(\fH\x00R\fnextAfterKey\x88\x01\x01\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\bR\x04doneB\x11\n" +
+	"\x0f_next_after_key\"e\n" +
+	"\bStateRow\x12\x1b\n" +
+	"\tkey_group\x18\x01 \x01(\rR\bkeyGroup\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x14\n" +
+	"\x05found\x18\x04 \x01(\bR\x05found2\xed\x03\n" +
 	"\vPeerService\x12Z\n" +
 	"\aPropose\x12$.holdfast.internal.v1.ProposeRequest\x1a%.holdfast.internal.v1.ProposeResponse(\x010\x01\x12h\n" +
 	"\rReportStreams\x12*.holdfast.internal.v1.ReportStreamsRequest\x1a+.holdfast.internal.v1.ReportStreamsResponse\x12\\\n" +
 	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponse\x12\\\n" +
-	"\tReadIndex\x12&.holdfast.internal.v1.ReadIndexRequest\x1a'.holdfast.internal.v1.ReadIndexResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
+	"\tReadIndex\x12&.holdfast.internal.v1.ReadIndexRequest\x1a'.holdfast.internal.v1.ReadIndexResponse\x12\\\n" +
+	"\tReadState\x12&.holdfast.internal.v1.ReadStateRequest\x1a'.holdfast.internal.v1.ReadStateResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_peer_proto_rawDescOnce sync.Once
@@ -589,7 +902,7 @@ func file_holdfast_internal_v1_peer_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_peer_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_holdfast_internal_v1_peer_proto_goTypes = []any{
 	(*ProposeRequest)(nil),        // 0: holdfast.internal.v1.ProposeRequest
 	(*ProposeResponse)(nil),       // 1: holdfast.internal.v1.ProposeResponse
@@ -600,26 +913,34 @@ var file_holdfast_internal_v1_peer_proto_goTypes = []any{
 	(*StateHashResponse)(nil),     // 6: holdfast.internal.v1.StateHashResponse
 	(*ReadIndexRequest)(nil),      // 7: holdfast.internal.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),     // 8: holdfast.internal.v1.ReadIndexResponse
-	(*CommandResult)(nil),         // 9: holdfast.internal.v1.CommandResult
-	(*v1.Error)(nil),              // 10: holdfast.v1.Error
+	(*ReadStateRequest)(nil),      // 9: holdfast.internal.v1.ReadStateRequest
+	(*StatePage)(nil),             // 10: holdfast.internal.v1.StatePage
+	(*ReadStateResponse)(nil),     // 11: holdfast.internal.v1.ReadStateResponse
+	(*StateRow)(nil),              // 12: holdfast.internal.v1.StateRow
+	(*CommandResult)(nil),         // 13: holdfast.internal.v1.CommandResult
+	(*v1.Error)(nil),              // 14: holdfast.v1.Error
 }
 var file_holdfast_internal_v1_peer_proto_depIdxs = []int32{
-	9,  // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
-	10, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
+	13, // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
+	14, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
 	3,  // 2: holdfast.internal.v1.ReportStreamsRequest.streams:type_name -> holdfast.internal.v1.OperatorStream
-	0,  // 3: holdfast.internal.v1.PeerService.Propose:input_type -> holdfast.internal.v1.ProposeRequest
-	2,  // 4: holdfast.internal.v1.PeerService.ReportStreams:input_type -> holdfast.internal.v1.ReportStreamsRequest
-	5,  // 5: holdfast.internal.v1.PeerService.StateHash:input_type -> holdfast.internal.v1.StateHashRequest
-	7,  // 6: holdfast.internal.v1.PeerService.ReadIndex:input_type -> holdfast.internal.v1.ReadIndexRequest
-	1,  // 7: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
-	4,  // 8: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
-	6,  // 9: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
-	8,  // 10: holdfast.internal.v1.PeerService.ReadIndex:output_type -> holdfast.internal.v1.ReadIndexResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	10, // 3: holdfast.internal.v1.ReadStateRequest.page:type_name -> holdfast.internal.v1.StatePage
+	12, // 4: holdfast.internal.v1.ReadStateResponse.rows:type_name -> holdfast.internal.v1.StateRow
+	0,  // 5: holdfast.internal.v1.PeerService.Propose:input_type -> holdfast.internal.v1.ProposeRequest
+	2,  // 6: holdfast.internal.v1.PeerService.ReportStreams:input_type -> holdfast.internal.v1.ReportStreamsRequest
+	5,  // 7: holdfast.internal.v1.PeerService.StateHash:input_type -> holdfast.internal.v1.StateHashRequest
+	7,  // 8: holdfast.internal.v1.PeerService.ReadIndex:input_type -> holdfast.internal.v1.ReadIndexRequest
+	9,  // 9: holdfast.internal.v1.PeerService.ReadState:input_type -> holdfast.internal.v1.ReadStateRequest
+	1,  // 10: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
+	4,  // 11: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
+	6,  // 12: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
+	8,  // 13: holdfast.internal.v1.PeerService.ReadIndex:output_type -> holdfast.internal.v1.ReadIndexResponse
+	11, // 14: holdfast.internal.v1.PeerService.ReadState:output_type -> holdfast.internal.v1.ReadStateResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_peer_proto_init() }
@@ -628,13 +949,16 @@ func file_holdfast_internal_v1_peer_proto_init() {
 		return
 	}
 	file_holdfast_internal_v1_command_proto_init()
+	file_holdfast_internal_v1_peer_proto_msgTypes[9].OneofWrappers = []any{}
+	file_holdfast_internal_v1_peer_proto_msgTypes[10].OneofWrappers = []any{}
+	file_holdfast_internal_v1_peer_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_peer_proto_rawDesc), len(file_holdfast_internal_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

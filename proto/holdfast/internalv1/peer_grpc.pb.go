@@ -23,6 +23,7 @@ const (
 	PeerService_ReportStreams_FullMethodName = "/holdfast.internal.v1.PeerService/ReportStreams"
 	PeerService_StateHash_FullMethodName     = "/holdfast.internal.v1.PeerService/StateHash"
 	PeerService_ReadIndex_FullMethodName     = "/holdfast.internal.v1.PeerService/ReadIndex"
+	PeerService_ReadState_FullMethodName     = "/holdfast.internal.v1.PeerService/ReadState"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -42,6 +43,9 @@ type PeerServiceClient interface {
 	// ReadIndex answers on the leader, after it has proved that it leads, with the
 	// index up to which everything is applied, and whether a node is a member.
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
+	// ReadState reads the working state of a subtask whose backend is on its host,
+	// from that host: keys, or a page in their order.
+	ReadState(ctx context.Context, in *ReadStateRequest, opts ...grpc.CallOption) (*ReadStateResponse, error)
 }
 
 type peerServiceClient struct {
@@ -95,6 +99,16 @@ func (c *peerServiceClient) ReadIndex(ctx context.Context, in *ReadIndexRequest,
 	return out, nil
 }
 
+func (c *peerServiceClient) ReadState(ctx context.Context, in *ReadStateRequest, opts ...grpc.CallOption) (*ReadStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadStateResponse)
+	err := c.cc.Invoke(ctx, PeerService_ReadState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -112,6 +126,9 @@ type PeerServiceServer interface {
 	// ReadIndex answers on the leader, after it has proved that it leads, with the
 	// index up to which everything is applied, and whether a node is a member.
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
+	// ReadState reads the working state of a subtask whose backend is on its host,
+	// from that host: keys, or a page in their order.
+	ReadState(context.Context, *ReadStateRequest) (*ReadStateResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -133,6 +150,9 @@ func (UnimplementedPeerServiceServer) StateHash(context.Context, *StateHashReque
 }
 func (UnimplementedPeerServiceServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
+}
+func (UnimplementedPeerServiceServer) ReadState(context.Context, *ReadStateRequest) (*ReadStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadState not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -216,6 +236,24 @@ func _PeerService_ReadIndex_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_ReadState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).ReadState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_ReadState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).ReadState(ctx, req.(*ReadStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -234,6 +272,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadIndex",
 			Handler:    _PeerService_ReadIndex_Handler,
+		},
+		{
+			MethodName: "ReadState",
+			Handler:    _PeerService_ReadState_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -2,7 +2,9 @@ package faketest
 
 import (
 	"maps"
+	"time"
 
+	"github.com/holdfast-io/holdfast/internal/statevalue"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -102,14 +104,51 @@ func frameOf(m *holdfastv1.OperatorMessage) (token, seq uint64) {
 	return 0, 0
 }
 
+// rules are those of a state, by the number that assign gave it.
+func (c *Cluster) rules(id uint32) statevalue.State {
+	for _, op := range c.spec.GetOperators() {
+		for _, d := range op.GetStates() {
+			if id--; id == 0 {
+				return Rules(d)
+			}
+		}
+	}
+	return statevalue.State{}
+}
+
+// Rules are what a descriptor says of stored values.
+func Rules(d *holdfastv1.StateDescriptor) statevalue.State {
+	s := statevalue.State{TTLMs: int64(d.GetTtl().GetTtlMs())}
+	switch d.GetKind() {
+	case holdfastv1.StateKind_STATE_KIND_LIST:
+		s.Kind = statevalue.List
+	case holdfastv1.StateKind_STATE_KIND_MAP:
+		s.Kind = statevalue.Map
+	}
+	switch d.GetType() {
+	case "int64":
+		s.Type = statevalue.Int64
+	case "float64":
+		s.Type = statevalue.Float64
+	}
+	return s
+}
+
 // applyFrame is what the log does with a frame in its place.
 func (c *Cluster) applyFrame(l *link, m *holdfastv1.OperatorMessage) {
 	for _, op := range Ops(m.GetFlush()) {
-		k := Fingerprint(op.State, op.Group, op.Key)
-		if op.Op == holdfastv1.FlushOp_FLUSH_OP_DELETE {
-			delete(c.state, k)
-		} else {
-			c.state[k] = op.Value
+		k, s := Fingerprint(op.State, op.Group, op.Key), c.rules(op.State)
+		if _, err := s.CheckOperand(byte(op.Op), []byte(op.Value)); err != nil {
+			c.t.Errorf("state %d, key %q: %v: %v", op.State, op.Key, op.Op, err)
+			continue
+		}
+		old, found := c.state[k]
+		value, kept, err := s.Combine(nil, byte(op.Op), []byte(old), found, []byte(op.Value), time.Now().UnixMilli())
+		if err != nil {
+			c.t.Errorf("state %d, key %q: %v: %v", op.State, op.Key, op.Op, err)
+		}
+		if delete(c.state, k); kept {
+			c.state[k] = string(value)
 		}
 	}
 	if r := m.GetCheckpointReady(); r != nil && r.GetCheckpointId() == c.pending {

@@ -1,6 +1,8 @@
 package faketest
 
 import (
+	"time"
+
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -172,7 +174,7 @@ func (s *Stream) Answer(g *holdfastv1.Get, state map[string]string) {
 
 // AnswerGet makes the Values of a Get.
 func AnswerGet(g *holdfastv1.Get, look func(sec *holdfastv1.KeySection, key string) (string, bool)) *holdfastv1.Values {
-	v := &holdfastv1.Values{FencingToken: g.GetFencingToken(), RequestId: g.GetRequestId(), Last: true}
+	v := &holdfastv1.Values{FencingToken: g.GetFencingToken(), RequestId: g.GetRequestId(), Last: true, TimeMs: time.Now().UnixMilli()}
 	for i, sec := range g.GetSections() {
 		out := &holdfastv1.ValueSection{StateId: sec.GetStateId(), Section: uint32(i)}
 		for _, key := range Cells(sec.GetKeys(), sec.GetKeyLengths()) {

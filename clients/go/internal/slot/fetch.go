@@ -23,8 +23,15 @@ func (a *attempt) fetch(ctx context.Context, wait func(context.Context) error) e
 		l := a.slot.limits
 		// Half of a message leaves room for what lies between the keys.
 		request := a.store.NextRequest(l.getKeys, l.message/2)
-		if request == nil {
+		if request == nil && !a.store.Waiting() {
 			return nil
+		}
+		if request == nil {
+			// Changes of the keys are in flight; their acknowledgements come first.
+			if err := wait(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		a.get = &openGet{request: request}
 		a.ask()
@@ -52,6 +59,7 @@ func (a *attempt) values(v *holdfastv1.Values) error {
 	if a.get == nil || v.GetRequestId() != a.get.id {
 		return nil
 	}
+	a.store.SetTime(v.GetTimeMs())
 	if err := a.get.request.Fill(v); err != nil {
 		return internalFailure(err)
 	}

@@ -90,7 +90,7 @@ func (a *attempt) pushFlushes() bool {
 		seq := a.lastSeq + 1
 		f := a.store.NextFrame(seq, a.slot.limits.flush)
 		if f == nil {
-			return true
+			break // nothing is left, or what is left waits for its Get
 		}
 		a.push(frame{seq: seq, bytes: f.Bytes, message: &holdfastv1.OperatorMessage{
 			Message: &holdfastv1.OperatorMessage_Flush{Flush: &holdfastv1.Flush{Seq: seq, Sections: f.Sections}},

@@ -99,8 +99,13 @@ func (rt *Runtime) CheckKey(key []byte) error {
 
 // CheckValue compares a value with its limit.
 func (rt *Runtime) CheckValue(value []byte) error {
-	if limit := rt.a.slot.limits.value; len(value) > limit {
-		return fmt.Errorf("a value of %d bytes is %w of %d bytes", len(value), ErrTooLarge, limit)
+	return rt.CheckValueBytes(len(value))
+}
+
+// CheckValueBytes compares the size of a value with its limit.
+func (rt *Runtime) CheckValueBytes(n int) error {
+	if limit := rt.a.slot.limits.value; n > limit {
+		return fmt.Errorf("a value of %d bytes is %w of %d bytes", n, ErrTooLarge, limit)
 	}
 	return nil
 }

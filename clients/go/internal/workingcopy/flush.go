@@ -33,7 +33,8 @@ func (s *Store) Dissolve() {
 }
 
 // dropOld forgets the values that only an unfinished seal needed, where a newer
-// one is going to take their place.
+// one is going to take their place. Changes of details are joined: the newer one
+// alone does not say what the older one did.
 func (s *Store) dropOld() {
 	if s.sealedGen == 0 {
 		return
@@ -41,7 +42,7 @@ func (s *Store) dropOld() {
 	for _, t := range s.tables {
 		for _, list := range [][]*Entry{t.sealed, t.dirty} {
 			for _, e := range list {
-				e.takeOld()
+				e.joinOld()
 			}
 		}
 	}
@@ -128,6 +129,9 @@ func (f *frameBuilder) take(e *Entry) bool {
 	if newest && e.gen == 0 || !newest && e.old == nil {
 		return true
 	}
+	if e.detail != nil {
+		return f.takeChange(e, newest)
+	}
 	if !newest {
 		value, found = sealedOf(e)
 	}
@@ -146,13 +150,50 @@ func (f *frameBuilder) take(e *Entry) bool {
 	return true
 }
 
+// takeChange is take for an entry with a detail. Its operations may go into two
+// frames, one after the other. While its Get is under way nothing goes: the answer
+// could be from before it or from after.
+func (f *frameBuilder) takeChange(e *Entry, newest bool) bool {
+	if e.loading {
+		return false
+	}
+	s, c := f.store, &e.detail.pending
+	if !newest {
+		c = sealedChange(e)
+	}
+	for done := c.op == 0; !done; {
+		op, operand := c.next(e.table.rules.State.Kind)
+		size := len(e.key) + len(operand) + opOverheadBytes
+		if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {
+			e.settle()
+			return false
+		}
+		f.addOp(e, op, operand)
+		f.frame.Bytes += size
+		e.seq = f.seq
+		done = c.taken(op, operand)
+	}
+	if newest {
+		s.unflushed -= e.cost
+		e.gen, e.cost = 0, 0
+	} else {
+		e.takeOld()
+	}
+	e.settle()
+	return true
+}
+
 func (f *frameBuilder) add(e *Entry, value []byte, found bool) {
-	sec := f.section(sectionKey{e.table.id, e.group})
 	op := holdfastv1.FlushOp_FLUSH_OP_PUT
 	if !found {
 		op = holdfastv1.FlushOp_FLUSH_OP_DELETE
 	}
-	sec.Ops = append(sec.Ops, byte(op))
+	f.addOp(e, byte(op), value)
+}
+
+func (f *frameBuilder) addOp(e *Entry, op byte, value []byte) {
+	sec := f.section(sectionKey{e.table.id, e.group})
+	sec.Ops = append(sec.Ops, op)
 	sec.KeyLengths = append(sec.KeyLengths, uint32(len(e.key)))
 	sec.Keys = append(sec.Keys, e.key...)
 	sec.ValueLengths = append(sec.ValueLengths, uint32(len(value)))
@@ -187,6 +228,19 @@ func (e *Entry) takeOld() {
 	e.table.store.unflushed -= e.old.cost
 	e.table.store.bytes -= cap(e.old.value)
 	e.old = nil
+}
+
+// joinOld forgets what a seal held; of a detail the newer change takes it in.
+func (e *Entry) joinOld() {
+	if e.old == nil || e.detail == nil {
+		e.takeOld()
+		return
+	}
+	both := *e.old.change
+	both.follow(e.table.rules.State, &e.detail.pending)
+	e.detail.pending = both
+	e.takeOld()
+	e.settle()
 }
 
 // clearList empties a list without keeping its entries alive.

@@ -22,27 +22,32 @@ type Request struct {
 }
 
 // NextRequest takes up to maxKeys keys and maxBytes bytes of them from the list
-// of what is missing; nil if nothing is.
+// of what is missing; nil if nothing is, or nothing can be asked for yet (Waiting).
 func (s *Store) NextRequest(maxKeys, maxBytes int) *Request {
 	if len(s.wants) == 0 {
 		return nil
 	}
 	r := &Request{store: s}
 	index := map[sectionKey]int{}
-	taken, size := 0, 0
+	rest, taken, size := s.wants[:0], 0, 0
+	full := false
 	for _, e := range s.wants {
 		// Four bytes are the most that a length takes beside its key.
 		cost := len(e.key) + 4
-		if taken == maxKeys || taken > 0 && size+cost > maxBytes {
-			break
+		full = full || taken == maxKeys || taken > 0 && size+cost > maxBytes
+		if full || s.inFlight(e) {
+			rest = append(rest, e)
+			continue
 		}
 		r.add(index, e)
 		taken++
 		size += cost
 	}
-	rest := copy(s.wants, s.wants[taken:])
-	clear(s.wants[rest:])
-	s.wants = s.wants[:rest]
+	clear(s.wants[len(rest):])
+	s.wants = rest
+	if taken == 0 {
+		return nil
+	}
 	r.filled = make([]int, len(r.sections))
 	return r
 }
@@ -117,7 +122,9 @@ func (r *Request) fillSection(sec *holdfastv1.ValueSection) error {
 		if n > len(values) {
 			return fmt.Errorf("%w: Values section %d is shorter than its lengths", ErrMalformed, i)
 		}
-		waiting[k].load(values[:n], found[k] != 0)
+		if err := waiting[k].load(values[:n], found[k] != 0); err != nil {
+			return fmt.Errorf("Values section %d: %w", i, err)
+		}
 		values = values[n:]
 	}
 	if len(values) > 0 {
@@ -129,9 +136,12 @@ func (r *Request) fillSection(sec *holdfastv1.ValueSection) error {
 
 // load gives a waiting entry its value. One that has got a value meanwhile
 // keeps it (rule 5.3).
-func (e *Entry) load(value []byte, found bool) {
+func (e *Entry) load(value []byte, found bool) error {
 	if !e.loading {
-		return
+		return nil
+	}
+	if e.detail != nil {
+		return e.fill(value, found)
 	}
 	e.loading = false
 	if found {
@@ -139,4 +149,5 @@ func (e *Entry) load(value []byte, found bool) {
 		e.found = true
 		e.table.store.bytes += cap(e.value)
 	}
+	return nil
 }

@@ -6,9 +6,11 @@
 // Nothing here is safe for concurrent use: one goroutine owns a store.
 package workingcopy
 
+import "time"
+
 // entryOverhead is what an entry costs beyond its key and value: the struct,
 // its place in the map and in the clock.
-const entryOverhead = 176
+const entryOverhead = 184
 
 // Store is the working copy of one attempt.
 type Store struct {
@@ -25,6 +27,10 @@ type Store struct {
 	clock         []*Entry
 	hand          int
 	pendingCount  int // entries in dirty and sealed lists, some of them twice
+	scratch       []byte
+	// hostMs was the host's clock at hostAt; lastMs is the newest time that Now told.
+	hostMs, lastMs int64
+	hostAt         time.Time
 }
 
 // Options bound a store.
@@ -52,6 +58,9 @@ type Table struct {
 	last      map[string]*Entry
 	dirty     []*Entry
 	sealed    []*Entry
+	// rules is nil where the table holds plain values. blind: keys are not asked for.
+	rules *Rules
+	blind bool
 }
 
 // Table adds the table of a state, or finds it.
@@ -80,6 +89,8 @@ type Entry struct {
 	seq uint64
 	// old is what a seal holds where a newer change was made after it.
 	old *sealedValue
+	// detail is set where the table has rules.
+	detail *detail
 	// cost is what the newest change counts for in Store.unflushed.
 	cost    int
 	found   bool
@@ -87,10 +98,12 @@ type Entry struct {
 	used    bool
 }
 
+// sealedValue is what a seal holds: a value, or with a detail a change.
 type sealedValue struct {
-	value []byte
-	found bool
-	cost  int
+	value  []byte
+	found  bool
+	cost   int
+	change *change
 }
 
 // Loading tells that the entry waits for its Get.
@@ -104,8 +117,8 @@ func (e *Entry) Value() (value []byte, found bool) { return e.value, e.found }
 func (e *Entry) Key() string { return e.key }
 
 // Entry finds the entry of a key. One that is not in the copy is made, in the
-// loading state, and put on the list of what the next Get asks for. group is 0
-// unless the store is co-partitioned.
+// loading state, and put on the list of what the next Get asks for, unless its table
+// is blind. group is 0 unless the store is co-partitioned.
 func (t *Table) Entry(group uint32, key []byte) *Entry {
 	m := t.last
 	if group != t.lastGroup {
@@ -118,14 +131,24 @@ func (t *Table) Entry(group uint32, key []byte) *Entry {
 	}
 	if e := m[string(key)]; e != nil {
 		e.used = true
+		if e.detail != nil && !t.blind {
+			e.Want()
+		}
 		return e
 	}
-	e := &Entry{table: t, key: string(key), group: group, loading: true, used: true}
+	e := &Entry{table: t, key: string(key), group: group, used: true}
 	m[e.key] = e
 	s := t.store
 	s.bytes += len(e.key) + entryOverhead
 	s.clock = append(s.clock, e)
-	s.wants = append(s.wants, e)
+	if t.rules != nil {
+		e.detail = &detail{}
+		e.settle()
+	}
+	if !t.blind {
+		e.loading = true
+		s.wants = append(s.wants, e)
+	}
 	return e
 }
 
@@ -215,5 +238,10 @@ func (s *Store) remove(e *Entry) {
 	s.clock[last] = nil
 	s.clock = s.clock[:last]
 	delete(e.table.groups[e.group], e.key)
-	s.bytes -= len(e.key) + cap(e.value) + entryOverhead
+	s.bytes -= len(e.key) + entryOverhead
+	if e.detail != nil {
+		s.bytes -= e.detail.counted
+	} else {
+		s.bytes -= cap(e.value)
+	}
 }
