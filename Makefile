@@ -93,7 +93,7 @@ model: ## every state of the model of host state, then its mutations (docs/model
 
 .PHONY: bench
 bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
-	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./clients/go/...
+	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./stateserver/storage/... ./clients/go/...
 	bin/holdfast bench state
 	bin/holdfast bench flush
 	bin/holdfast bench count

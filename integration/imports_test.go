@@ -51,6 +51,8 @@ var confined = []struct {
 }{
 	{"github.com/hashicorp/raft", []string{"raftstore"}},
 	{"github.com/hashicorp/raft-boltdb", []string{"raftstore"}},
+	{"github.com/minio/minio-go", []string{"stateserver/storage/s3"}},
+	{"github.com/colinmarc/hdfs", []string{"stateserver/storage/hdfs"}},
 	{"github.com/confluentinc/confluent-kafka-go", []string{"clients/go/kafka", "clients/go/examples", "integration"}},
 }
 

@@ -3,7 +3,6 @@ package canonical
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
 	"slices"
 )
 
@@ -64,7 +63,7 @@ func (it *Iterator) load() bool {
 	if it.err = it.c.fill(it.buf, int64(b.offset)); it.err != nil {
 		return false
 	}
-	if crc32.Checksum(it.buf, castagnoli) != b.crc32c {
+	if !blockIsWhole(it.buf, b) {
 		it.err = it.c.corrupt("the checksum of block %d, at byte %d, is wrong", it.next, b.offset)
 		return false
 	}

@@ -41,6 +41,7 @@ func TestFile_Suite(t *testing.T) {
 			dir := strings.TrimPrefix(s.URL(), "file://")
 			return open(t, filepath.Dir(filepath.Dir(dir)), dir)
 		},
+		Large: 8 << 20,
 	})
 }
 

@@ -8,8 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"crypto/rand"
-
 	"github.com/holdfast-io/holdfast/stateserver/storage"
 )
 
@@ -32,7 +30,7 @@ func (f *files) Create(ctx context.Context, name string) (storage.Writer, error)
 		return nil, f.wrap("write", name, err)
 	}
 	dest := f.at(name)
-	temp := path.Join(path.Dir(dest), tempPrefix+rand.Text()[:12]+"-"+path.Base(dest))
+	temp := unfinished(dest)
 	file, err := f.createIn(path.Dir(dest), temp)
 	if err != nil {
 		return nil, f.wrap("write", name, err)

@@ -125,9 +125,15 @@ func (r *CheckpointsReport) columns() []column {
 	}
 }
 
-// logBound is what raft.db may take at the rate of the run.
+// logBound is what raft.db may take at the highest rate of the run, which other work
+// on the machine changes.
 func (r *CheckpointsReport) logBound() uint64 {
-	last := r.Curve[len(r.Curve)-1]
-	entries := snapshotThreshold + trailingLogs + uint64(snapshotLooks*float64(last.LogIndex)/max(last.Seconds, 1))
+	rate, from := 0.0, r.Curve[0]
+	for _, x := range r.Curve {
+		if took := x.Seconds - from.Seconds; took >= 1 {
+			rate, from = max(rate, float64(x.LogIndex-from.LogIndex)/took), x
+		}
+	}
+	entries := snapshotThreshold + trailingLogs + uint64(snapshotLooks*rate)
 	return (entries*entryBytes/logStep + 1) * logStep
 }

@@ -51,6 +51,23 @@ func TestBounds_LeakIsNamed(t *testing.T) {
 	}
 }
 
+// A run that gets slower keeps the file that it made when it was fast.
+func TestBounds_LogAtTheHighestRate(t *testing.T) {
+	r := steady()
+	for i := range r.Curve {
+		r.Curve[i].LogBytes = min(uint64(i), 32) << 20
+		if i > 20 {
+			r.Curve[i].Seconds = r.Curve[20].Seconds + 60*float64(i-20)
+		} else {
+			r.Curve[i].Seconds = 2 * float64(i)
+		}
+	}
+	r.judge()
+	if err := r.Verdict(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A short run rises, because nothing has been cut yet: only the bounds count.
 func TestBounds_ShortRunIsNotCalledLevel(t *testing.T) {
 	r := steady()

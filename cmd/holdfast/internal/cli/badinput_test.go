@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,9 +115,22 @@ func TestMain_BadInput(t *testing.T) {
 		{"--address 127.0.0.1:99999 list", exit.Usage, "holdfast: the address \"127.0.0.1:99999\" has no port from 1 to 65535; host:port is needed; see `holdfast --help`\n"},
 		{"--timeout abc list", exit.Usage, "holdfast: --timeout is a duration such as 500ms, 30s or 5m, not \"abc\"; see `holdfast list --help`\n"},
 	} {
-		code, _, stderr := invoke(f, strings.Fields(strings.ReplaceAll(c.args, "DIR", dir))...)
+		args := strings.Fields(strings.ReplaceAll(c.args, "DIR", dir))
+		code, _, stderr := invoke(f, args...)
 		if want := strings.ReplaceAll(c.want, "DIR", dir); code != c.code || stderr != want {
 			t.Errorf("holdfast %s: exit code %d, want %d\ngot  %swant %s", c.args, code, c.code, stderr, want)
+		}
+		// What a program reads stays readable, also when something is wrong.
+		code, stdout, _ := invoke(f, append([]string{"-o", "json"}, args...)...)
+		for line := json.NewDecoder(strings.NewReader(stdout)); line.More(); {
+			var v any
+			if err := line.Decode(&v); err != nil {
+				t.Errorf("holdfast -o json %s: %v in %q", c.args, err, stdout)
+				break
+			}
+		}
+		if code != c.code {
+			t.Errorf("holdfast -o json %s: exit code %d, want %d", c.args, code, c.code)
 		}
 	}
 }
