@@ -331,8 +331,13 @@ type StateSnapshot struct {
 	// canonical, or a backend's own, like pebble.
 	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
 	// The states that are in it; empty: all of the operator.
-	States        []string        `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
-	Files         []*SnapshotFile `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	States []string        `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
+	Files  []*SnapshotFile `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	// The state backend that wrote it and can read it. Empty for canonical.
+	Backend string `protobuf:"bytes,4,opt,name=backend,proto3" json:"backend,omitempty"`
+	// The numbers by which a snapshot of a backend's own knows the states above, in
+	// their order. What else is in it belongs to other operators of the same chain.
+	StateIds      []uint32 `protobuf:"varint,5,rep,packed,name=state_ids,json=stateIds,proto3" json:"state_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +393,20 @@ func (x *StateSnapshot) GetFiles() []*SnapshotFile {
 	return nil
 }
 
+func (x *StateSnapshot) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *StateSnapshot) GetStateIds() []uint32 {
+	if x != nil {
+		return x.StateIds
+	}
+	return nil
+}
+
 // SnapshotFile is one file of a snapshot.
 type SnapshotFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -395,7 +414,9 @@ type SnapshotFile struct {
 	Name   string   `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Handle *Content `protobuf:"bytes,2,opt,name=handle,proto3" json:"handle,omitempty"`
 	// Other checkpoints of the job may refer to the same file.
-	Shared        bool `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared bool `protobuf:"varint,3,opt,name=shared,proto3" json:"shared,omitempty"`
+	// The backend's own, where it is not that of the snapshot.
+	Format        string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -449,6 +470,13 @@ func (x *SnapshotFile) GetShared() bool {
 		return x.Shared
 	}
 	return false
+}
+
+func (x *SnapshotFile) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
 }
 
 // Content is contents, or a file that has them.
@@ -773,15 +801,18 @@ const file_holdfast_v1_metadata_proto_rawDesc = "" +
 	"\x0fkey_group_start\x18\x02 \x01(\rR\rkeyGroupStart\x12\"\n" +
 	"\rkey_group_end\x18\x03 \x01(\rR\vkeyGroupEnd\x12#\n" +
 	"\rfencing_token\x18\x04 \x01(\x04R\ffencingToken\x128\n" +
-	"\tsnapshots\x18\x05 \x03(\v2\x1a.holdfast.v1.StateSnapshotR\tsnapshots\"p\n" +
+	"\tsnapshots\x18\x05 \x03(\v2\x1a.holdfast.v1.StateSnapshotR\tsnapshots\"\xa7\x01\n" +
 	"\rStateSnapshot\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x16\n" +
 	"\x06states\x18\x02 \x03(\tR\x06states\x12/\n" +
-	"\x05files\x18\x03 \x03(\v2\x19.holdfast.v1.SnapshotFileR\x05files\"h\n" +
+	"\x05files\x18\x03 \x03(\v2\x19.holdfast.v1.SnapshotFileR\x05files\x12\x18\n" +
+	"\abackend\x18\x04 \x01(\tR\abackend\x12\x1b\n" +
+	"\tstate_ids\x18\x05 \x03(\rR\bstateIds\"\x80\x01\n" +
 	"\fSnapshotFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x06handle\x18\x02 \x01(\v2\x14.holdfast.v1.ContentR\x06handle\x12\x16\n" +
-	"\x06shared\x18\x03 \x01(\bR\x06shared\"\\\n" +
+	"\x06shared\x18\x03 \x01(\bR\x06shared\x12\x16\n" +
+	"\x06format\x18\x04 \x01(\tR\x06format\"\\\n" +
 	"\aContent\x12\x18\n" +
 	"\x06inline\x18\x01 \x01(\fH\x00R\x06inline\x12-\n" +
 	"\x04file\x18\x02 \x01(\v2\x17.holdfast.v1.FileHandleH\x00R\x04fileB\b\n" +

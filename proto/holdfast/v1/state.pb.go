@@ -21,6 +21,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type SnapshotFault int32
+
+const (
+	SnapshotFault_SNAPSHOT_FAULT_UNSPECIFIED SnapshotFault = 0
+	SnapshotFault_SNAPSHOT_FAULT_MISSING     SnapshotFault = 1
+	SnapshotFault_SNAPSHOT_FAULT_TRUNCATED   SnapshotFault = 2
+	SnapshotFault_SNAPSHOT_FAULT_TOO_LONG    SnapshotFault = 3
+	// The right size, and other bytes.
+	SnapshotFault_SNAPSHOT_FAULT_FLIPPED SnapshotFault = 4
+	// There, and not named by _metadata. The snapshot can be restored all the same.
+	SnapshotFault_SNAPSHOT_FAULT_FOREIGN SnapshotFault = 5
+)
+
+// Enum value maps for SnapshotFault.
+var (
+	SnapshotFault_name = map[int32]string{
+		0: "SNAPSHOT_FAULT_UNSPECIFIED",
+		1: "SNAPSHOT_FAULT_MISSING",
+		2: "SNAPSHOT_FAULT_TRUNCATED",
+		3: "SNAPSHOT_FAULT_TOO_LONG",
+		4: "SNAPSHOT_FAULT_FLIPPED",
+		5: "SNAPSHOT_FAULT_FOREIGN",
+	}
+	SnapshotFault_value = map[string]int32{
+		"SNAPSHOT_FAULT_UNSPECIFIED": 0,
+		"SNAPSHOT_FAULT_MISSING":     1,
+		"SNAPSHOT_FAULT_TRUNCATED":   2,
+		"SNAPSHOT_FAULT_TOO_LONG":    3,
+		"SNAPSHOT_FAULT_FLIPPED":     4,
+		"SNAPSHOT_FAULT_FOREIGN":     5,
+	}
+)
+
+func (x SnapshotFault) Enum() *SnapshotFault {
+	p := new(SnapshotFault)
+	*p = x
+	return p
+}
+
+func (x SnapshotFault) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnapshotFault) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_state_proto_enumTypes[0].Descriptor()
+}
+
+func (SnapshotFault) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_state_proto_enumTypes[0]
+}
+
+func (x SnapshotFault) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnapshotFault.Descriptor instead.
+func (SnapshotFault) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{0}
+}
+
 // StateSelector names one state of a job.
 type StateSelector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +272,9 @@ type StateEntry struct {
 	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Absent is not empty.
-	Found         bool `protobuf:"varint,3,opt,name=found,proto3" json:"found,omitempty"`
+	Found bool `protobuf:"varint,3,opt,name=found,proto3" json:"found,omitempty"`
+	// Of ReadSnapshot: that of the key.
+	KeyGroup      uint32 `protobuf:"varint,4,opt,name=key_group,json=keyGroup,proto3" json:"key_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +328,13 @@ func (x *StateEntry) GetFound() bool {
 		return x.Found
 	}
 	return false
+}
+
+func (x *StateEntry) GetKeyGroup() uint32 {
+	if x != nil {
+		return x.KeyGroup
+	}
+	return 0
 }
 
 type ScanRequest struct {
@@ -407,11 +476,867 @@ func (x *ScanResponse) GetStateDescriptor() *StateDescriptor {
 	return nil
 }
 
+type DescribeSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The directory of _metadata: chk-N of a job, or that of a savepoint.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeSnapshotRequest) Reset() {
+	*x = DescribeSnapshotRequest{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeSnapshotRequest) ProtoMessage() {}
+
+func (x *DescribeSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*DescribeSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DescribeSnapshotRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type DescribeSnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshot      *SnapshotDescription   `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeSnapshotResponse) Reset() {
+	*x = DescribeSnapshotResponse{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeSnapshotResponse) ProtoMessage() {}
+
+func (x *DescribeSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*DescribeSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DescribeSnapshotResponse) GetSnapshot() *SnapshotDescription {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// SnapshotDescription is a checkpoint or savepoint by its _metadata.
+type SnapshotDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Kind  SnapshotKind           `protobuf:"varint,2,opt,name=kind,proto3,enum=holdfast.v1.SnapshotKind" json:"kind,omitempty"`
+	// The release that wrote it.
+	HoldfastVersion string `protobuf:"bytes,3,opt,name=holdfast_version,json=holdfastVersion,proto3" json:"holdfast_version,omitempty"`
+	JobId           string `protobuf:"bytes,4,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	JobName         string `protobuf:"bytes,5,opt,name=job_name,json=jobName,proto3" json:"job_name,omitempty"`
+	CheckpointId    uint64 `protobuf:"varint,6,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	// When the checkpoint began, ms since 1970.
+	TimestampMs int64 `protobuf:"varint,7,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	// In the order of the job's specification.
+	Operators []*SnapshotOperatorDescription `protobuf:"bytes,8,rep,name=operators,proto3" json:"operators,omitempty"`
+	// All files, each counted once however often it is named, and their bytes.
+	Files     uint64 `protobuf:"varint,9,opt,name=files,proto3" json:"files,omitempty"`
+	FileBytes uint64 `protobuf:"varint,10,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// Bytes of state in _metadata itself.
+	InlineBytes   uint64 `protobuf:"varint,11,opt,name=inline_bytes,json=inlineBytes,proto3" json:"inline_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotDescription) Reset() {
+	*x = SnapshotDescription{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotDescription) ProtoMessage() {}
+
+func (x *SnapshotDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotDescription.ProtoReflect.Descriptor instead.
+func (*SnapshotDescription) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SnapshotDescription) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SnapshotDescription) GetKind() SnapshotKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SnapshotKind_SNAPSHOT_KIND_UNSPECIFIED
+}
+
+func (x *SnapshotDescription) GetHoldfastVersion() string {
+	if x != nil {
+		return x.HoldfastVersion
+	}
+	return ""
+}
+
+func (x *SnapshotDescription) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *SnapshotDescription) GetJobName() string {
+	if x != nil {
+		return x.JobName
+	}
+	return ""
+}
+
+func (x *SnapshotDescription) GetCheckpointId() uint64 {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return 0
+}
+
+func (x *SnapshotDescription) GetTimestampMs() int64 {
+	if x != nil {
+		return x.TimestampMs
+	}
+	return 0
+}
+
+func (x *SnapshotDescription) GetOperators() []*SnapshotOperatorDescription {
+	if x != nil {
+		return x.Operators
+	}
+	return nil
+}
+
+func (x *SnapshotDescription) GetFiles() uint64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *SnapshotDescription) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+func (x *SnapshotDescription) GetInlineBytes() uint64 {
+	if x != nil {
+		return x.InlineBytes
+	}
+	return 0
+}
+
+type SnapshotOperatorDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the job's specification at that time.
+	Operator *Operator `protobuf:"bytes,1,opt,name=operator,proto3" json:"operator,omitempty"`
+	// Of a source: where reading goes on.
+	Positions []*Position                   `protobuf:"bytes,2,rep,name=positions,proto3" json:"positions,omitempty"`
+	Subtasks  []*SnapshotSubtaskDescription `protobuf:"bytes,3,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
+	// In the order of the operator's states.
+	States        []*SnapshotStateDescription `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotOperatorDescription) Reset() {
+	*x = SnapshotOperatorDescription{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotOperatorDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotOperatorDescription) ProtoMessage() {}
+
+func (x *SnapshotOperatorDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotOperatorDescription.ProtoReflect.Descriptor instead.
+func (*SnapshotOperatorDescription) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SnapshotOperatorDescription) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+func (x *SnapshotOperatorDescription) GetPositions() []*Position {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *SnapshotOperatorDescription) GetSubtasks() []*SnapshotSubtaskDescription {
+	if x != nil {
+		return x.Subtasks
+	}
+	return nil
+}
+
+func (x *SnapshotOperatorDescription) GetStates() []*SnapshotStateDescription {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+type SnapshotSubtaskDescription struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	KeyGroupStart uint32                 `protobuf:"varint,2,opt,name=key_group_start,json=keyGroupStart,proto3" json:"key_group_start,omitempty"`
+	// Exclusive.
+	KeyGroupEnd uint32 `protobuf:"varint,3,opt,name=key_group_end,json=keyGroupEnd,proto3" json:"key_group_end,omitempty"`
+	// canonical, or the backend's own; each once.
+	Formats   []string `protobuf:"bytes,4,rep,name=formats,proto3" json:"formats,omitempty"`
+	Files     uint64   `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
+	FileBytes uint64   `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// Of them: of files that other checkpoints of the job may name too.
+	SharedBytes   uint64 `protobuf:"varint,7,opt,name=shared_bytes,json=sharedBytes,proto3" json:"shared_bytes,omitempty"`
+	InlineBytes   uint64 `protobuf:"varint,8,opt,name=inline_bytes,json=inlineBytes,proto3" json:"inline_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotSubtaskDescription) Reset() {
+	*x = SnapshotSubtaskDescription{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotSubtaskDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotSubtaskDescription) ProtoMessage() {}
+
+func (x *SnapshotSubtaskDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotSubtaskDescription.ProtoReflect.Descriptor instead.
+func (*SnapshotSubtaskDescription) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SnapshotSubtaskDescription) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetKeyGroupStart() uint32 {
+	if x != nil {
+		return x.KeyGroupStart
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetKeyGroupEnd() uint32 {
+	if x != nil {
+		return x.KeyGroupEnd
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetFormats() []string {
+	if x != nil {
+		return x.Formats
+	}
+	return nil
+}
+
+func (x *SnapshotSubtaskDescription) GetFiles() uint64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetSharedBytes() uint64 {
+	if x != nil {
+		return x.SharedBytes
+	}
+	return 0
+}
+
+func (x *SnapshotSubtaskDescription) GetInlineBytes() uint64 {
+	if x != nil {
+		return x.InlineBytes
+	}
+	return 0
+}
+
+type SnapshotStateDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State *StateDescriptor       `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Absent where only the backend that wrote the snapshot could count them.
+	Entries *uint64 `protobuf:"varint,2,opt,name=entries,proto3,oneof" json:"entries,omitempty"`
+	// Keys and values.
+	Bytes         *uint64 `protobuf:"varint,3,opt,name=bytes,proto3,oneof" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotStateDescription) Reset() {
+	*x = SnapshotStateDescription{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotStateDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotStateDescription) ProtoMessage() {}
+
+func (x *SnapshotStateDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotStateDescription.ProtoReflect.Descriptor instead.
+func (*SnapshotStateDescription) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SnapshotStateDescription) GetState() *StateDescriptor {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *SnapshotStateDescription) GetEntries() uint64 {
+	if x != nil && x.Entries != nil {
+		return *x.Entries
+	}
+	return 0
+}
+
+func (x *SnapshotStateDescription) GetBytes() uint64 {
+	if x != nil && x.Bytes != nil {
+		return *x.Bytes
+	}
+	return 0
+}
+
+type ReadSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in DescribeSnapshotRequest.
+	Path        string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	OperatorUid string `protobuf:"bytes,2,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	StateName   string `protobuf:"bytes,3,opt,name=state_name,json=stateName,proto3" json:"state_name,omitempty"`
+	// Only these, at most 10,000; absent keys are not answered. Empty: all.
+	Keys          [][]byte `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	KeysOnly      bool     `protobuf:"varint,5,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSnapshotRequest) Reset() {
+	*x = ReadSnapshotRequest{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSnapshotRequest) ProtoMessage() {}
+
+func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReadSnapshotRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ReadSnapshotRequest) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *ReadSnapshotRequest) GetStateName() string {
+	if x != nil {
+		return x.StateName
+	}
+	return ""
+}
+
+func (x *ReadSnapshotRequest) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReadSnapshotRequest) GetKeysOnly() bool {
+	if x != nil {
+		return x.KeysOnly
+	}
+	return false
+}
+
+type ReadSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the first message, which comes also where there are no entries.
+	StateDescriptor *StateDescriptor `protobuf:"bytes,1,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
+	// All are found. With a TTL the values have their times, and what is over is there
+	// too: time stands still in a snapshot.
+	Entries       []*StateEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSnapshotResponse) Reset() {
+	*x = ReadSnapshotResponse{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSnapshotResponse) ProtoMessage() {}
+
+func (x *ReadSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*ReadSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReadSnapshotResponse) GetStateDescriptor() *StateDescriptor {
+	if x != nil {
+		return x.StateDescriptor
+	}
+	return nil
+}
+
+func (x *ReadSnapshotResponse) GetEntries() []*StateEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type VerifySnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in DescribeSnapshotRequest.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifySnapshotRequest) Reset() {
+	*x = VerifySnapshotRequest{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifySnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifySnapshotRequest) ProtoMessage() {}
+
+func (x *VerifySnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifySnapshotRequest.ProtoReflect.Descriptor instead.
+func (*VerifySnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *VerifySnapshotRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type VerifySnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Finding:
+	//
+	//	*VerifySnapshotResponse_Problem
+	//	*VerifySnapshotResponse_Verified
+	Finding       isVerifySnapshotResponse_Finding `protobuf_oneof:"finding"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifySnapshotResponse) Reset() {
+	*x = VerifySnapshotResponse{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifySnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifySnapshotResponse) ProtoMessage() {}
+
+func (x *VerifySnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifySnapshotResponse.ProtoReflect.Descriptor instead.
+func (*VerifySnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *VerifySnapshotResponse) GetFinding() isVerifySnapshotResponse_Finding {
+	if x != nil {
+		return x.Finding
+	}
+	return nil
+}
+
+func (x *VerifySnapshotResponse) GetProblem() *SnapshotProblem {
+	if x != nil {
+		if x, ok := x.Finding.(*VerifySnapshotResponse_Problem); ok {
+			return x.Problem
+		}
+	}
+	return nil
+}
+
+func (x *VerifySnapshotResponse) GetVerified() *SnapshotVerified {
+	if x != nil {
+		if x, ok := x.Finding.(*VerifySnapshotResponse_Verified); ok {
+			return x.Verified
+		}
+	}
+	return nil
+}
+
+type isVerifySnapshotResponse_Finding interface {
+	isVerifySnapshotResponse_Finding()
+}
+
+type VerifySnapshotResponse_Problem struct {
+	Problem *SnapshotProblem `protobuf:"bytes,1,opt,name=problem,proto3,oneof"`
+}
+
+type VerifySnapshotResponse_Verified struct {
+	// The last message; without it the verification was not finished.
+	Verified *SnapshotVerified `protobuf:"bytes,2,opt,name=verified,proto3,oneof"`
+}
+
+func (*VerifySnapshotResponse_Problem) isVerifySnapshotResponse_Finding() {}
+
+func (*VerifySnapshotResponse_Verified) isVerifySnapshotResponse_Finding() {}
+
+// SnapshotProblem is one file that is not as _metadata says.
+type SnapshotProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative to the job's directory, or to the savepoint's.
+	Path   string        `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Fault  SnapshotFault `protobuf:"varint,2,opt,name=fault,proto3,enum=holdfast.v1.SnapshotFault" json:"fault,omitempty"`
+	Detail string        `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Who needs it; empty and 0 for a foreign file.
+	OperatorUid   string `protobuf:"bytes,4,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	SubtaskIndex  uint32 `protobuf:"varint,5,opt,name=subtask_index,json=subtaskIndex,proto3" json:"subtask_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotProblem) Reset() {
+	*x = SnapshotProblem{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotProblem) ProtoMessage() {}
+
+func (x *SnapshotProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotProblem.ProtoReflect.Descriptor instead.
+func (*SnapshotProblem) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SnapshotProblem) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SnapshotProblem) GetFault() SnapshotFault {
+	if x != nil {
+		return x.Fault
+	}
+	return SnapshotFault_SNAPSHOT_FAULT_UNSPECIFIED
+}
+
+func (x *SnapshotProblem) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *SnapshotProblem) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *SnapshotProblem) GetSubtaskIndex() uint32 {
+	if x != nil {
+		return x.SubtaskIndex
+	}
+	return 0
+}
+
+// SnapshotVerified is what was read.
+type SnapshotVerified struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Files         uint64                 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Problems      uint32                 `protobuf:"varint,3,opt,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotVerified) Reset() {
+	*x = SnapshotVerified{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotVerified) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotVerified) ProtoMessage() {}
+
+func (x *SnapshotVerified) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotVerified.ProtoReflect.Descriptor instead.
+func (*SnapshotVerified) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SnapshotVerified) GetFiles() uint64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *SnapshotVerified) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *SnapshotVerified) GetProblems() uint32 {
+	if x != nil {
+		return x.Problems
+	}
+	return 0
+}
+
 var File_holdfast_v1_state_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17holdfast/v1/state.proto\x12\vholdfast.v1\x1a\x15holdfast/v1/job.proto\"\x88\x01\n" +
+	"\x17holdfast/v1/state.proto\x12\vholdfast.v1\x1a\x15holdfast/v1/job.proto\x1a\x1aholdfast/v1/metadata.proto\"\x88\x01\n" +
 	"\rStateSelector\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12!\n" +
 	"\foperator_uid\x18\x02 \x01(\tR\voperatorUid\x12\x1d\n" +
@@ -425,12 +1350,13 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\vGetResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12G\n" +
-	"\x10state_descriptor\x18\x03 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"J\n" +
+	"\x10state_descriptor\x18\x03 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"g\n" +
 	"\n" +
 	"StateEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x14\n" +
-	"\x05found\x18\x03 \x01(\bR\x05found\"\x98\x01\n" +
+	"\x05found\x18\x03 \x01(\bR\x05found\x12\x1b\n" +
+	"\tkey_group\x18\x04 \x01(\rR\bkeyGroup\"\x98\x01\n" +
 	"\vScanRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.holdfast.v1.StateSelectorR\x05state\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
@@ -441,10 +1367,86 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12G\n" +
-	"\x10state_descriptor\x18\x04 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor2\x85\x01\n" +
+	"\x10state_descriptor\x18\x04 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"-\n" +
+	"\x17DescribeSnapshotRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"X\n" +
+	"\x18DescribeSnapshotResponse\x12<\n" +
+	"\bsnapshot\x18\x01 \x01(\v2 .holdfast.v1.SnapshotDescriptionR\bsnapshot\"\x9d\x03\n" +
+	"\x13SnapshotDescription\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12-\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x19.holdfast.v1.SnapshotKindR\x04kind\x12)\n" +
+	"\x10holdfast_version\x18\x03 \x01(\tR\x0fholdfastVersion\x12\x15\n" +
+	"\x06job_id\x18\x04 \x01(\tR\x05jobId\x12\x19\n" +
+	"\bjob_name\x18\x05 \x01(\tR\ajobName\x12#\n" +
+	"\rcheckpoint_id\x18\x06 \x01(\x04R\fcheckpointId\x12!\n" +
+	"\ftimestamp_ms\x18\a \x01(\x03R\vtimestampMs\x12F\n" +
+	"\toperators\x18\b \x03(\v2(.holdfast.v1.SnapshotOperatorDescriptionR\toperators\x12\x14\n" +
+	"\x05files\x18\t \x01(\x04R\x05files\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\n" +
+	" \x01(\x04R\tfileBytes\x12!\n" +
+	"\finline_bytes\x18\v \x01(\x04R\vinlineBytes\"\x89\x02\n" +
+	"\x1bSnapshotOperatorDescription\x121\n" +
+	"\boperator\x18\x01 \x01(\v2\x15.holdfast.v1.OperatorR\boperator\x123\n" +
+	"\tpositions\x18\x02 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12C\n" +
+	"\bsubtasks\x18\x03 \x03(\v2'.holdfast.v1.SnapshotSubtaskDescriptionR\bsubtasks\x12=\n" +
+	"\x06states\x18\x04 \x03(\v2%.holdfast.v1.SnapshotStateDescriptionR\x06states\"\x93\x02\n" +
+	"\x1aSnapshotSubtaskDescription\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12&\n" +
+	"\x0fkey_group_start\x18\x02 \x01(\rR\rkeyGroupStart\x12\"\n" +
+	"\rkey_group_end\x18\x03 \x01(\rR\vkeyGroupEnd\x12\x18\n" +
+	"\aformats\x18\x04 \x03(\tR\aformats\x12\x14\n" +
+	"\x05files\x18\x05 \x01(\x04R\x05files\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\x12!\n" +
+	"\fshared_bytes\x18\a \x01(\x04R\vsharedBytes\x12!\n" +
+	"\finline_bytes\x18\b \x01(\x04R\vinlineBytes\"\x9e\x01\n" +
+	"\x18SnapshotStateDescription\x122\n" +
+	"\x05state\x18\x01 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x05state\x12\x1d\n" +
+	"\aentries\x18\x02 \x01(\x04H\x00R\aentries\x88\x01\x01\x12\x19\n" +
+	"\x05bytes\x18\x03 \x01(\x04H\x01R\x05bytes\x88\x01\x01B\n" +
+	"\n" +
+	"\b_entriesB\b\n" +
+	"\x06_bytes\"\x9c\x01\n" +
+	"\x13ReadSnapshotRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12!\n" +
+	"\foperator_uid\x18\x02 \x01(\tR\voperatorUid\x12\x1d\n" +
+	"\n" +
+	"state_name\x18\x03 \x01(\tR\tstateName\x12\x12\n" +
+	"\x04keys\x18\x04 \x03(\fR\x04keys\x12\x1b\n" +
+	"\tkeys_only\x18\x05 \x01(\bR\bkeysOnly\"\x92\x01\n" +
+	"\x14ReadSnapshotResponse\x12G\n" +
+	"\x10state_descriptor\x18\x01 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\x121\n" +
+	"\aentries\x18\x02 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\"+\n" +
+	"\x15VerifySnapshotRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\x9a\x01\n" +
+	"\x16VerifySnapshotResponse\x128\n" +
+	"\aproblem\x18\x01 \x01(\v2\x1c.holdfast.v1.SnapshotProblemH\x00R\aproblem\x12;\n" +
+	"\bverified\x18\x02 \x01(\v2\x1d.holdfast.v1.SnapshotVerifiedH\x00R\bverifiedB\t\n" +
+	"\afinding\"\xb7\x01\n" +
+	"\x0fSnapshotProblem\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x120\n" +
+	"\x05fault\x18\x02 \x01(\x0e2\x1a.holdfast.v1.SnapshotFaultR\x05fault\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12!\n" +
+	"\foperator_uid\x18\x04 \x01(\tR\voperatorUid\x12#\n" +
+	"\rsubtask_index\x18\x05 \x01(\rR\fsubtaskIndex\"Z\n" +
+	"\x10SnapshotVerified\x12\x14\n" +
+	"\x05files\x18\x01 \x01(\x04R\x05files\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1a\n" +
+	"\bproblems\x18\x03 \x01(\rR\bproblems*\xbe\x01\n" +
+	"\rSnapshotFault\x12\x1e\n" +
+	"\x1aSNAPSHOT_FAULT_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16SNAPSHOT_FAULT_MISSING\x10\x01\x12\x1c\n" +
+	"\x18SNAPSHOT_FAULT_TRUNCATED\x10\x02\x12\x1b\n" +
+	"\x17SNAPSHOT_FAULT_TOO_LONG\x10\x03\x12\x1a\n" +
+	"\x16SNAPSHOT_FAULT_FLIPPED\x10\x04\x12\x1a\n" +
+	"\x16SNAPSHOT_FAULT_FOREIGN\x10\x052\x9a\x03\n" +
 	"\fStateService\x128\n" +
 	"\x03Get\x12\x17.holdfast.v1.GetRequest\x1a\x18.holdfast.v1.GetResponse\x12;\n" +
-	"\x04Scan\x12\x18.holdfast.v1.ScanRequest\x1a\x19.holdfast.v1.ScanResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x04Scan\x12\x18.holdfast.v1.ScanRequest\x1a\x19.holdfast.v1.ScanResponse\x12_\n" +
+	"\x10DescribeSnapshot\x12$.holdfast.v1.DescribeSnapshotRequest\x1a%.holdfast.v1.DescribeSnapshotResponse\x12U\n" +
+	"\fReadSnapshot\x12 .holdfast.v1.ReadSnapshotRequest\x1a!.holdfast.v1.ReadSnapshotResponse0\x01\x12[\n" +
+	"\x0eVerifySnapshot\x12\".holdfast.v1.VerifySnapshotRequest\x1a#.holdfast.v1.VerifySnapshotResponse0\x01B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_state_proto_rawDescOnce sync.Once
@@ -458,32 +1460,68 @@ func file_holdfast_v1_state_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_state_proto_rawDescData
 }
 
-var file_holdfast_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_holdfast_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_holdfast_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_holdfast_v1_state_proto_goTypes = []any{
-	(*StateSelector)(nil),   // 0: holdfast.v1.StateSelector
-	(*GetRequest)(nil),      // 1: holdfast.v1.GetRequest
-	(*GetResponse)(nil),     // 2: holdfast.v1.GetResponse
-	(*StateEntry)(nil),      // 3: holdfast.v1.StateEntry
-	(*ScanRequest)(nil),     // 4: holdfast.v1.ScanRequest
-	(*ScanResponse)(nil),    // 5: holdfast.v1.ScanResponse
-	(*StateDescriptor)(nil), // 6: holdfast.v1.StateDescriptor
+	(SnapshotFault)(0),                  // 0: holdfast.v1.SnapshotFault
+	(*StateSelector)(nil),               // 1: holdfast.v1.StateSelector
+	(*GetRequest)(nil),                  // 2: holdfast.v1.GetRequest
+	(*GetResponse)(nil),                 // 3: holdfast.v1.GetResponse
+	(*StateEntry)(nil),                  // 4: holdfast.v1.StateEntry
+	(*ScanRequest)(nil),                 // 5: holdfast.v1.ScanRequest
+	(*ScanResponse)(nil),                // 6: holdfast.v1.ScanResponse
+	(*DescribeSnapshotRequest)(nil),     // 7: holdfast.v1.DescribeSnapshotRequest
+	(*DescribeSnapshotResponse)(nil),    // 8: holdfast.v1.DescribeSnapshotResponse
+	(*SnapshotDescription)(nil),         // 9: holdfast.v1.SnapshotDescription
+	(*SnapshotOperatorDescription)(nil), // 10: holdfast.v1.SnapshotOperatorDescription
+	(*SnapshotSubtaskDescription)(nil),  // 11: holdfast.v1.SnapshotSubtaskDescription
+	(*SnapshotStateDescription)(nil),    // 12: holdfast.v1.SnapshotStateDescription
+	(*ReadSnapshotRequest)(nil),         // 13: holdfast.v1.ReadSnapshotRequest
+	(*ReadSnapshotResponse)(nil),        // 14: holdfast.v1.ReadSnapshotResponse
+	(*VerifySnapshotRequest)(nil),       // 15: holdfast.v1.VerifySnapshotRequest
+	(*VerifySnapshotResponse)(nil),      // 16: holdfast.v1.VerifySnapshotResponse
+	(*SnapshotProblem)(nil),             // 17: holdfast.v1.SnapshotProblem
+	(*SnapshotVerified)(nil),            // 18: holdfast.v1.SnapshotVerified
+	(*StateDescriptor)(nil),             // 19: holdfast.v1.StateDescriptor
+	(SnapshotKind)(0),                   // 20: holdfast.v1.SnapshotKind
+	(*Operator)(nil),                    // 21: holdfast.v1.Operator
+	(*Position)(nil),                    // 22: holdfast.v1.Position
 }
 var file_holdfast_v1_state_proto_depIdxs = []int32{
-	0, // 0: holdfast.v1.GetRequest.state:type_name -> holdfast.v1.StateSelector
-	3, // 1: holdfast.v1.GetResponse.entries:type_name -> holdfast.v1.StateEntry
-	6, // 2: holdfast.v1.GetResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
-	0, // 3: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
-	3, // 4: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
-	6, // 5: holdfast.v1.ScanResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
-	1, // 6: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
-	4, // 7: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
-	2, // 8: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
-	5, // 9: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1,  // 0: holdfast.v1.GetRequest.state:type_name -> holdfast.v1.StateSelector
+	4,  // 1: holdfast.v1.GetResponse.entries:type_name -> holdfast.v1.StateEntry
+	19, // 2: holdfast.v1.GetResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	1,  // 3: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
+	4,  // 4: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
+	19, // 5: holdfast.v1.ScanResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	9,  // 6: holdfast.v1.DescribeSnapshotResponse.snapshot:type_name -> holdfast.v1.SnapshotDescription
+	20, // 7: holdfast.v1.SnapshotDescription.kind:type_name -> holdfast.v1.SnapshotKind
+	10, // 8: holdfast.v1.SnapshotDescription.operators:type_name -> holdfast.v1.SnapshotOperatorDescription
+	21, // 9: holdfast.v1.SnapshotOperatorDescription.operator:type_name -> holdfast.v1.Operator
+	22, // 10: holdfast.v1.SnapshotOperatorDescription.positions:type_name -> holdfast.v1.Position
+	11, // 11: holdfast.v1.SnapshotOperatorDescription.subtasks:type_name -> holdfast.v1.SnapshotSubtaskDescription
+	12, // 12: holdfast.v1.SnapshotOperatorDescription.states:type_name -> holdfast.v1.SnapshotStateDescription
+	19, // 13: holdfast.v1.SnapshotStateDescription.state:type_name -> holdfast.v1.StateDescriptor
+	19, // 14: holdfast.v1.ReadSnapshotResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	4,  // 15: holdfast.v1.ReadSnapshotResponse.entries:type_name -> holdfast.v1.StateEntry
+	17, // 16: holdfast.v1.VerifySnapshotResponse.problem:type_name -> holdfast.v1.SnapshotProblem
+	18, // 17: holdfast.v1.VerifySnapshotResponse.verified:type_name -> holdfast.v1.SnapshotVerified
+	0,  // 18: holdfast.v1.SnapshotProblem.fault:type_name -> holdfast.v1.SnapshotFault
+	2,  // 19: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
+	5,  // 20: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
+	7,  // 21: holdfast.v1.StateService.DescribeSnapshot:input_type -> holdfast.v1.DescribeSnapshotRequest
+	13, // 22: holdfast.v1.StateService.ReadSnapshot:input_type -> holdfast.v1.ReadSnapshotRequest
+	15, // 23: holdfast.v1.StateService.VerifySnapshot:input_type -> holdfast.v1.VerifySnapshotRequest
+	3,  // 24: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
+	6,  // 25: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
+	8,  // 26: holdfast.v1.StateService.DescribeSnapshot:output_type -> holdfast.v1.DescribeSnapshotResponse
+	14, // 27: holdfast.v1.StateService.ReadSnapshot:output_type -> holdfast.v1.ReadSnapshotResponse
+	16, // 28: holdfast.v1.StateService.VerifySnapshot:output_type -> holdfast.v1.VerifySnapshotResponse
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_state_proto_init() }
@@ -492,18 +1530,25 @@ func file_holdfast_v1_state_proto_init() {
 		return
 	}
 	file_holdfast_v1_job_proto_init()
+	file_holdfast_v1_metadata_proto_init()
+	file_holdfast_v1_state_proto_msgTypes[11].OneofWrappers = []any{}
+	file_holdfast_v1_state_proto_msgTypes[15].OneofWrappers = []any{
+		(*VerifySnapshotResponse_Problem)(nil),
+		(*VerifySnapshotResponse_Verified)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_state_proto_rawDesc), len(file_holdfast_v1_state_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_holdfast_v1_state_proto_goTypes,
 		DependencyIndexes: file_holdfast_v1_state_proto_depIdxs,
+		EnumInfos:         file_holdfast_v1_state_proto_enumTypes,
 		MessageInfos:      file_holdfast_v1_state_proto_msgTypes,
 	}.Build()
 	File_holdfast_v1_state_proto = out.File

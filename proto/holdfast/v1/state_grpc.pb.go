@@ -19,8 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StateService_Get_FullMethodName  = "/holdfast.v1.StateService/Get"
-	StateService_Scan_FullMethodName = "/holdfast.v1.StateService/Scan"
+	StateService_Get_FullMethodName              = "/holdfast.v1.StateService/Get"
+	StateService_Scan_FullMethodName             = "/holdfast.v1.StateService/Scan"
+	StateService_DescribeSnapshot_FullMethodName = "/holdfast.v1.StateService/DescribeSnapshot"
+	StateService_ReadSnapshot_FullMethodName     = "/holdfast.v1.StateService/ReadSnapshot"
+	StateService_VerifySnapshot_FullMethodName   = "/holdfast.v1.StateService/VerifySnapshot"
 )
 
 // StateServiceClient is the client API for StateService service.
@@ -34,6 +37,18 @@ type StateServiceClient interface {
 	// Scan pages through one named state, ordered by subtask, key group and key.
 	// A key that exists throughout is seen exactly once.
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*ScanResponse, error)
+	// DescribeSnapshot tells what is in a checkpoint or savepoint that lies in a
+	// directory, without its job. This and the next two are answered by any node, from
+	// the storage; the directory must lie below one of the node's allowed roots.
+	// RESTORE_FAILED: there is none, or it is damaged. PATH_NOT_ALLOWED.
+	DescribeSnapshot(ctx context.Context, in *DescribeSnapshotRequest, opts ...grpc.CallOption) (*DescribeSnapshotResponse, error)
+	// ReadSnapshot sends one state of such a snapshot, ordered by key group and key, so
+	// that two can be compared as they come. An error after some entries means that
+	// what follows could not be read.
+	ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSnapshotResponse], error)
+	// VerifySnapshot reads every file of such a snapshot, and sends what is wrong with
+	// it and, last, what was read.
+	VerifySnapshot(ctx context.Context, in *VerifySnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifySnapshotResponse], error)
 }
 
 type stateServiceClient struct {
@@ -64,6 +79,54 @@ func (c *stateServiceClient) Scan(ctx context.Context, in *ScanRequest, opts ...
 	return out, nil
 }
 
+func (c *stateServiceClient) DescribeSnapshot(ctx context.Context, in *DescribeSnapshotRequest, opts ...grpc.CallOption) (*DescribeSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeSnapshotResponse)
+	err := c.cc.Invoke(ctx, StateService_DescribeSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *stateServiceClient) ReadSnapshot(ctx context.Context, in *ReadSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadSnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StateService_ServiceDesc.Streams[0], StateService_ReadSnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadSnapshotRequest, ReadSnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StateService_ReadSnapshotClient = grpc.ServerStreamingClient[ReadSnapshotResponse]
+
+func (c *stateServiceClient) VerifySnapshot(ctx context.Context, in *VerifySnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifySnapshotResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StateService_ServiceDesc.Streams[1], StateService_VerifySnapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[VerifySnapshotRequest, VerifySnapshotResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StateService_VerifySnapshotClient = grpc.ServerStreamingClient[VerifySnapshotResponse]
+
 // StateServiceServer is the server API for StateService service.
 // All implementations must embed UnimplementedStateServiceServer
 // for forward compatibility.
@@ -75,6 +138,18 @@ type StateServiceServer interface {
 	// Scan pages through one named state, ordered by subtask, key group and key.
 	// A key that exists throughout is seen exactly once.
 	Scan(context.Context, *ScanRequest) (*ScanResponse, error)
+	// DescribeSnapshot tells what is in a checkpoint or savepoint that lies in a
+	// directory, without its job. This and the next two are answered by any node, from
+	// the storage; the directory must lie below one of the node's allowed roots.
+	// RESTORE_FAILED: there is none, or it is damaged. PATH_NOT_ALLOWED.
+	DescribeSnapshot(context.Context, *DescribeSnapshotRequest) (*DescribeSnapshotResponse, error)
+	// ReadSnapshot sends one state of such a snapshot, ordered by key group and key, so
+	// that two can be compared as they come. An error after some entries means that
+	// what follows could not be read.
+	ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[ReadSnapshotResponse]) error
+	// VerifySnapshot reads every file of such a snapshot, and sends what is wrong with
+	// it and, last, what was read.
+	VerifySnapshot(*VerifySnapshotRequest, grpc.ServerStreamingServer[VerifySnapshotResponse]) error
 	mustEmbedUnimplementedStateServiceServer()
 }
 
@@ -90,6 +165,15 @@ func (UnimplementedStateServiceServer) Get(context.Context, *GetRequest) (*GetRe
 }
 func (UnimplementedStateServiceServer) Scan(context.Context, *ScanRequest) (*ScanResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Scan not implemented")
+}
+func (UnimplementedStateServiceServer) DescribeSnapshot(context.Context, *DescribeSnapshotRequest) (*DescribeSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeSnapshot not implemented")
+}
+func (UnimplementedStateServiceServer) ReadSnapshot(*ReadSnapshotRequest, grpc.ServerStreamingServer[ReadSnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadSnapshot not implemented")
+}
+func (UnimplementedStateServiceServer) VerifySnapshot(*VerifySnapshotRequest, grpc.ServerStreamingServer[VerifySnapshotResponse]) error {
+	return status.Error(codes.Unimplemented, "method VerifySnapshot not implemented")
 }
 func (UnimplementedStateServiceServer) mustEmbedUnimplementedStateServiceServer() {}
 func (UnimplementedStateServiceServer) testEmbeddedByValue()                      {}
@@ -148,6 +232,46 @@ func _StateService_Scan_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StateService_DescribeSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StateServiceServer).DescribeSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StateService_DescribeSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StateServiceServer).DescribeSnapshot(ctx, req.(*DescribeSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StateService_ReadSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadSnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StateServiceServer).ReadSnapshot(m, &grpc.GenericServerStream[ReadSnapshotRequest, ReadSnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StateService_ReadSnapshotServer = grpc.ServerStreamingServer[ReadSnapshotResponse]
+
+func _StateService_VerifySnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(VerifySnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StateServiceServer).VerifySnapshot(m, &grpc.GenericServerStream[VerifySnapshotRequest, VerifySnapshotResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StateService_VerifySnapshotServer = grpc.ServerStreamingServer[VerifySnapshotResponse]
+
 // StateService_ServiceDesc is the grpc.ServiceDesc for StateService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -163,7 +287,22 @@ var StateService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Scan",
 			Handler:    _StateService_Scan_Handler,
 		},
+		{
+			MethodName: "DescribeSnapshot",
+			Handler:    _StateService_DescribeSnapshot_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReadSnapshot",
+			Handler:       _StateService_ReadSnapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "VerifySnapshot",
+			Handler:       _StateService_VerifySnapshot_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "holdfast/v1/state.proto",
 }
