@@ -44,6 +44,17 @@ func (b *Batch) GroupOf(section int) int { return b.flush.groups[section] }
 // it does not touch it.
 func (b *Batch) Bound(state int) int64 { return b.flush.bound[state] }
 
+// Grown returns the most bytes by which all operands of the batch for the state at an
+// index can make one value longer.
+func (b *Batch) Grown(state int) int64 { return b.flush.grown[state] }
+
+// Grows reports whether the length of a value after an op depends on the one before.
+func Grows(op Op) bool { return grows(op) }
+
+// Plain reports whether the ops of a state need nothing but the operand and a number:
+// no list or map to look into, and no times.
+func (c *StateConfig) Plain() bool { return c.plain() }
+
 // Normalize returns a copy with defaults filled in and states sorted by id.
 // Errors: ErrMalformed for a configuration that cannot be.
 func (c SpaceConfig) Normalize() (SpaceConfig, error) { return c.normalize() }

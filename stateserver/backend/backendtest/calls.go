@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 )
 
-// now is the time of every call: no entry of this suite has a TTL.
+// now is the time of every call but those of the checks of kinds: nothing else has a TTL.
 const now = 1_000_000
 
 // batch makes sections.

@@ -28,6 +28,8 @@ type faults struct {
 	silentDamage    bool // a part that is cut short restores what is there
 	abortedBase     bool // changes are told to the next snapshot only, completed or not
 	noSizes         bool // Bytes says that nothing is there
+	forgetsTTL      bool // what is over is read
+	growsForever    bool // a list or map may be larger than a value
 }
 
 // mapBackend is the simplest backend there is, for faults to be planted in.
@@ -70,10 +72,11 @@ type mapState struct {
 	sorted  []backend.Entry // nil: something was written since
 }
 
-func (s *mapState) Apply(sections []keyed.Section, _ int64) error {
+func (s *mapState) Apply(sections []keyed.Section, nowMs int64) error {
 	if s.closed {
 		return errors.New("closed")
 	}
+	s.o.now = nowMs
 	if err := s.batch.Check(&s.cfg, sections); err != nil {
 		if s.b.faults.partialBatch && len(sections) > 1 {
 			s.o.apply(sections[:1])
@@ -88,6 +91,9 @@ func (s *mapState) Apply(sections []keyed.Section, _ int64) error {
 		if err := s.limits(sections); err != nil {
 			return err
 		}
+	}
+	if err := s.valuesFit(sections); err != nil {
+		return err
 	}
 	for i := range sections {
 		s.applySection(&sections[i])
@@ -131,6 +137,21 @@ func (s *mapState) limits(sections []keyed.Section) error {
 	return nil
 }
 
+// valuesFit is right for batches of one section.
+func (s *mapState) valuesFit(sections []keyed.Section) error {
+	if s.b.faults.growsForever {
+		return nil
+	}
+	after := s.o.clone()
+	after.apply(sections)
+	for p, v := range after.values {
+		if len(v) > int(s.cfg.MaxValueBytes) {
+			return &keyed.ValueTooLargeError{StateID: p.state, KeyBytes: len(p.key), Bytes: len(v), Limit: int(s.cfg.MaxValueBytes)}
+		}
+	}
+	return nil
+}
+
 func (s *mapState) value(p place) (string, bool) {
 	v, ok := s.o.values[p]
 	if !ok && s.b.faults.mixedNamespace && p.state == stateOther {
@@ -140,7 +161,7 @@ func (s *mapState) value(p place) (string, bool) {
 	return v, ok
 }
 
-func (s *mapState) Get(id uint32, group int64, lengths []uint32, keys []byte, dst *keyed.Values, _ int64) error {
+func (s *mapState) Get(id uint32, group int64, lengths []uint32, keys []byte, dst *keyed.Values, nowMs int64) error {
 	if _, err := s.cfg.StateIndex(id); err != nil {
 		return err
 	}
@@ -150,6 +171,10 @@ func (s *mapState) Get(id uint32, group int64, lengths []uint32, keys []byte, ds
 	from := len(dst.Values)
 	for _, n := range lengths {
 		v, ok := s.value(place{id, s.o.group(group, keys[:n]), string(keys[:n])})
+		if visible := []byte(v); ok && !s.b.faults.forgetsTTL {
+			visible, ok = s.o.config(id).Visible(nil, visible, nowMs)
+			v = string(visible)
+		}
 		if !dst.Add([]byte(v), ok, from) {
 			break
 		}

@@ -23,21 +23,25 @@ type place struct {
 type oracle struct {
 	space  keyed.SpaceConfig
 	values map[place]string
+	// now is the time of what is applied and looked at.
+	now int64
 }
 
 func newOracle(space keyed.SpaceConfig) *oracle {
-	return &oracle{space: space, values: map[place]string{}}
+	return &oracle{space: space, values: map[place]string{}, now: now}
 }
 
-func (o *oracle) clone() *oracle { return &oracle{space: o.space, values: maps.Clone(o.values)} }
+func (o *oracle) clone() *oracle {
+	return &oracle{space: o.space, values: maps.Clone(o.values), now: o.now}
+}
 
-func (o *oracle) typeOf(state uint32) keyed.Type {
-	for _, s := range o.space.States {
-		if s.ID == state {
-			return s.Type
+func (o *oracle) config(state uint32) *keyed.StateConfig {
+	for i := range o.space.States {
+		if o.space.States[i].ID == state {
+			return &o.space.States[i]
 		}
 	}
-	return keyed.TypeOther
+	return &keyed.StateConfig{ID: state}
 }
 
 // group is where a key belongs, by its hash or by what the section names.
@@ -56,13 +60,22 @@ func (o *oracle) apply(sections []keyed.Section) {
 			keys, values = keys[len(key):], values[len(operand):]
 			p := place{s.StateID, o.group(s.KeyGroup, key), string(key)}
 			old, found := o.values[p]
+			cfg := o.config(s.StateID)
 			switch {
+			case cfg.Kind != keyed.KindValue || cfg.TTLMs > 0:
+				value, kept, err := cfg.Combine(nil, op, []byte(old), found, operand, o.now)
+				if err != nil {
+					panic(err) // the suite's own batches are well-formed
+				}
+				if delete(o.values, p); kept {
+					o.values[p] = string(value)
+				}
 			case op == keyed.OpDelete:
 				delete(o.values, p)
 			case op == keyed.OpPut || !found:
 				o.values[p] = string(operand)
 			default:
-				o.values[p] = combined(o.typeOf(s.StateID), op, old, string(operand))
+				o.values[p] = combined(cfg.Type, op, old, string(operand))
 			}
 		}
 	}

@@ -35,6 +35,8 @@ func Checks() []Check {
 		{"Model", checkModel},
 		{"CoPartitioned", checkCoPartitioned},
 		{"Namespaces", checkNamespaces},
+		{"Kinds", checkKinds},
+		{"KindRefusals", checkKindRefusals},
 		{"Refusals", checkRefusals},
 		{"StateLimit", checkStateLimit},
 		{"GetPages", checkGetPages},

@@ -32,6 +32,8 @@ func TestSuite_CatchesPlantedFaults(t *testing.T) {
 		{"a checkpoint that was given up as a base", faults{abortedBase: true}, "GivenUpSnapshots"},
 		{"a snapshot that is read into memory as a whole", faults{}, "ReadBounded"},
 		{"sizes that are not told", faults{noSizes: true}, "Model"},
+		{"a TTL that is forgotten", faults{forgetsTTL: true}, "Kinds"},
+		{"a list without a bound", faults{growsForever: true}, "KindRefusals"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			failed := Try(t.Context(), t.TempDir(), c.faults.factory, c.check)

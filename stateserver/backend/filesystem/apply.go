@@ -6,8 +6,9 @@ import (
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
-// Apply implements [backend.State].
-func (s *state) Apply(sections []keyed.Section, _ int64) error {
+// Apply implements [backend.State]. Like keyed.Store's it may remove entries that are
+// over, also where it refuses the batch.
+func (s *state) Apply(sections []keyed.Section, nowMs int64) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -16,13 +17,24 @@ func (s *state) Apply(sections []keyed.Section, _ int64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fits() {
+	s.nowMs = nowMs
+	if err := s.apply(sections); err != nil {
+		return err
+	}
+	s.cleanUp(sections)
+	return nil
+}
+
+func (s *state) apply(sections []keyed.Section) error {
+	if s.fits() && s.valuesFit(sections) {
 		return s.run(sections, nil) // without an undo log it cannot fail
 	}
 	s.undo.reset()
 	err := s.run(sections, &s.undo)
 	if err == nil {
-		err = s.limits()
+		if err = s.limits(); err != nil && s.dropExpired() {
+			err = s.limits() // what is over must not make a state too large
+		}
 	}
 	if err != nil {
 		s.undo.rollback(s)
@@ -76,6 +88,8 @@ func (s *state) run(sections []keyed.Section, u *undo) error {
 
 func (s *state) applySection(si, named int, sec *keyed.Section, hashes []uint64, u *undo) error {
 	var groups [warmBatch]int
+	cfg := &s.cfg.States[si]
+	plain := cfg.Plain()
 	keys, values := sec.Keys, sec.Values
 	for len(hashes) > 0 {
 		n := min(len(hashes), warmBatch)
@@ -93,9 +107,13 @@ func (s *state) applySection(si, named int, sec *keyed.Section, hashes []uint64,
 				if t := s.table(si, groups[i]); t.full() {
 					return fmt.Errorf("%w: state %d, key group %d", keyed.ErrTableFull, sec.StateID, int(s.cfg.Start)+groups[i])
 				}
-				u.record(s, si, groups[i], h, key)
+				u.record(s, si, groups[i], h, key, !plain)
 			}
-			s.applyOp(si, groups[i], sec.Ops[at+i], uint32(h), key, value)
+			if plain {
+				s.applyOp(si, groups[i], sec.Ops[at+i], uint32(h), key, value)
+			} else if err := s.applyKind(si, groups[i], sec.Ops[at+i], uint32(h), key, value); err != nil {
+				return err
+			}
 		}
 		hashes = hashes[n:]
 	}

@@ -167,8 +167,10 @@ func (f *fileReader) next() (bool, error) {
 	}
 	f.group, f.block = uint32(group), p.b
 	f.count++
-	if typ := f.cfg.States[f.si].Type; !f.removed && !typ.Fits(f.value) {
-		return false, f.damaged("state %d has a number of %d bytes", f.cfg.States[f.si].ID, len(f.value))
+	if !f.removed {
+		if err := f.cfg.States[f.si].CheckStored(f.value); err != nil {
+			return false, f.damaged("%v", err)
+		}
 	}
 	return true, nil
 }

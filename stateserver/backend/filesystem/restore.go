@@ -121,8 +121,8 @@ func (s *state) load(e backend.Entry) error {
 	if e.KeyGroup < s.cfg.Start || e.KeyGroup >= s.cfg.End {
 		return nil
 	}
-	if !s.cfg.States[si].Type.Fits(e.Value) {
-		return fmt.Errorf("%w: state %d gets a number of %d bytes", keyed.ErrTypeMismatch, e.StateID, len(e.Value))
+	if err := s.cfg.States[si].CheckStored(e.Value); err != nil {
+		return fmt.Errorf("%w: %w", keyed.ErrTypeMismatch, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

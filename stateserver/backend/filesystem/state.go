@@ -33,8 +33,10 @@ type state struct {
 
 	batch keyed.Batch
 	undo  undo
-	// merged is scratch memory of combine.
+	// merged is scratch memory of combine, nowMs the time of the batch in hand.
 	merged []byte
+	nowMs  int64
+	clean  cleaner
 }
 
 // stateData is one named state: a table a key group and the sums over them.
@@ -63,7 +65,7 @@ func (s *state) table(si, group int) *table {
 }
 
 // Get implements [backend.State].
-func (s *state) Get(stateID uint32, keyGroup int64, keyLengths []uint32, keys []byte, dst *keyed.Values, _ int64) error {
+func (s *state) Get(stateID uint32, keyGroup int64, keyLengths []uint32, keys []byte, dst *keyed.Values, nowMs int64) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -78,7 +80,7 @@ func (s *state) Get(stateID uint32, keyGroup int64, keyLengths []uint32, keys []
 	before := *dst
 	for more := true; more && len(keyLengths) > 0; {
 		n := min(len(keyLengths), warmBatch)
-		if keys, more, err = s.getBatch(&s.states[si], named, keyLengths[:n], keys, dst, len(before.Values)); err != nil {
+		if keys, more, err = s.getBatch(si, named, keyLengths[:n], keys, dst, len(before.Values), nowMs); err != nil {
 			*dst = before
 			return err
 		}
@@ -89,7 +91,8 @@ func (s *state) Get(stateID uint32, keyGroup int64, keyLengths []uint32, keys []
 
 // getBatch looks up at most warmBatch keys and returns the rest of keys; more is
 // false once dst is full. from is where the values of this Get begin.
-func (s *state) getBatch(d *stateData, named int, lengths []uint32, keys []byte, dst *keyed.Values, from int) (rest []byte, more bool, err error) {
+func (s *state) getBatch(si, named int, lengths []uint32, keys []byte, dst *keyed.Values, from int, nowMs int64) (rest []byte, more bool, err error) {
+	d, cfg := &s.states[si], &s.cfg.States[si]
 	var hashes [warmBatch]uint64
 	var groups [warmBatch]int
 	rest = keys
@@ -105,6 +108,9 @@ func (s *state) getBatch(d *stateData, named int, lengths []uint32, keys []byte,
 	d.warm(groups[:len(lengths)], hashes[:len(lengths)])
 	for i, n := range lengths {
 		value, ok := d.groups[groups[i]].get(uint32(hashes[i]), keys[:n])
+		if ok && cfg.TTLMs > 0 && nowMs != 0 {
+			value, ok = cfg.Visible(nil, value, nowMs)
+		}
 		if !dst.Add(value, ok, from) {
 			return nil, false, nil
 		}

@@ -6,6 +6,14 @@ import "github.com/holdfast-io/holdfast/raftstore/keyed"
 type undo struct {
 	records []undoRecord
 	old     []byte // values before, one after the other
+	// newest has the newest record of a key by state and hash, of lists and maps: many
+	// ops on a large one must not copy it as many times.
+	newest map[undoKey]int
+}
+
+type undoKey struct {
+	state int
+	hash  uint64
 }
 
 // undoRecord is a key as it was before one op.
@@ -25,11 +33,22 @@ func (u *undo) reset() {
 		u.old = nil
 	}
 	clear(u.records) // let go of the sections' keys
+	clear(u.newest)
 	u.records, u.old = u.records[:0], u.old[:0]
 }
 
-// record notes a key before an op on it.
-func (u *undo) record(s *state, si, group int, hash uint64, key []byte) {
+// record notes a key before an op on it; with once only before the first one.
+func (u *undo) record(s *state, si, group int, hash uint64, key []byte, once bool) {
+	if once {
+		k := undoKey{si, hash}
+		if i, ok := u.newest[k]; ok && u.records[i].group == group && string(u.records[i].key) == string(key) {
+			return
+		}
+		if u.newest == nil {
+			u.newest = map[undoKey]int{}
+		}
+		u.newest[k] = len(u.records)
+	}
 	value, ok := s.states[si].groups[group].get(uint32(hash), key)
 	from := len(u.old)
 	u.old = append(u.old, value...)
