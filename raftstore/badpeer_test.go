@@ -94,9 +94,10 @@ func TestPeerPort_BadPeers(t *testing.T) {
 		}
 	}
 	mustAppend(t, "still alive", home)
-	if !log.has(`err="refused ` + stranger.ID() + ` (stranger): raftstore: belongs to another cluster: node ` + home.ID()) {
-		t.Error("the node that refused a stranger does not say so in its log")
-	}
+	// The refusal is on its way before the line is written.
+	waitFor(t, "the node that refused a stranger says so in its log", func() bool {
+		return log.has(`err="refused ` + stranger.ID() + ` (stranger): raftstore: belongs to another cluster: node ` + home.ID())
+	})
 }
 
 func startNamed(t *testing.T, name string, build coordinator.Versions) *testNode {

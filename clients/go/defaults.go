@@ -20,6 +20,9 @@ type defaults struct {
 	notes []string
 }
 
+// noDirectory is why a checkpoint directory is refused.
+const noDirectory = "no state backend of this version writes to a directory; it has memory (old name jobmanager), which keeps checkpoints in the nodes"
+
 // readDefaults reads the file that HOLDFAST_CONFIG names, and the variables of
 // the keys of jobs. See docs/configuration.md.
 func (e *StreamExecutionEnvironment) readDefaults() {
@@ -48,6 +51,14 @@ func (e *StreamExecutionEnvironment) readDefaults() {
 	}
 	if d.set("execution.checkpointing.tolerable-failed-checkpoints") {
 		e.checkpoint.TolerableFailedCheckpoints = d.job.Checkpointing.Tolerable
+	}
+	for _, key := range []string{
+		"execution.checkpointing.dir", "execution.checkpointing.savepoint-dir", "execution.checkpointing.storage",
+		"execution.checkpointing.data-inline-threshold",
+	} {
+		if d.set(key) && !(key == "execution.checkpointing.storage" && d.job.Checkpointing.Storage == "jobmanager") {
+			e.problem(fmt.Errorf("configuration: %s: %s", key, noDirectory))
+		}
 	}
 	e.copyBytes, e.flushDelay = int(d.job.WorkingCopy), d.job.FlushMaxDelay
 }

@@ -108,12 +108,13 @@ func TestDefaults_OptionsOfTheStrategyThatAppliesByItself(t *testing.T) {
 }
 
 func TestDefaults_ProblemsAreToldByExecute(t *testing.T) {
-	env := configured(t, "state.backend: rocksdb\nexecution.checkpointing.intervall: 5 s\n")
+	env := configured(t, "state.backend: rocksdb\nexecution.checkpointing.intervall: 5 s\nstate.checkpoints.dir: file:///x\n")
 	numbers(env, "s")
 	err := env.Execute(t.Context(), "job")
 	for _, want := range []string{
 		`hf.yaml:1: state.backend: "rocksdb" is not supported yet; this version has memory`,
 		"hf.yaml:2: execution.checkpointing.intervall: there is no such key; did you mean execution.checkpointing.interval?",
+		"configuration: execution.checkpointing.dir: no state backend of this version writes to a directory",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)

@@ -87,7 +87,7 @@ func configure(file string, given []config.FlagValue) (daemon.Config, error) {
 		return daemon.Config{}, err
 	}
 	tell(log, file, r.Notes)
-	cfg := daemon.FromSettings(r.Config.Node)
+	cfg := daemon.FromConfig(r.Config)
 	cfg.Logger = log
 	return cfg, nil
 }

@@ -138,7 +138,7 @@ func TestBadStart_Configuration(t *testing.T) {
 		{name: "a file of another user", start: start{args: []string{"--config", private}, uid: 65534}, root: true, code: 2, want: "holdfastd: " + private + ": permission denied; this user must be able to read it"},
 		{name: "a typing error", start: start{args: []string{"--config", typo}}, code: 2, want: "holdfastd: " + typo + ":1: sesion-timeout: there is no such key; did you mean session-timeout?"},
 		{name: "a variable", start: start{env: []string{"HOLDFAST_LISTN=x"}}, code: 2, want: "holdfastd: HOLDFAST_LISTN: there is no such key; did you mean HOLDFAST_LISTEN?"},
-		{name: "a key of Flink", start: start{env: []string{"HOLDFAST_STATE_CHECKPOINTS_DIR=x"}}, code: 2, want: "holdfastd: HOLDFAST_STATE_CHECKPOINTS_DIR: this key of Flink is not supported yet: no state backend of this version writes to a directory; it has memory (old name jobmanager), which keeps checkpoints in the nodes"},
+		{name: "a key of Flink", start: start{env: []string{"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x"}}, code: 2, want: "holdfastd: HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: each job has a directory of its own"},
 		{name: "a flag", start: start{args: []string{"--frobnicate"}}, code: 2, want: "holdfastd: unknown flag: --frobnicate"},
 		{name: "an argument", start: start{args: []string{"start"}}, code: 2, want: `holdfastd: unknown command "start" for "holdfastd"`},
 		{name: "no address", start: start{args: []string{"--listen", "here"}}, code: 2, want: `holdfastd: --listen: "here" is not host:port`},

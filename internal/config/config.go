@@ -62,13 +62,18 @@ type Node struct {
 // Storage says where the node lets checkpoints and savepoints live, see
 // stateserver/storage/DESIGN.md.
 type Storage struct {
-	AllowedRoots string `key:"storage.allowed-roots" derived:"none, so that every directory is refused" since:"0.1.0" about:"Directories below which jobs and callers may name theirs, by commas, as in file:///mnt/ckpt,s3://bucket/path,hdfs://host:8020/path. What lies outside is refused. Those of file must exist, on every node the same."`
+	AllowedRoots string `key:"storage.allowed-roots" derived:"the directories that execution.checkpointing.dir and execution.checkpointing.savepoint-dir name to the node; without them every directory is refused" since:"0.1.0" about:"Directories below which jobs and callers may name theirs, by commas, as in file:///mnt/ckpt,s3://bucket/path,hdfs://host:8020/path. What lies outside is refused. Those of file must exist, on every node the same."`
 }
 
-// Roots are the URLs of AllowedRoots.
-func (s Storage) Roots() []string {
+// AllowedRoots are the URLs of the directories below which others may be named: those
+// of storage.allowed-roots, else those of execution.checkpointing.*.
+func (c Config) AllowedRoots() []string {
+	list := c.Node.Storage.AllowedRoots
+	if strings.TrimSpace(list) == "" {
+		list = c.Job.Checkpointing.Dir + "," + c.Job.Checkpointing.SavepointDir
+	}
 	var roots []string
-	for r := range strings.SplitSeq(s.AllowedRoots, ",") {
+	for r := range strings.SplitSeq(list, ",") {
 		if r = strings.TrimSpace(r); r != "" {
 			roots = append(roots, r)
 		}
@@ -158,6 +163,11 @@ type Checkpointing struct {
 	MinPause      time.Duration `key:"execution.checkpointing.min-pause" default:"0 ms" min:"1 ms" zero:"true" since:"0.1.0" about:"Least time from the end of one checkpoint to the beginning of the next."`
 	Tolerable     uint32        `key:"execution.checkpointing.tolerable-failed-checkpoints" default:"0" since:"0.1.0" about:"Checkpoints that may fail one after the other before the job restarts from the newest completed one."`
 	MaxConcurrent uint32        `key:"execution.checkpointing.max-concurrent-checkpoints" default:"1" min:"1" max:"1" why:"a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first" since:"0.1.0" about:"Checkpoints under way at a time. Only 1 is possible in this version."`
+
+	Dir             string          `key:"execution.checkpointing.dir" old:"state.checkpoints.dir,state.backend.fs.checkpointdir" derived:"no files: checkpoints are in the nodes" since:"0.1.0" about:"Directory of the files of checkpoints, one for all jobs, reached by every node: file:///mount/path, s3://bucket/path or hdfs://host:port/path."`
+	SavepointDir    string          `key:"execution.checkpointing.savepoint-dir" old:"state.savepoints.dir,savepoints.state.backend.fs.dir" derived:"a savepoint must name its directory" since:"0.1.0" about:"Directory of savepoints that name none."`
+	Storage         string          `key:"execution.checkpointing.storage" old:"state.checkpoint-storage" derived:"filesystem where execution.checkpointing.dir is set, else jobmanager" values:"jobmanager,filesystem" since:"0.1.0" about:"Where checkpoints are stored. jobmanager: in the nodes, for small state; filesystem: in execution.checkpointing.dir."`
+	InlineThreshold flinkunits.Size `key:"execution.checkpointing.data-inline-threshold" old:"state.storage.fs.memory-threshold" default:"20 kb" max:"1 mb" since:"0.1.0" about:"State of a subtask up to this size is no file of its own."`
 }
 
 // Restart is Flink's restart-strategy.*.

@@ -126,9 +126,6 @@ func TestFile_ProblemsOfValues(t *testing.T) {
 func TestFile_FlinkKeysWithoutEffectAreRefused(t *testing.T) {
 	const planned = "this key of Flink is not supported yet"
 	for text, want := range map[string]string{
-		"state.checkpoints.dir: file:///x":                    "state.checkpoints.dir: " + planned + ": " + noDirectory,
-		"state.backend.fs.checkpointdir: x":                   "state.backend.fs.checkpointdir: " + planned + ": " + noDirectory,
-		"execution.checkpointing: {dir: x}":                   "execution.checkpointing.dir: " + planned + ": " + noDirectory,
 		"execution.checkpointing.unaligned: true":             "execution.checkpointing.unaligned: " + planned,
 		"execution.checkpointing.unaligned.enabled: true":     "execution.checkpointing.unaligned.enabled: " + planned,
 		"jobmanager:\n  rpc:\n    address: x\n    port: 6123": "jobmanager: " + planned,

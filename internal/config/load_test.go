@@ -55,14 +55,14 @@ func TestLoad_LaterSourcesWeighMore(t *testing.T) {
 
 func TestLoad_ProblemsOfVariables(t *testing.T) {
 	for environ, want := range map[string]string{
-		"HOLDFAST_SESION_TIMEOUT=5 s":      "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?",
-		"HOLDFAST_ADDREZS=x":               "HOLDFAST_ADDREZS: there is no such key; did you mean HOLDFAST_ADDRESS?",
-		"HOLDFAST_MAX_DELAY=1 s":           "HOLDFAST_MAX_DELAY: there is no such key; did you mean HOLDFAST_STATE_FLUSH_MAX_DELAY?",
-		"HOLDFAST_FROBNICATE=1":            "HOLDFAST_FROBNICATE: there is no such key",
-		"HOLDFAST_STATE_CHECKPOINTS_DIR=x": "HOLDFAST_STATE_CHECKPOINTS_DIR: this key of Flink is not supported yet: " + noDirectory,
-		"HOLDFAST_JOBMANAGER_RPC_PORT_X=1": "HOLDFAST_JOBMANAGER_RPC_PORT_X: this key of Flink is not supported yet",
-		"HOLDFAST_LOG_LEVEL=loud":          `HOLDFAST_LOG_LEVEL: "loud" is unknown; use debug, info, warn or error`,
-		"HOLDFAST_LISTEN=x":                `HOLDFAST_LISTEN: "x" is not host:port`,
+		"HOLDFAST_SESION_TIMEOUT=5 s":                "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?",
+		"HOLDFAST_ADDREZS=x":                         "HOLDFAST_ADDREZS: there is no such key; did you mean HOLDFAST_ADDRESS?",
+		"HOLDFAST_MAX_DELAY=1 s":                     "HOLDFAST_MAX_DELAY: there is no such key; did you mean HOLDFAST_STATE_FLUSH_MAX_DELAY?",
+		"HOLDFAST_FROBNICATE=1":                      "HOLDFAST_FROBNICATE: there is no such key",
+		"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x": "HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: each job has a directory of its own",
+		"HOLDFAST_JOBMANAGER_RPC_PORT_X=1":           "HOLDFAST_JOBMANAGER_RPC_PORT_X: this key of Flink is not supported yet",
+		"HOLDFAST_LOG_LEVEL=loud":                    `HOLDFAST_LOG_LEVEL: "loud" is unknown; use debug, info, warn or error`,
+		"HOLDFAST_LISTEN=x":                          `HOLDFAST_LISTEN: "x" is not host:port`,
 		"HOLDFAST_STATE_BACKEND=memory HOLDFAST_STATE_BACKEND_TYPE=hashmap":         `HOLDFAST_STATE_BACKEND_TYPE: "hashmap" is not supported yet; this version has memory`,
 		"HOLDFAST_RESTART_STRATEGY=none HOLDFAST_RESTART_STRATEGY_TYPE=off":         "",
 		"HOLDFAST_RESTART_STRATEGY=none HOLDFAST_RESTART_STRATEGY_TYPE=fixed-delay": `HOLDFAST_RESTART_STRATEGY_TYPE: it means the same as HOLDFAST_RESTART_STRATEGY, and the values differ, "fixed-delay" and "none"; keep one of them`,
@@ -138,6 +138,20 @@ func TestSetting_SecretsAreMasked(t *testing.T) {
 	for _, text := range []string{differs(e, e), k.hide(os.ErrInvalid)} {
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("told: %s", text)
+		}
+	}
+}
+
+func TestConfig_AllowedRoots(t *testing.T) {
+	for text, want := range map[string][]string{
+		"name: x": nil,
+		"storage.allowed-roots: file:///a, s3://b/c,":                                 {"file:///a", "s3://b/c"},
+		"state.checkpoints.dir: file:///a\nstate.savepoints.dir: s3://b":              {"file:///a", "s3://b"},
+		"state.backend.fs.checkpointdir: hdfs://n:1/a\nstorage.allowed-roots: s3://b": {"s3://b"},
+	} {
+		r := Load(Sources{File: write(t, text+"\n")})
+		if got := r.Config.AllowedRoots(); r.Err() != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v; want %q", text, got, r.Err(), want)
 		}
 	}
 }

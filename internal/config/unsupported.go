@@ -2,33 +2,21 @@ package config
 
 import "strings"
 
-// noDirectory is why a checkpoint directory is refused.
-const noDirectory = "no state backend of this version writes to a directory; it has memory (old name jobmanager), which keeps checkpoints in the nodes"
-
 // plannedKeys are Flink's keys that users are likely to bring along and that
 // have no effect here yet, with what to do instead where there is something.
 // They are refused: a setting that is silently ignored is worse than none.
 var plannedKeys = map[string]string{
-	"execution.checkpointing.dir":                               noDirectory,
-	"state.checkpoints.dir":                                     noDirectory,
-	"state.backend.fs.checkpointdir":                            noDirectory,
-	"execution.checkpointing.savepoint-dir":                     "this version has no savepoints",
-	"state.savepoints.dir":                                      "this version has no savepoints",
-	"savepoints.state.backend.fs.dir":                           "this version has no savepoints",
-	"execution.checkpointing.storage":                           noDirectory,
-	"state.checkpoint-storage":                                  noDirectory,
 	"execution.checkpointing.externalized-checkpoint-retention": "`cancel` deletes the checkpoints of a job",
 	"execution.checkpointing.interval-during-backlog":           "",
 	"execution.checkpointing.aligned-checkpoint-timeout":        "",
 	"execution.checkpointing.incremental":                       "",
 	"execution.checkpointing.snapshot-compression":              "",
-	"execution.checkpointing.create-subdir":                     noDirectory,
-	"execution.checkpointing.data-inline-threshold":             noDirectory,
-	"execution.checkpointing.write-buffer-size":                 noDirectory,
+	"execution.checkpointing.create-subdir":                     "each job has a directory of its own",
+	"execution.checkpointing.write-buffer-size":                 "",
 	"state.backend.async":                                       "",
 	"state.backend.incremental":                                 "",
 	"state.backend.local-recovery":                              "",
-	"state.checkpoints.create-subdir":                           noDirectory,
+	"state.checkpoints.create-subdir":                           "each job has a directory of its own",
 	"parallelism.default":                                       "set HOLDFAST_PARALLELISM, or the parallelism in the program",
 	"heartbeat.interval":                                        "set heartbeat-interval",
 	"heartbeat.timeout":                                         "set session-timeout",

@@ -92,8 +92,16 @@ type Config struct {
 // defaults are those of docs/configuration.md.
 func DefaultConfig() Config { return FromSettings(config.Default().Node) }
 
-// FromSettings makes a Config of what a node was told in its file, its
-// environment and its flags.
+// FromConfig makes a Config of what a node was told in its file, its environment
+// and its flags.
+func FromConfig(c config.Config) Config {
+	cfg := FromSettings(c.Node)
+	cfg.AllowedRoots = c.AllowedRoots()
+	return cfg
+}
+
+// FromSettings is FromConfig without what the configuration says of jobs: no
+// directory is allowed.
 func FromSettings(n config.Node) Config {
 	rc := raftstore.DefaultConfig()
 	rc.HeartbeatTimeout = n.Raft.HeartbeatTimeout
@@ -113,7 +121,7 @@ func FromSettings(n config.Node) Config {
 		StateDir: n.State.Directory, StateCacheBytes: int64(n.State.CacheSize),
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
-		AllowedRoots:      n.Storage.Roots(), S3: n.S3,
+		S3:                n.S3,
 		Raft: rc, Logger: slog.Default(),
 	}
 }

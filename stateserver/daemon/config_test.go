@@ -35,7 +35,7 @@ func TestFromSettings_EveryField(t *testing.T) {
 		MetricsListen: "127.0.0.1:3", Debug: config.Debug{Pprof: true, NoFsync: true},
 		Storage: config.Storage{AllowedRoots: "file:///a,s3://b"}, S3: config.S3{Endpoint: "h:4", PathStyle: true, Region: "r", AccessKey: "a", SecretKey: "s"},
 	}
-	c := FromSettings(n)
+	c := FromConfig(config.Config{Node: n})
 	if c.settings() != n {
 		t.Errorf("%+v became %+v", n, c.settings())
 	}

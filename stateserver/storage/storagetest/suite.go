@@ -280,7 +280,7 @@ func list(t *testing.T, _ Config, s storage.Storage) {
 			t.Errorf("list has %+v, %v", info, err)
 		}
 	}
-	// More than a page of S3, and stopping in the middle.
+	// Stopping in the middle.
 	for i := range 5 {
 		Write(t, s, fmt.Sprintf("many/%d", i), nil)
 	}
