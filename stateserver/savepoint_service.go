@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
 
-// snapshots reads and deletes what lies in directories of users.
-type snapshots interface {
+// snapshotStore reads and deletes what lies in directories of users.
+type snapshotStore interface {
 	// restore reads the metadata of a snapshot, and checks that a job may begin from
 	// it: that every file is there, and that its states fit the specification.
 	restore(ctx context.Context, spec *holdfastv1.JobSpec, from *holdfastv1.RestoreFrom) (*internalv1.Restore, *holdfastv1.Error)

@@ -80,7 +80,7 @@ type Server struct {
 
 	// snapshots reads and deletes what lies in directories of users; nil: this node
 	// has no checkpoint storage.
-	snapshots snapshots
+	snapshots snapshotStore
 
 	metrics  *metrics
 	progress progress

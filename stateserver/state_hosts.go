@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/snapshots"
 )
 
 // Working state of backends on hosts is read from the node that has it, and what a
@@ -288,25 +289,10 @@ func (m *hostStates) snapshotEntries(ctx context.Context, snap *coordinator.Snap
 		}
 	}
 	if len(handles) == 0 {
-		return noEntries{}, nil
+		return snapshots.None{}, nil
 	}
 	return b.ReadSnapshot(ctx, backend.Spec{Name: fmt.Sprintf("%d-read", subtask), Space: space}, files, handles)
 }
-
-// noEntries is the snapshot of a subtask without state.
-type noEntries struct{}
-
-// Next implements [backend.Entries].
-func (noEntries) Next() bool { return false }
-
-// Entry implements [backend.Entries].
-func (noEntries) Entry() backend.Entry { return backend.Entry{} }
-
-// Err implements [backend.Entries].
-func (noEntries) Err() error { return nil }
-
-// Close implements [backend.Entries].
-func (noEntries) Close() error { return nil }
 
 // onHosts returns the reader of a state whose backend is on hosts, nil for another.
 func (t *stateService) onHosts(sel *holdfastv1.StateSelector) (*hostReader, error) {

@@ -47,8 +47,10 @@ func checkOperator(m *holdfastv1.CheckpointMetadata, o *holdfastv1.OperatorSnaps
 	if groups == 0 || groups > maxKeyGroups {
 		return fmt.Errorf("its max parallelism is %d, not between 1 and %d", groups, maxKeyGroups)
 	}
-	if parallelism == 0 || parallelism > groups {
-		return fmt.Errorf("its parallelism is %d, not between 1 and the max parallelism %d", parallelism, groups)
+	if parallelism == 0 || parallelism > maxKeyGroups {
+		// It may be above the key groups: those of a co-partitioned operator are the
+		// partitions of its source.
+		return fmt.Errorf("its parallelism is %d, not between 1 and %d", parallelism, maxKeyGroups)
 	}
 	subtasks := slices.SortedFunc(slices.Values(o.GetSubtasks()), func(a, b *holdfastv1.SubtaskSnapshot) int {
 		return int(a.GetKeyGroupStart()) - int(b.GetKeyGroupStart())

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"crypto/sha256"
 	"strings"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -15,6 +16,8 @@ type Snapshot struct {
 	Files storage.Storage
 	// Dir is the directory of the manifest in Files.
 	Dir string
+	// SHA256 is the hash that the manifest ends with, of all bytes before.
+	SHA256 [sha256.Size]byte
 }
 
 // Close lets go of Files.
@@ -28,20 +31,20 @@ func Load(ctx context.Context, r *storage.Registry, url string) (*Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
-	m, err := Read(ctx, s, "")
+	m, sum, err := readSum(ctx, s, "")
 	if err != nil {
 		_ = s.Close() // it was only read
 		return nil, err
 	}
 	if m.GetKind() == holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT {
-		return &Snapshot{Metadata: m, Files: s}, nil
+		return &Snapshot{Metadata: m, Files: s, SHA256: sum}, nil
 	}
 	_ = s.Close() // it was only read
 	job, dir := above(url)
 	if s, err = r.Open(ctx, job); err != nil {
 		return nil, err
 	}
-	return &Snapshot{Metadata: m, Files: s, Dir: dir}, nil
+	return &Snapshot{Metadata: m, Files: s, Dir: dir, SHA256: sum}, nil
 }
 
 // above cuts the last element off a URL.

@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -28,22 +29,28 @@ func Write(ctx context.Context, s storage.Storage, dir string, m *holdfastv1.Che
 // Read reads the manifest in dir of s. Errors name the file: storage.ErrNotFound
 // where there is none, storage.ErrCorrupt, ErrNewer, and what the storage says.
 func Read(ctx context.Context, s storage.Storage, dir string) (*holdfastv1.CheckpointMetadata, error) {
+	m, _, err := readSum(ctx, s, dir)
+	return m, err
+}
+
+// readSum is Read with the hash that the manifest ends with.
+func readSum(ctx context.Context, s storage.Storage, dir string) (m *holdfastv1.CheckpointMetadata, sum [sha256.Size]byte, err error) {
 	url := storage.JoinURL(s.URL(), nameIn(dir))
 	b, err := read(ctx, s, dir)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, &storage.Error{
+		return nil, sum, &storage.Error{
 			Op: "read", URL: url, Kind: storage.ErrNotFound, Err: errors.New("there is no manifest"),
 			Remedy: "name the directory of a completed checkpoint (chk-N) or of a savepoint; one without a manifest was never completed, or is deleted",
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, sum, err
 	}
-	m, err := Decode(b)
+	m, err = Decode(b)
 	if err != nil {
-		return nil, &storage.Error{Op: "read", URL: url, Err: err}
+		return nil, sum, &storage.Error{Op: "read", URL: url, Err: err}
 	}
-	return m, nil
+	return m, [sha256.Size]byte(b[len(b)-sha256.Size:]), nil
 }
 
 // Base is the directory that the paths of the manifest in dir of s are relative to.
