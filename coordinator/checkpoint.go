@@ -19,6 +19,9 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 		return refusal(e)
 	}
 	directory, e := savepointDirectory(j, c)
+	if e == nil && directory != "" {
+		e = mayBeginSavepoint(j)
+	}
 	if e != nil {
 		return refusal(e)
 	}
@@ -30,6 +33,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
 		Kind: c.Kind, Then: c.Then, SavepointDirectory: directory,
 	}
+	j.PendingInlineBytes = 0
 	m.releaseAtBegin(j)
 	j.Stopping, j.StopCancels = stops(j.Pending), stops(j.Pending) && c.Cancel
 	m.touch(j)
@@ -83,6 +87,7 @@ func (m *Machine) ackFinished(ref subtaskRef, timeMs int64) {
 	case !onHost(ref.job):
 		m.ack(ref, ref.st.FinishedPositions, timeMs, nil)
 	case !acked(ref.job.Pending, ref.st.Id):
+		ref.job.PendingInlineBytes += inlineBytes(ref.st.FinishedHandles)
 		m.addAck(ref, &holdfastv1.SubtaskAck{
 			AckedMs: timeMs, Positions: ref.st.FinishedPositions, StateBytes: ref.st.FinishedBytes, Handles: ref.st.FinishedHandles,
 		})

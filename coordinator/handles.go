@@ -15,6 +15,10 @@ const (
 	// MaxInlineBytes bounds the bytes that its handles have inline, as Flink's
 	// jobmanager storage does.
 	MaxInlineBytes = 5 << 20
+	// maxJobInline bounds the bytes that all checkpoints of a job have inline, so that
+	// its record fits a snapshot of the log; maxCheckpointInline those of one.
+	maxJobInline        = 768 << 20
+	maxCheckpointInline = 64 << 20
 
 	maxHandleName = 256
 	maxFileName   = 768
@@ -82,10 +86,7 @@ func checkHandles(ref subtaskRef, checkpoint uint64, handles, base []*holdfastv1
 }
 
 func checkSize(ref subtaskRef, handles []*holdfastv1.StateHandle) *holdfastv1.Error {
-	inline := 0
-	for _, h := range handles {
-		inline += len(h.Inline)
-	}
+	inline := inlineBytes(handles)
 	where := fmt.Sprintf("subtask %d of %q", ref.st.Index, ref.vertex.OperatorUid)
 	switch {
 	case len(handles) > MaxHandles:
@@ -97,6 +98,25 @@ func checkSize(ref subtaskRef, handles []*holdfastv1.StateHandle) *holdfastv1.Er
 			"bytes", fmt.Sprint(inline), "limit", fmt.Sprint(MaxInlineBytes))
 	}
 	return nil
+}
+
+func inlineBytes(handles []*holdfastv1.StateHandle) (n uint64) {
+	for _, h := range handles {
+		n += uint64(len(h.Inline))
+	}
+	return n
+}
+
+// checkTotal refuses handles that would make the record of their job too large.
+func checkTotal(j jobState, handles []*holdfastv1.StateHandle) *holdfastv1.Error {
+	limit := uint64(min(maxCheckpointInline, maxJobInline/(int(j.Spec.Checkpoint.NumRetained)+MaxSavepoints+1)))
+	total := j.PendingInlineBytes + inlineBytes(handles)
+	if total <= limit {
+		return nil
+	}
+	return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
+		fmt.Sprintf("the snapshots of all subtasks have %d bytes in the log, at most %d are allowed with %d retained checkpoints; set a directory (execution.checkpointing.dir), or a smaller inline threshold, or retain fewer",
+			total, limit, j.Spec.Checkpoint.NumRetained), "bytes", fmt.Sprint(total), "limit", fmt.Sprint(limit))
 }
 
 // checkNewFile tells what is wrong with the name of a file that an attempt wrote.

@@ -62,12 +62,17 @@ func (m *Machine) applyAckPart(c *internalv1.AckPart) *internalv1.CommandResult 
 		p = &internalv1.AckParts{SubtaskId: c.SubtaskId, CheckpointId: c.CheckpointId}
 		ref.job.AckParts = append(ref.job.AckParts, p)
 	}
+	e := checkTotal(ref.job, c.Handles)
 	joined := joinHandles(p.Handles, c.Handles)
-	if e := checkSize(ref, joined); e != nil {
+	if e == nil {
+		e = checkSize(ref, joined)
+	}
+	if e != nil {
 		dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 		return m.answer(ref.st, e)
 	}
 	p.Handles, p.Parts = joined, p.Parts+1
+	ref.job.PendingInlineBytes += inlineBytes(c.Handles)
 	return m.answer(ref.st, nil)
 }
 
@@ -95,13 +100,22 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 	if p.GetParts() != parts {
 		return nil, partsMissing(p.GetParts(), parts)
 	}
+	if e := checkTotal(ref.job, last); e != nil {
+		dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
+		return nil, e
+	}
+	more := inlineBytes(last)
 	all := joinHandles(p.GetHandles(), last)
 	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 	shared, e := baseHandles(ref, base)
 	if e != nil {
 		return nil, e
 	}
-	return all, checkHandles(ref, checkpoint, all, shared)
+	if e := checkHandles(ref, checkpoint, all, shared); e != nil {
+		return nil, e
+	}
+	ref.job.PendingInlineBytes += more
+	return all, nil
 }
 
 // baseHandles returns what the ack of a subtask in a base named.

@@ -182,6 +182,24 @@ func TestAck_Bounds(t *testing.T) {
 	}
 }
 
+// All snapshots of a job together fit a record, whatever is retained.
+func TestAck_BoundOfTheJob(t *testing.T) {
+	l, tok := onHosts(t, func(s *holdfastv1.JobSpec) { s.Checkpoint.NumRetained = 100 })
+	n := l.must(begin("job")).CheckpointId
+	some := func(mib int) *holdfastv1.StateHandle {
+		return &holdfastv1.StateHandle{Name: "i", Size: uint64(mib << 20), Inline: make([]byte, mib<<20)}
+	}
+	l.must(ackPart(1, tok, n, 0, some(4)))
+	a := hostAck(2, tok, n, 0, some(4))
+	r := l.refused(ackOnHost(a), holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE)
+	if want := "the snapshots of all subtasks have 8388608 bytes in the log, at most 7388131 are allowed with 100 retained checkpoints; set a directory"; !strings.HasPrefix(r.Error.Message, want) {
+		t.Fatalf("got %q", r.Error.Message)
+	}
+	l.must(abort("job", n))
+	a.CheckpointId = l.must(begin("job")).CheckpointId
+	l.must(ackOnHost(a))
+}
+
 func finishOnHost(subtask, token uint64, handles ...*holdfastv1.StateHandle) *internalv1.Command {
 	return &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
 		SubtaskId: subtask, FencingToken: token, Handles: handles, StateBytes: 5, Positions: []*holdfastv1.Position{{Topic: "in", NextOffset: 9}}}}}

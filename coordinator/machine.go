@@ -15,6 +15,8 @@ const (
 	// JOB_TERMINATED; as many again while files of theirs are to be written or
 	// deleted.
 	MaxEndedJobs = 256
+	// MaxSavepoints is how many savepoints of a job may wait to be written.
+	MaxSavepoints = 8
 	// MaxDeletions is how many files of a job may wait for their deletion. Beyond it
 	// they are left to those who look for orphans.
 	MaxDeletions = 1 << 16

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // Records returns the whole state as records that no later Apply changes, in
@@ -97,4 +98,20 @@ func (m *Machine) unindex(j jobState) {
 // sortedNodes returns the registered nodes by id.
 func (m *Machine) sortedNodes() []*internalv1.Node {
 	return slices.SortedFunc(slices.Values(m.nodes), func(a, b *internalv1.Node) int { return strings.Compare(a.NodeId, b.NodeId) })
+}
+
+// handlesOf finds the recorded handles of a job, but not those of acks that are under
+// way, which still change.
+func handlesOf(j jobState) (out []*[]*holdfastv1.StateHandle) {
+	of := func(c *holdfastv1.Checkpoint) {
+		for _, a := range c.GetAcks() {
+			out = append(out, &a.Handles)
+		}
+	}
+	of(j.Pending)
+	for _, c := range j.History {
+		of(c)
+	}
+	forSubtasks(j, func(_ vertexState, st subtaskState) { out = append(out, &st.FinishedHandles) })
+	return out
 }

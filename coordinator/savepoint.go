@@ -37,6 +37,22 @@ func savepointDirectory(j jobState, c *internalv1.BeginCheckpoint) (string, *hol
 	return j.Spec.Checkpoint.SavepointDirectory, nil
 }
 
+// mayBeginSavepoint bounds the savepoints that wait to be written: each keeps its
+// checkpoint.
+func mayBeginSavepoint(j jobState) *holdfastv1.Error {
+	waiting := 0
+	for _, c := range j.History {
+		if pinned(c) {
+			waiting++
+		}
+	}
+	if waiting < MaxSavepoints {
+		return nil
+	}
+	return notApplied(holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED,
+		fmt.Sprintf("%d savepoints of job %q are still to be written; wait for them (`holdfast checkpoints` shows which)", waiting, j.Spec.Name))
+}
+
 // stops tells whether a job ends with a checkpoint.
 func stops(c *holdfastv1.Checkpoint) bool {
 	return c.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE

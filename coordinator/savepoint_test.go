@@ -164,3 +164,18 @@ func TestSavepoint_OutlivesItsJob(t *testing.T) {
 		t.Fatal("the state stays in the log")
 	}
 }
+
+// Savepoints that wait to be written each keep a checkpoint, so they are bounded.
+func TestSavepoint_Bound(t *testing.T) {
+	l, tok := onHosts(t, nil)
+	for range MaxSavepoints {
+		l.acks(tok, l.must(savepoint("file:///mnt/sp", goOn, false)).CheckpointId)
+	}
+	r := l.refused(savepoint("file:///mnt/sp", goOn, false), holdfastv1.ErrorReason_ERROR_REASON_OVERLOADED)
+	if r.Error.Outcome != holdfastv1.Outcome_OUTCOME_NOT_APPLIED {
+		t.Fatalf("outcome: %v", r.Error)
+	}
+	l.checkpointed(tok, 0, oneFile(tok))
+	l.must(exported(1, true, "p", nil))
+	l.must(savepoint("file:///mnt/sp", goOn, false))
+}

@@ -15,7 +15,7 @@ import (
 )
 
 // maxRecordBytes bounds one coordinator record of a snapshot.
-const maxRecordBytes = 256 << 20
+const maxRecordBytes = 1 << 30
 
 // fsmView is an immutable picture of the state. Its stream is
 //

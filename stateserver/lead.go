@@ -177,6 +177,9 @@ func (l *leadership) tell(c *internalv1.Command) {
 	case c.GetLoseSubtask() != nil:
 		x := c.GetLoseSubtask()
 		l.log.Warn("a subtask lost its process", "subtask", x.SubtaskId, "token", x.FencingToken, "why", x.Error.GetMessage())
+	case c.GetLoseHost() != nil:
+		x := c.GetLoseHost()
+		l.log.Error("a node counts as lost, with the state of jobs without checkpoints; they are suspended", "node", x.NodeId, "incarnation", x.Incarnation, "why", x.Error.GetMessage())
 	case c.GetAbortCheckpoint() != nil:
 		x := c.GetAbortCheckpoint()
 		l.log.Warn("a checkpoint was given up", "job", x.JobId, "checkpoint", x.CheckpointId, "why", x.Reason.GetMessage())

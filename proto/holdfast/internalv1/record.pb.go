@@ -233,8 +233,10 @@ type Job struct {
 	RestoreSubsumed bool `protobuf:"varint,25,opt,name=restore_subsumed,json=restoreSubsumed,proto3" json:"restore_subsumed,omitempty"`
 	// The files of that snapshot are to be deleted.
 	DeleteRestored bool `protobuf:"varint,26,opt,name=delete_restored,json=deleteRestored,proto3" json:"delete_restored,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the acks of the pending checkpoint, and their parts, have inline.
+	PendingInlineBytes uint64 `protobuf:"varint,27,opt,name=pending_inline_bytes,json=pendingInlineBytes,proto3" json:"pending_inline_bytes,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -447,6 +449,13 @@ func (x *Job) GetDeleteRestored() bool {
 		return x.DeleteRestored
 	}
 	return false
+}
+
+func (x *Job) GetPendingInlineBytes() uint64 {
+	if x != nil {
+		return x.PendingInlineBytes
+	}
+	return 0
 }
 
 // AckParts are the handles of a subtask that came before its ack.
@@ -1147,7 +1156,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x06record\"W\n" +
 	"\x04Meta\x12&\n" +
 	"\x0fnext_subtask_id\x18\x01 \x01(\x04R\rnextSubtaskId\x12'\n" +
-	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\x9c\t\n" +
+	"\x0fcluster_version\x18\x02 \x01(\rR\x0eclusterVersion\"\xce\t\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.holdfast.v1.JobSpecR\x04spec\x12#\n" +
@@ -1178,7 +1187,8 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\bstopping\x18\x17 \x01(\bR\bstopping\x12!\n" +
 	"\fstop_cancels\x18\x18 \x01(\bR\vstopCancels\x12)\n" +
 	"\x10restore_subsumed\x18\x19 \x01(\bR\x0frestoreSubsumed\x12'\n" +
-	"\x0fdelete_restored\x18\x1a \x01(\bR\x0edeleteRestored\"\x98\x01\n" +
+	"\x0fdelete_restored\x18\x1a \x01(\bR\x0edeleteRestored\x120\n" +
+	"\x14pending_inline_bytes\x18\x1b \x01(\x04R\x12pendingInlineBytes\"\x98\x01\n" +
 	"\bAckParts\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
