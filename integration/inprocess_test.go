@@ -113,6 +113,10 @@ func TestJobs_AnyNodeAnswers(t *testing.T) {
 	scenario.AnyNodeAnswers(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestSavepoint_WaitsForItsTurn(t *testing.T) {
+	scenario.SavepointsWait(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestZombie_ChangesNothing(t *testing.T) {
 	scenario.ZombieWithCheckpoints(t, harness.InProcess(t, harness.Options{}))
 }
