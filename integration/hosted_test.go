@@ -14,3 +14,7 @@ func TestHostedKills_FilesystemIncremental(t *testing.T) {
 func TestHostedKills_Filesystem(t *testing.T) {
 	scenario.HostedKills(t, harness.InProcess(t, harness.Options{Tune: mixed}), scenario.Hosted{Backend: "filesystem"}, 1)
 }
+
+func TestHostedWithoutCheckpoints_Filesystem(t *testing.T) {
+	scenario.HostedWithoutCheckpoints(t, harness.InProcess(t, harness.Options{Tune: mixed}), scenario.Hosted{Backend: "filesystem"}, 2)
+}

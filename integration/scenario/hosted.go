@@ -63,3 +63,28 @@ func HostedKills(t *testing.T, c *harness.Cluster, h Hosted, rounds int) {
 	t.Logf("%d records counted exactly once", harness.Sum(feed.CheckFinal(c, "counter", nil)))
 	c.VerifyReplicas()
 }
+
+// HostedWithoutCheckpoints: state on a host belongs to the subtask. A new operator
+// process goes on with it, wherever it connects first; the death of the host suspends
+// the job with STATE_LOST, and with --accept-gap it goes on from empty, elsewhere.
+func HostedWithoutCheckpoints(t *testing.T, c *harness.Cluster, h Hosted, kills int) {
+	operatorKillWithoutCheckpoints(t, c, kills, h.Backend)
+	feed := harness.NewFeed(t, 1, 20)
+	stop := feed.Flow(5, traffic)
+	defer stop()
+	cfg := feed.Operator("lost")
+	cfg.StateBackend = h.Backend
+	harness.StartOperator(t, cfg, c.Addresses())
+	c.WaitStatus("lost", holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+	c.WaitCounted("lost", 50)
+	host := c.NodeIndex(c.MustDescribe("lost").Subtasks[0].NodeId)
+	c.Kill(host)
+	d := c.WaitStatus("lost", holdfastv1.JobStatus_JOB_STATUS_SUSPENDED)
+	if d.Reason.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST {
+		t.Fatalf("the job is suspended with %v, want STATE_LOST", d.Reason)
+	}
+	t.Logf("%s killed: %s", c.Node(host).Name, d.Reason.Message)
+	c.Start(host)
+	c.WaitCaughtUp(host)
+	c.VerifyReplicas()
+}

@@ -58,15 +58,19 @@ func OperatorKill(t *testing.T, c *harness.Cluster, kills int) {
 // checkpoints: what is produced while no operator runs is lost, the counter goes
 // on from where it was, and no printed number is repeated or taken back.
 func OperatorKillWithoutCheckpoints(t *testing.T, c *harness.Cluster, kills int) {
+	operatorKillWithoutCheckpoints(t, c, kills, "")
+}
+
+func operatorKillWithoutCheckpoints(t *testing.T, c *harness.Cluster, kills int, backend string) {
 	feed := harness.NewFeed(t, 1, 5)
 	cfg := feed.Operator("counter")
-	cfg.Earliest, cfg.Print = false, true
+	cfg.Earliest, cfg.Print, cfg.StateBackend = false, true, backend
 	want := map[string]int64{}
 	printed := map[string]int64{} // newest number of each key
 	lost := int64(0)
-	for range kills + 1 {
+	for n := range kills + 1 {
 		stop := feed.Flow(3, traffic)
-		o := harness.StartOperator(t, cfg, c.Addresses())
+		o := harness.StartOperator(t, cfg, c.Addresses(n%c.Size()))
 		harness.Until(t, "50 lines of the operator", func() error {
 			lines, err := harness.ParseLines(o.Output())
 			if err == nil && len(lines) < 50 {

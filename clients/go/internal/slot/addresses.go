@@ -46,3 +46,11 @@ func (a *Addresses) Add(list []string) {
 		}
 	}
 }
+
+// Index is the number of an address, which is learnt if it is new.
+func (a *Addresses) Index(address string) int {
+	a.Add([]string{address})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Index(a.list, address)
+}

@@ -66,7 +66,7 @@ func (r *reader) handle(ctx context.Context, msg *holdfastv1.HostMessage) (bool,
 		r.session.finders.start(ctx, r, m.DiscoverSplits)
 	case *holdfastv1.HostMessage_GoAway:
 		r.session.log.Info("the node asks to leave", "address", r.address, "reason", m.GoAway.GetReason().GetMessage())
-		return false, fmt.Errorf("GoAway: %w", errAgain)
+		return false, fmt.Errorf("GoAway: %w", goAway{m.GoAway.GetAddress()})
 	default:
 		return false, r.handleAttempt(msg)
 	}

@@ -74,6 +74,9 @@ func (s *session) run(ctx context.Context) {
 			return
 		}
 		s.next++
+		if leave := (goAway{}); errors.As(err, &leave) && leave.address != "" {
+			s.next = s.cfg.Addresses.Index(leave.address)
+		}
 		if errors.Is(err, errAgain) && s.failures == 0 {
 			s.log.Info("leaving the node", "address", address, "reason", err)
 			s.failures = 1
@@ -83,6 +86,15 @@ func (s *session) run(ctx context.Context) {
 		s.backOff(ctx)
 	}
 }
+
+// goAway is an errAgain that may name the node to go to.
+type goAway struct{ address string }
+
+// Error implements error.
+func (goAway) Error() string { return errAgain.Error() }
+
+// Unwrap returns errAgain.
+func (goAway) Unwrap() error { return errAgain }
 
 func (s *session) logFailure(address string, err error) {
 	if time.Since(s.loggedAt) < logEvery && s.failures > 0 {
