@@ -107,7 +107,7 @@ func (w *writer) Abort() error {
 	w.done, w.first = true, nil
 	if w.pipe != nil {
 		_ = w.pipe.CloseWithError(errGivenUp) // it never fails
-		<-w.ended
+		_ = <-w.ended // errGivenUp, or why it failed before
 	}
 	return nil
 }
