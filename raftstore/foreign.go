@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // checkForeign refuses a data directory of another cluster than the one that the
@@ -44,10 +45,14 @@ type foundMember struct {
 	clusterID string
 }
 
+// foreignLimit bounds the wait for members that are silent. One that is down refuses
+// at once.
+const foreignLimit = 5 * time.Second
+
 // askInitial asks all others of initial-cluster at once and returns those that
-// answer within helloLimit, in the order of the list.
+// answer within foreignLimit, in the order of the list.
 func (n *Node) askInitial(ctx context.Context) []foundMember {
-	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	ctx, cancel := context.WithTimeout(ctx, foreignLimit)
 	defer cancel()
 	var wg sync.WaitGroup
 	answers := make([]*foundMember, len(n.cfg.InitialCluster))

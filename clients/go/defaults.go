@@ -56,7 +56,8 @@ func (e *StreamExecutionEnvironment) readDefaults() {
 		"execution.checkpointing.dir", "execution.checkpointing.savepoint-dir", "execution.checkpointing.storage",
 		"execution.checkpointing.data-inline-threshold",
 	} {
-		if d.set(key) && !(key == "execution.checkpointing.storage" && d.job.Checkpointing.Storage == "jobmanager") {
+		inNodes := key == "execution.checkpointing.storage" && d.job.Checkpointing.Storage == "jobmanager"
+		if d.set(key) && !inNodes {
 			e.problem(fmt.Errorf("configuration: %s: %s", key, noDirectory))
 		}
 	}

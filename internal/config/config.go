@@ -167,7 +167,7 @@ type Checkpointing struct {
 	Dir             string          `key:"execution.checkpointing.dir" old:"state.checkpoints.dir,state.backend.fs.checkpointdir" derived:"no files: checkpoints are in the nodes" since:"0.1.0" about:"Directory of the files of checkpoints, one for all jobs, reached by every node: file:///mount/path, s3://bucket/path or hdfs://host:port/path."`
 	SavepointDir    string          `key:"execution.checkpointing.savepoint-dir" old:"state.savepoints.dir,savepoints.state.backend.fs.dir" derived:"a savepoint must name its directory" since:"0.1.0" about:"Directory of savepoints that name none."`
 	Storage         string          `key:"execution.checkpointing.storage" old:"state.checkpoint-storage" derived:"filesystem where execution.checkpointing.dir is set, else jobmanager" values:"jobmanager,filesystem" since:"0.1.0" about:"Where checkpoints are stored. jobmanager: in the nodes, for small state; filesystem: in execution.checkpointing.dir."`
-	InlineThreshold flinkunits.Size `key:"execution.checkpointing.data-inline-threshold" old:"state.storage.fs.memory-threshold" default:"20 kb" max:"1 mb" since:"0.1.0" about:"State of a subtask up to this size is no file of its own."`
+	InlineThreshold flinkunits.Size `key:"execution.checkpointing.data-inline-threshold" old:"state.storage.fs.memory-threshold" default:"20 kb" min:"1 bytes" max:"1 mb" since:"0.1.0" about:"State of a subtask up to this size is no file of its own."`
 }
 
 // Restart is Flink's restart-strategy.*.

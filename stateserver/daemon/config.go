@@ -122,7 +122,7 @@ func FromSettings(n config.Node) Config {
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
 		S3:                n.S3,
-		Raft: rc, Logger: slog.Default(),
+		Raft:              rc, Logger: slog.Default(),
 	}
 }
 

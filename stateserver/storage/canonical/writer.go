@@ -13,7 +13,7 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
-// ErrOrder: an entry that does not belong behind the one before.
+// ErrOrder is an entry that does not belong behind the one before.
 var ErrOrder = errors.New("entries out of order")
 
 // Writer writes one file. It holds one block and the index. It is used by one

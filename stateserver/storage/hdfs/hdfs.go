@@ -64,7 +64,7 @@ func (s Scheme) options(authority string) (hdfs.ClientOptions, error) {
 	}
 	options := hdfs.ClientOptionsFromConf(conf)
 	if options.KerberosClient != nil {
-		return options, errors.New("Kerberos is not supported; HADOOP_CONF_DIR asks for it")
+		return options, errors.New("the authentication kerberos of HADOOP_CONF_DIR is not supported")
 	}
 	options.Addresses = addresses(conf, authority)
 	options.NamenodeDialFunc, options.DatanodeDialFunc = dial(nameNodeTimeout), dial(dataNodeTimeout)

@@ -49,7 +49,7 @@ func TestOpen_KerberosIsRefused(t *testing.T) {
 	}
 	t.Setenv("HADOOP_CONF_DIR", dir)
 	_, err := storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"hdfs": Scheme{}}).Open(t.Context(), "hdfs://127.0.0.1:1/x")
-	if err == nil || !strings.Contains(err.Error(), "Kerberos is not supported; HADOOP_CONF_DIR asks for it") {
+	if err == nil || !strings.Contains(err.Error(), "the authentication kerberos of HADOOP_CONF_DIR is not supported") {
 		t.Errorf("open: %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-io/holdfast/stateserver/storage"
 )
 
-// ErrNewer: a manifest of a format that this release does not know.
+// ErrNewer is a manifest of a format that this release does not know.
 var ErrNewer = errors.New("newer format")
 
 // maxKeyGroups is the most that an operator can have.

@@ -51,12 +51,12 @@ func (b *bucket) wrap(op, name string, err error) error {
 
 // kindOfStatus is for codes that servers other than Amazon's make up.
 func kindOfStatus(status int) error {
-	switch {
-	case status == http.StatusForbidden || status == http.StatusUnauthorized:
+	switch status {
+	case http.StatusForbidden, http.StatusUnauthorized:
 		return storage.ErrAccessDenied
-	case status == http.StatusNotFound:
+	case http.StatusNotFound:
 		return storage.ErrNotFound
-	case status == http.StatusInsufficientStorage:
+	case http.StatusInsufficientStorage:
 		return storage.ErrNoSpace
 	default:
 		return storage.ErrUnavailable

@@ -107,7 +107,9 @@ func (w *writer) Abort() error {
 	w.done, w.first = true, nil
 	if w.pipe != nil {
 		_ = w.pipe.CloseWithError(errGivenUp) // it never fails
-		<-w.ended
+		if err := <-w.ended; err == nil {
+			return w.b.wrap("abort", w.name, errors.New("it is complete, although it was given up"))
+		}
 	}
 	return nil
 }

@@ -179,18 +179,18 @@ func ranges(t *testing.T, _ Config, s storage.Storage) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("range %v: %d bytes, %v; want %d", r, len(got), err, len(want))
 		}
-		in.Close()
+		_ = in.Close() // it was only read
 	}
 	in, err := s.Open(t.Context(), "empty", 0, -1)
 	if err != nil {
 		t.Fatalf("open of an empty file: %v", err)
 	}
-	in.Close()
+	_ = in.Close() // it was only read
 	for _, r := range [][2]int64{{0, 300_001}, {300_001, 1}, {299_999, 2}} {
 		in, err := s.Open(t.Context(), "f", r[0], r[1])
 		if err == nil {
 			_, err = io.ReadAll(in)
-			in.Close()
+			_ = in.Close() // it was only read
 		}
 		wantKind(t, fmt.Sprintf("range %v beyond the end", r), err, storage.ErrCorrupt)
 	}
@@ -285,7 +285,10 @@ func list(t *testing.T, _ Config, s storage.Storage) {
 		Write(t, s, fmt.Sprintf("many/%d", i), nil)
 	}
 	n := 0
-	for range s.List(t.Context(), "many") {
+	for _, err := range s.List(t.Context(), "many") {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 2 {
 			break
 		}
