@@ -78,7 +78,10 @@ func (m *hostStates) open(ctx context.Context, sub *subject) (*hosted, error) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	if h := sl.h; h != nil && !sub.view.CheckpointsEnabled && h.origin == sub.view.Home.Origin {
-		return h, h.move(ctx, sub.view.Token)
+		if err := h.move(ctx, sub.view.Token); err != nil {
+			return nil, err
+		}
+		return h, m.tellLoaded(ctx, sub)
 	}
 	if sl.h != nil {
 		sl.h.close()
@@ -89,7 +92,16 @@ func (m *hostStates) open(ctx context.Context, sub *subject) (*hosted, error) {
 		return nil, err
 	}
 	sl.h = newHosted(m, sub, st)
-	return sl.h, nil
+	return sl.h, m.tellLoaded(ctx, sub)
+}
+
+// tellLoaded tells the log that a home has what the snapshot had, so that the next
+// attempt goes on with it instead of beginning from the snapshot again.
+func (m *hostStates) tellLoaded(ctx context.Context, sub *subject) error {
+	if !sub.view.Loading {
+		return nil
+	}
+	return (&loader{m: m, ctx: ctx, sub: sub}).send(true)
 }
 
 // letGo is told that a stream no longer has an attempt. State with checkpoints is
@@ -218,7 +230,7 @@ func (m *hostStates) subjectOf(subtask, token uint64) (*subject, error) {
 		sub.space = raftstore.SpaceConfig(space)
 		sub.states = c.AssignFrame(subtask).GetStateIds()
 	})
-	if err == nil && m.backends == nil {
+	if err == nil && sub.view.OnHost && m.backends == nil {
 		err = fmt.Errorf("this node has no state backend %q", sub.view.Backend)
 	}
 	return sub, err

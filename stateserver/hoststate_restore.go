@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,19 +32,26 @@ func (e errRestore) Error() string { return e.e.Message }
 func (m *hostStates) restored(ctx context.Context, sub *subject) (backend.State, error) {
 	log := m.log.With("job", sub.view.JobID, "subtask", sub.view.ID, "checkpoint", sub.restore.CheckpointID)
 	began := time.Now()
+	return retryRestore(ctx, log, sub, began, func() (backend.State, error) { return m.tryRestore(ctx, sub) })
+}
+
+// retryRestore tries until it has succeeded, ctx ends or no other try can mend it.
+func retryRestore[T any](ctx context.Context, log *slog.Logger, sub *subject, began time.Time, try func() (T, error)) (out T, err error) {
 	pauses := &backoff.ExponentialBackOff{InitialInterval: restoreRetryFirst, MaxInterval: restoreRetryMax, Multiplier: 2, RandomizationFactor: 0.5}
 	for {
-		st, err := m.tryRestore(ctx, sub)
+		out, err = try()
 		switch {
 		case err == nil:
 			if sub.restore.CheckpointID != 0 {
 				log.Info("the state of a subtask is restored", "seconds", time.Since(began).Seconds(), "bytes", handlesBytes(sub.restore.Handles))
 			}
-			return st, nil
+			return out, nil
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return out, ctx.Err()
+		case errors.As(err, &refused{}):
+			return out, err
 		case !transient(err):
-			return nil, errRestore{coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED,
+			return out, errRestore{coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED,
 				fmt.Sprintf("the state of checkpoint %d cannot be restored: %s", sub.restore.CheckpointID, err), "checkpoint", fmt.Sprint(sub.restore.CheckpointID))}
 		}
 		pause := pauses.NextBackOff()
@@ -51,7 +59,7 @@ func (m *hostStates) restored(ctx context.Context, sub *subject) (backend.State,
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return out, ctx.Err()
 		}
 	}
 }

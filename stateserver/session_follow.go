@@ -184,6 +184,9 @@ func (x *session) begin(f facts) {
 	case v.OnHost:
 		x.take(f, 1)
 		x.openState(f)
+	case v.Loading:
+		x.take(f, 1)
+		x.loadState(f)
 	case x.resuming != 0 && v.Attempt == x.resuming:
 		x.take(f, v.LastSeq+1)
 		x.push(resumeMessage(v))

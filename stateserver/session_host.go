@@ -42,15 +42,52 @@ func (x *session) openState(f facts) {
 			}
 			return
 		}
+		x.hold.host = h // also if it is of no use: drop lets it go
 		if err != nil {
 			x.openFailed(ctx, token, err)
 			return
 		}
-		x.hold.opening, x.hold.host = false, h
-		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
-		x.log.Info("assigned", "token", token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)
-		x.poke() // barriers have waited
+		x.hold.opening = false
+		x.assigned(f)
 	})
+}
+
+// loadState fills the log's state of an attempt that begins from a snapshot, and then
+// gives the attempt to the client. The caller holds mu.
+func (x *session) loadState(f facts) {
+	token, ctx := x.hold.token, x.hold.ctx
+	x.hold.opening = true
+	x.log.Info("loading the state of a subtask into the log", "token", token, "subtask", f.assign.SubtaskIndex, "checkpoint", f.assign.RestoredCheckpointId)
+	x.s.goRun(func() {
+		err := x.fillLog(ctx, f.subtask.ID, token)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		switch {
+		case x.hold.subtask == 0 || x.hold.token != token:
+		case err != nil:
+			x.openFailed(ctx, token, err)
+		default:
+			x.hold.opening = false
+			x.assigned(f)
+		}
+	})
+}
+
+func (x *session) fillLog(ctx context.Context, subtask, token uint64) error {
+	sub, err := x.s.states.subjectOf(subtask, token)
+	if err != nil {
+		return err
+	}
+	log := x.log.With("subtask", subtask, "checkpoint", sub.restore.CheckpointID)
+	_, err = retryRestore(ctx, log, sub, time.Now(), func() (struct{}, error) { return struct{}{}, x.s.states.fillLog(ctx, sub) })
+	return err
+}
+
+// assigned gives an attempt to the client. The caller holds mu.
+func (x *session) assigned(f facts) {
+	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
+	x.log.Info("assigned", "token", x.hold.token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)
+	x.poke() // barriers have waited
 }
 
 func (x *session) openHosted(ctx context.Context, subtask, token uint64) (*hosted, error) {
@@ -63,13 +100,16 @@ func (x *session) openHosted(ctx context.Context, subtask, token uint64) (*hoste
 
 // openFailed tells the log that the attempt cannot begin. The caller holds mu.
 func (x *session) openFailed(ctx context.Context, token uint64, err error) {
-	if ctx.Err() != nil || errors.Is(err, errGone) {
+	var r errRestore
+	var no refused
+	if ctx.Err() != nil || errors.Is(err, errGone) || errors.As(err, &no) && no.e.Reason == holdfastv1.ErrorReason_ERROR_REASON_FENCED {
 		return // follow tells the client what became of the attempt
 	}
-	var r errRestore
 	e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INTERNAL, "the working state could not be opened: "+err.Error())
 	if errors.As(err, &r) {
 		e = r.e
+	} else if no.e != nil {
+		e = no.e
 	}
 	x.log.Error("an attempt cannot begin", "token", token, "err", e.Message)
 	x.failAttempt(x.hold, holdfastv1.FailureClass_FAILURE_CLASS_EXTERNAL, e)

@@ -45,6 +45,17 @@ func TestProcess_OperatorKill(t *testing.T) {
 	scenario.OperatorKill(t, cluster(t, harness.Options{}), 3)
 }
 
+func TestProcess_HostedKills(t *testing.T) {
+	scenario.HostedKills(t, cluster(t, harness.Options{SessionTimeout: hostedSession}), scenario.Hosted{Backend: "filesystem", Incremental: true}, 2)
+}
+
+// hostedSession is how long a cluster waits for the host that a scenario killed.
+const hostedSession = 4 * time.Second
+
+func TestProcess_HostedWithoutCheckpoints(t *testing.T) {
+	scenario.HostedWithoutCheckpoints(t, cluster(t, harness.Options{SessionTimeout: hostedSession}), scenario.Hosted{Backend: "filesystem"}, 2)
+}
+
 func TestProcess_OperatorKillWithoutCheckpoints(t *testing.T) {
 	scenario.OperatorKillWithoutCheckpoints(t, cluster(t, harness.Options{}), 2)
 }

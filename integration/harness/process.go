@@ -71,7 +71,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		Path: b.build(n),
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ListenAddress, "--advertise", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--peer-advertise", n.PeerAdvertise,
+			"--peer-advertise", n.PeerAdvertise, "--storage-allowed-roots", checkpointRoot(b.dir),
 		}, append(n.beginning(initialCluster), flags...)...),
 		Stdout: log, Stderr: log,
 	})
