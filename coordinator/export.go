@@ -42,7 +42,7 @@ func (m *Machine) metadataWritten(j jobState, chk *holdfastv1.Checkpoint, c *int
 			addDeletion(j, CheckpointDir(chk.Id))
 			m.touch(j)
 		}
-		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED, fmt.Sprintf("checkpoint %d of job %q is not retained any more", chk.Id, j.Spec.Name)))
+		return &internalv1.CommandResult{}
 	case chk.ExternalPath != "":
 		return &internalv1.CommandResult{}
 	}

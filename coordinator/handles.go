@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -144,15 +145,20 @@ func sameFile(a, b *holdfastv1.StateHandle) bool {
 	return a.File == b.File && a.Size == b.Size && bytes.Equal(a.Sha256, b.Sha256) && strings.HasPrefix(a.File, SharedDir)
 }
 
-// joinHandles adds handles behind those that came before. A large inline handle
-// goes on in the first one of the next part.
+// joinHandles adds handles behind those that came before, which stay as they are. A
+// large inline handle goes on in the first one of the next part.
 func joinHandles(have, more []*holdfastv1.StateHandle) []*holdfastv1.StateHandle {
-	if len(have) > 0 && len(more) > 0 {
-		last, next := have[len(have)-1], more[0]
-		if last.File == "" && next.File == "" && last.Name == next.Name && uint64(len(last.Inline)) < last.Size {
-			last.Inline = append(last.Inline, next.Inline...)
-			more = more[1:]
-		}
+	if len(have) == 0 || len(more) == 0 {
+		return append(slices.Clip(have), more...)
 	}
-	return append(have, more...)
+	last, next := have[len(have)-1], more[0]
+	if last.File != "" || next.File != "" || last.Name != next.Name || uint64(len(last.Inline)) >= last.Size {
+		return append(slices.Clip(have), more...)
+	}
+	joined := &holdfastv1.StateHandle{
+		Name: last.Name, Format: last.Format, Size: last.Size, Sha256: last.Sha256, Shared: last.Shared,
+		// The handle before goes on to see its own bytes only.
+		Inline: append(last.Inline, next.Inline...),
+	}
+	return append(append(slices.Clip(have[:len(have)-1]), joined), more[1:]...)
 }

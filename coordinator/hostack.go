@@ -60,7 +60,6 @@ func (m *Machine) applyAckPart(c *internalv1.AckPart) *internalv1.CommandResult 
 		return m.answer(ref.st, partsMissing(p.GetParts(), c.Part))
 	case p == nil:
 		p = &internalv1.AckParts{SubtaskId: c.SubtaskId, CheckpointId: c.CheckpointId}
-		ref.job.AckParts = append(ref.job.AckParts, p)
 	}
 	e := checkTotal(ref.job, c.Handles)
 	joined := joinHandles(p.Handles, c.Handles)
@@ -68,8 +67,10 @@ func (m *Machine) applyAckPart(c *internalv1.AckPart) *internalv1.CommandResult 
 		e = checkSize(ref, joined)
 	}
 	if e != nil {
-		dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 		return m.answer(ref.st, e)
+	}
+	if p.Parts == 0 {
+		ref.job.AckParts = append(ref.job.AckParts, p)
 	}
 	p.Handles, p.Parts = joined, p.Parts+1
 	ref.job.PendingInlineBytes += inlineBytes(c.Handles)
@@ -101,12 +102,9 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 		return nil, partsMissing(p.GetParts(), parts)
 	}
 	if e := checkTotal(ref.job, last); e != nil {
-		dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 		return nil, e
 	}
-	more := inlineBytes(last)
 	all := joinHandles(p.GetHandles(), last)
-	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 	shared, e := baseHandles(ref, base)
 	if e != nil {
 		return nil, e
@@ -114,7 +112,8 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 	if e := checkHandles(ref, checkpoint, all, shared); e != nil {
 		return nil, e
 	}
-	ref.job.PendingInlineBytes += more
+	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
+	ref.job.PendingInlineBytes += inlineBytes(last)
 	return all, nil
 }
 

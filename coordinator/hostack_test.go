@@ -169,9 +169,11 @@ func TestAck_Bounds(t *testing.T) {
 	if want := "the snapshot of subtask 0 of \"source\" has 5242882 bytes in the log, at most 5242880 are allowed"; !strings.HasPrefix(r.Error.Message, want) {
 		t.Fatalf("got %q", r.Error.Message)
 	}
-	if len(l.m.byID["job"].AckParts) != 0 {
-		t.Fatal("parts stay behind the refusal")
+	if p := l.m.byID["job"].AckParts; len(p) != 1 || p[0].Parts != 1 || len(p[0].Handles[0].Inline) != int(half.Size) {
+		t.Fatal("a refusal changed the parts")
 	}
+	l.must(abort("job", n))
+	n = l.must(begin("job")).CheckpointId
 	many := make([]*holdfastv1.StateHandle, MaxHandles+1)
 	for i := range many {
 		many[i] = inline("x", 0)

@@ -165,7 +165,7 @@ func TestExport_OfACheckpoint(t *testing.T) {
 	late := l.checkpointed(tok, 0, oneFile(tok))
 	l.checkpointed(tok, 0, oneFile(tok))
 	l.must(deleted(&internalv1.FilesDeleted{Files: l.m.Deletions()[0].Files}))
-	l.refused(exported(late, false, "p", nil), holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED)
+	l.must(exported(late, false, "p", nil))
 	l.deletions("chk-2/")
 }
 

@@ -109,6 +109,10 @@ func FuzzCommands(f *testing.F) {
 		f.Add(script(f, all[:n]...), uint64(0))
 		f.Add(script(f, all[:n]...), ^uint64(0))
 	}
+	for _, cmds := range hostSeeds(f) {
+		f.Add(script(f, cmds...), uint64(0))
+		f.Add(script(f, cmds...), ^uint64(0))
+	}
 	f.Fuzz(func(t *testing.T, data []byte, adapt uint64) {
 		a, b := newFSM(), newFSM()
 		for index := uint64(1); len(data) > 0 && index <= 40; index++ {
@@ -174,6 +178,21 @@ func adapted(tb testing.TB, f *fsm, cmd *internalv1.Command) []byte {
 	case *internalv1.Command_ResumeSubtask:
 		v := current(c.ResumeSubtask.SubtaskId)
 		c.ResumeSubtask.Attempt, c.ResumeSubtask.ExpectedToken, c.ResumeSubtask.InstanceId = v.Attempt, v.Token, v.InstanceID
+	case *internalv1.Command_AckCheckpoint:
+		v := current(c.AckCheckpoint.SubtaskId)
+		c.AckCheckpoint.FencingToken = v.Token
+		if v.Pending != nil {
+			c.AckCheckpoint.CheckpointId = v.Pending.ID
+		}
+	case *internalv1.Command_AckPart:
+		v := current(c.AckPart.SubtaskId)
+		c.AckPart.FencingToken = v.Token
+		if v.Pending != nil {
+			c.AckPart.CheckpointId = v.Pending.ID
+		}
+	case *internalv1.Command_LoadState:
+		v := current(c.LoadState.SubtaskId)
+		c.LoadState.FencingToken, c.LoadState.Chunk = v.Token, v.LoadedChunks+1
 	case *internalv1.Command_FailSubtask:
 		c.FailSubtask.FencingToken = current(c.FailSubtask.SubtaskId).Token
 	case *internalv1.Command_LoseSubtask:
@@ -204,7 +223,7 @@ func mayChange(cmd *internalv1.Command, e *holdfastv1.Error) bool {
 		holdfastv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND, holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE:
 		return false
 	}
-	return cmd.GetFlush() != nil || cmd.GetRecordSplits() != nil || cmd.GetAssign() != nil
+	return cmd.GetFlush() != nil || cmd.GetLoadState() != nil || cmd.GetRecordSplits() != nil || cmd.GetAssign() != nil
 }
 
 func viewHash(tb testing.TB, f *fsm) string {
@@ -247,9 +266,17 @@ func lookAtAll(f *fsm) {
 			m.Describe(s.JobId)
 			m.Checkpoints(s.JobId)
 			m.Undiscovered(s.JobId)
+			m.HomeElsewhere(s.JobId, "n", []string{"source", "counter"})
+			m.SnapshotOf(s.JobId, 1)
+			m.Orphan(s.JobId, "shared/1-1-1-a")
 		}
+		m.Deletions()
+		m.Exports()
 		for id := range uint64(10) {
 			m.Subtask(id)
+			m.RestorePointOf(id)
+			m.BaseOf(id)
+			m.SpaceOf(id)
 			m.AssignFrame(id)
 		}
 	})

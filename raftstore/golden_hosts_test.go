@@ -3,6 +3,7 @@ package raftstore
 import (
 	"bytes"
 	"strings"
+	"testing"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
@@ -100,4 +101,18 @@ func (g *goldenLog) recordExport(job string, checkpoint uint64, savepoint bool, 
 	g.must(&internalv1.Command{Command: &internalv1.Command_RecordExport{RecordExport: &internalv1.RecordExport{
 		JobId: job, CheckpointId: checkpoint, Savepoint: savepoint, Path: path, TimeMs: goldenTime,
 	}}})
+}
+
+// hostSeeds are the lives of the jobs of this file, each in a log of its own.
+func hostSeeds(tb testing.TB) (out [][]*internalv1.Command) {
+	tb.Helper()
+	for _, life := range []func(*goldenLog){(*goldenLog).onHosts, (*goldenLog).atHome, (*goldenLog).restored} {
+		g := &goldenLog{t: tb, f: newFSM()}
+		g.must(wrap(tb, &internalv1.RegisterNode{
+			NodeId: strings.Repeat("1", 32), Name: "n1", Incarnation: "first of n1", StateBackends: []string{"filesystem", "rocksdb"},
+		}))
+		life(g)
+		out = append(out, g.commands)
+	}
+	return out
 }

@@ -16,10 +16,11 @@ import (
 
 // goldenLog writes a golden log while it applies it.
 type goldenLog struct {
-	t     *testing.T
-	f     *fsm
-	index uint64
-	text  strings.Builder
+	t        testing.TB
+	f        *fsm
+	index    uint64
+	text     strings.Builder
+	commands []*internalv1.Command
 }
 
 // add applies a command and writes its entry. Refusals are results like others.
@@ -34,6 +35,7 @@ func (g *goldenLog) add(c *internalv1.Command) *internalv1.CommandResult {
 		g.t.Fatal(err)
 	}
 	g.index++
+	g.commands = append(g.commands, c)
 	fmt.Fprintf(&g.text, "%d %s %x\n", g.index, commandName(c), envelope)
 	out, err := g.f.ApplyBatch([]Entry{{Index: g.index, Term: 1, Type: CommandType, Payload: b}})
 	if err != nil {
