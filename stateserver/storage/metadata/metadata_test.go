@@ -201,7 +201,7 @@ func TestCheck_Table(t *testing.T) {
 		{"no uid", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Operator.Uid = "" }, "has no uid"},
 		{"uid twice", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { m.Operators = append(m.Operators, first(m)) }, "operator source is there twice"},
 		{"max parallelism not resolved", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Operator.MaxParallelism = 0 }, "max parallelism is 0"},
-		{"parallelism", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Operator.Parallelism = 129 }, "parallelism is 129"},
+		{"parallelism", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Operator.Parallelism = 32769 }, "parallelism is 32769"},
 		{"key groups twice", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Subtasks[1].KeyGroupStart = 63 }, "key group 63 belongs to subtask 1 and to another"},
 		{"key groups beyond", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Subtasks[1].KeyGroupEnd = 129 }, "which are none of 128"},
 		{"subtask twice", manifest(checkpoint), func(m *holdfastv1.CheckpointMetadata) { first(m).Subtasks[1].Index = 0 }, "subtask 0 is there twice"},
