@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -192,40 +190,4 @@ func withHandles(c *holdfastv1.Checkpoint) *holdfastv1.Checkpoint {
 		out.Acks[i].Handles = slices.Clone(a.Handles)
 	}
 	return out
-}
-
-// Orphan tells whether a file in a job's directory, by its name relative to that,
-// belongs to nothing: nobody writes it any more, and nothing that is retained names
-// it. Any node may ask and delete, however far behind it is; age only spares
-// uploads that are about to fail.
-func (m *Machine) Orphan(jobID, file string) bool {
-	j := m.byID[jobID]
-	if j == nil || ended(j.Status) && !j.DeleteDirectory {
-		return false // what is kept is in the metadata, and not remembered here
-	}
-	if !strings.HasPrefix(file, SharedDir) {
-		n, ok := checkpointOf(file)
-		return ok && decided(j, n) && !remembered(j, n).GetRetained()
-	}
-	token, checkpoint, subtask, ok := parseFile(file)
-	if !ok || checkpoint != 0 && !decided(j, checkpoint) {
-		return false
-	}
-	if checkpoint == 0 {
-		st := m.bySubtask[subtask].st
-		if st == nil || token >= st.FencingToken && st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-			return false
-		}
-	}
-	return !neededFiles(j)[file]
-}
-
-// decided tells whether nothing is written for a checkpoint any more.
-func decided(j jobState, id uint64) bool { return id < j.NextCheckpointId && id != j.Pending.GetId() }
-
-// checkpointOf reads the checkpoint in whose directory a file is.
-func checkpointOf(file string) (id uint64, ok bool) {
-	dir, _, _ := strings.Cut(file, "/")
-	id, err := strconv.ParseUint(strings.TrimPrefix(dir, "chk-"), 10, 64)
-	return id, err == nil && CheckpointDir(id) == dir+"/"
 }

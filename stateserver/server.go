@@ -76,7 +76,8 @@ type Server struct {
 	hosts *sessions
 	clock steadyClock
 	// states are the working states of backends on hosts.
-	states *hostStates
+	states   *hostStates
+	exporter *exporter
 
 	// snapshots reads and deletes what lies in directories of users; nil: this node
 	// has no checkpoint storage.
@@ -127,6 +128,7 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 		backends = backend.NewSet(cfg.Backends, backend.Env{Dir: cfg.StateDir, CacheBytes: cfg.StateCacheBytes, Option: cfg.StateOption, Logger: cfg.Logger})
 	}
 	s.states = newHostStates(s, backends, newStores(cfg.Storages))
+	s.exporter = newExporter(s)
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
 	s.fwd = newForwarder(s.leaderID, changes, s.openLink)
@@ -173,7 +175,7 @@ func (s *Server) registerMetrics() error {
 	if s.cfg.Metrics == nil {
 		return nil
 	}
-	for _, c := range append(s.metrics.all, serverCollector{s}) {
+	for _, c := range append(append(s.metrics.all, s.exporter.metrics.all()...), serverCollector{s}) {
 		if err := s.cfg.Metrics.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
@@ -192,6 +194,7 @@ func (s *Server) Serve(lis net.Listener) {
 	s.goRun(func() { s.watchMembership(s.ctx) })
 	s.goRun(func() { s.forgetStrangers(s.ctx) })
 	s.goRun(func() { s.states.sweep(s.ctx) })
+	s.goRun(func() { s.exporter.run(s.ctx) })
 	s.goRun(func() { s.serve(s.internal, s.store.PeerListener(), "peer") })
 	s.goRun(func() { s.serve(s.public, lis, "client") })
 }

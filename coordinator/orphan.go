@@ -1,0 +1,81 @@
+package coordinator
+
+import (
+	"strconv"
+	"strings"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Orphan tells whether a file in a job's directory, by its name relative to that,
+// belongs to nothing: nobody writes it any more, and nothing that is retained names
+// it. Any node may ask and delete, however far behind it is; age only spares
+// uploads that are about to fail.
+func (m *Machine) Orphan(jobID, file string) bool {
+	return len(m.Orphans(jobID, []string{file})) > 0
+}
+
+// Orphans is Orphan of many files: those of them that are.
+func (m *Machine) Orphans(jobID string, files []string) []string {
+	j := m.byID[jobID]
+	if j == nil || ended(j.Status) && !j.DeleteDirectory {
+		return nil // what is kept is in the metadata, and not remembered here
+	}
+	needed := neededFiles(j)
+	var out []string
+	for _, f := range files {
+		if m.orphan(j, f, needed) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (m *Machine) orphan(j jobState, file string, needed map[string]bool) bool {
+	if !strings.HasPrefix(file, SharedDir) {
+		n, ok := checkpointOf(file)
+		return ok && decided(j, n) && !remembered(j, n).GetRetained()
+	}
+	token, checkpoint, subtask, ok := parseFile(file)
+	if !ok || checkpoint != 0 && !decided(j, checkpoint) {
+		return false
+	}
+	if checkpoint == 0 {
+		st := m.bySubtask[subtask].st
+		if st == nil || token >= st.FencingToken && st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+			return false
+		}
+	}
+	return !needed[file]
+}
+
+// decided tells whether nothing is written for a checkpoint any more.
+func decided(j jobState, id uint64) bool { return id < j.NextCheckpointId && id != j.Pending.GetId() }
+
+// checkpointOf reads the checkpoint in whose directory a file is.
+func checkpointOf(file string) (id uint64, ok bool) {
+	dir, _, _ := strings.Cut(file, "/")
+	id, err := strconv.ParseUint(strings.TrimPrefix(dir, "chk-"), 10, 64)
+	return id, err == nil && CheckpointDir(id) == dir+"/"
+}
+
+// JobDirectory is where a job that goes on keeps its checkpoints.
+type JobDirectory struct {
+	JobID string
+	// Directory is that of the job's specification; below it the job has <job id>.
+	Directory string
+	// TimeoutMs is how long a checkpoint may take: files that are younger may be of an
+	// upload that goes on.
+	TimeoutMs uint64
+}
+
+// JobDirectories lists them for the jobs that have not ended.
+func (m *Machine) JobDirectories() []JobDirectory {
+	var out []JobDirectory
+	for _, j := range m.jobs {
+		if dir := j.Spec.Checkpoint.GetDirectory(); dir != "" && !ended(j.Status) {
+			out = append(out, JobDirectory{JobID: j.JobId, Directory: dir, TimeoutMs: j.Spec.Checkpoint.TimeoutMs})
+		}
+	}
+	return out
+}

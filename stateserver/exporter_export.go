@@ -1,0 +1,162 @@
+package stateserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/raftstore/keyed"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/snapshots"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
+)
+
+// exportPatience is how long a savepoint is tried again while the storage does not
+// answer, before it has failed. A checkpoint's own export is tried for ever.
+const exportPatience = 30 * time.Second
+
+// export writes what is due and records it.
+func (x *exporter) export(ctx context.Context, t *exportTask, e coordinator.Export) error {
+	began := time.Now()
+	var snap *coordinator.Snapshot
+	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { snap, _ = m.SnapshotOf(e.JobID, e.CheckpointID) })
+	if snap == nil {
+		return nil // subsumed in this moment
+	}
+	if !e.Savepoint {
+		path, err := x.writeCheckpoint(ctx, snap)
+		return x.exported(ctx, t, e, path, err, began)
+	}
+	for {
+		path, err := x.writeSavepoint(ctx, snap)
+		if err == nil || ctx.Err() != nil || storage.Permanent(err) || time.Since(began) > x.patience {
+			return x.exported(ctx, t, e, path, err, began)
+		}
+		x.log.Warn("a savepoint could not be written; trying again", "job", e.JobID, "checkpoint", e.CheckpointID, "err", err)
+		select {
+		case <-time.After(exportRetryFirst):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// exported records what came of an export. The error is why it is to be tried again.
+func (x *exporter) exported(ctx context.Context, t *exportTask, e coordinator.Export, path string, err error, began time.Time) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r := &internalv1.RecordExport{JobId: e.JobID, CheckpointId: e.CheckpointID, Savepoint: e.Savepoint, Path: path, TimeMs: x.s.clock.now().UnixMilli()}
+	kind := exportMetadata
+	if e.Savepoint {
+		kind = exportSavepoint
+	}
+	if err != nil {
+		if !e.Savepoint && err.Error() == t.message {
+			return err // recorded already
+		}
+		r.Path, r.Error = "", clip(exportError(e, err))
+	}
+	_, _, refused := x.s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_RecordExport{RecordExport: r}})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !e.Savepoint:
+		return err
+	case err != nil:
+		x.metrics.failures.WithLabelValues(string(kind)).Inc()
+		x.log.Error("a savepoint failed; its checkpoint stands", "job", e.JobID, "checkpoint", e.CheckpointID, "err", err)
+	case refused != nil:
+		x.log.Debug("an export was not taken", "job", e.JobID, "checkpoint", e.CheckpointID, "why", refused.Message)
+	default:
+		x.metrics.seconds.WithLabelValues(string(kind)).Observe(time.Since(began).Seconds())
+		if e.Savepoint {
+			x.log.Info("a savepoint is written", "job", e.JobID, "checkpoint", e.CheckpointID, "path", path, "seconds", time.Since(began).Seconds())
+		}
+	}
+	return nil
+}
+
+func exportError(e coordinator.Export, err error) *holdfastv1.Error {
+	if !e.Savepoint {
+		return fromStorage("the metadata could not be written", err)
+	}
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_SAVEPOINT_FAILED,
+		fmt.Sprintf("checkpoint %d is complete, but its savepoint could not be written: %s", e.CheckpointID, err), "checkpoint", fmt.Sprint(e.CheckpointID))
+}
+
+// writeCheckpoint writes the manifest of a checkpoint, and for memory its state, into
+// the directory of the checkpoint.
+func (x *exporter) writeCheckpoint(ctx context.Context, snap *coordinator.Snapshot) (path string, err error) {
+	c := snap.Spec.Checkpoint
+	dir, err := x.s.states.stores.dir(ctx, c.Directory)
+	if err != nil {
+		return "", err
+	}
+	to := snapshots.Target{
+		Files: storage.Sub(dir, snap.JobID), Dir: storage.CheckpointDir(snap.Checkpoint.Id),
+		Kind: holdfastv1.SnapshotKind_SNAPSHOT_KIND_CHECKPOINT, Inline: int64(c.InlineThreshold),
+	}
+	if snap.Spec.StateBackend.Name == coordinator.MemoryBackend {
+		err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap))
+	} else {
+		err = snapshots.WriteManifest(ctx, to, snapshots.Native(snap))
+	}
+	return storage.JoinURL(to.Files.URL(), to.Dir), err
+}
+
+// writeSavepoint writes a savepoint into a directory of its own. If it fails nothing
+// is left there.
+func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapshot) (path string, err error) {
+	if x.s.states.stores.registry == nil {
+		return "", fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, snap.Checkpoint.SavepointDirectory)
+	}
+	base, err := x.s.states.stores.registry.Open(ctx, snap.Checkpoint.SavepointDirectory)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	to := snapshots.Target{
+		Files: storage.Sub(base, snapshots.SavepointDir(snap.JobID, snap.Checkpoint.Id)),
+		Kind:  holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT, Inline: int64(snap.Spec.Checkpoint.InlineThreshold),
+	}
+	path = to.Files.URL()
+	if m, err := metadata.Read(ctx, to.Files, ""); err == nil && m.JobId == snap.JobID && m.CheckpointId == snap.Checkpoint.Id {
+		return path, nil // an earlier leader has written it
+	}
+	if err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap)); err != nil {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+		defer cancel()
+		if failed := to.Files.DeleteAll(clean, ""); failed != nil {
+			x.log.Warn("what is left of a savepoint that failed could not be deleted", "path", path, "err", failed)
+		}
+	}
+	return path, err
+}
+
+// cleanUpTime bounds the deletion of what a failed export has left.
+const cleanUpTime = 10 * time.Second
+
+// source reads what a checkpoint has of a subtask.
+func (x *exporter) source(snap *coordinator.Snapshot) snapshots.Source {
+	return func(ctx context.Context, st coordinator.SubtaskRange, space coordinator.Space) (es backend.Entries, err error) {
+		if snap.Spec.StateBackend.Name != coordinator.MemoryBackend {
+			return x.s.states.snapshotEntries(ctx, snap, st.ID)
+		}
+		x.s.store.Read(func(_ *coordinator.Machine, k *keyed.Store) {
+			var f *keyed.Frozen
+			if f, err = k.Frozen(st.ID, snap.Checkpoint.Id); err == nil {
+				es = snapshots.Frozen(f, space)
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint %d is not in the log any more: %w", snap.Checkpoint.Id, err)
+		}
+		return es, nil
+	}
+}

@@ -1,0 +1,69 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
+)
+
+// Delete deletes a checkpoint or savepoint by its directory, and counts its files. One
+// that is gone is no error. Of a checkpoint the files that others beside it name stay.
+// The manifest goes last, so that what was begun can be done again.
+func Delete(ctx context.Context, registry *storage.Registry, url string) (files int, err error) {
+	if registry == nil {
+		return 0, fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, url)
+	}
+	snap, err := metadata.Load(ctx, registry, url)
+	if errors.Is(err, storage.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	named := metadata.Files(snap.Metadata)
+	if snap.Metadata.Kind == holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT {
+		return len(named) + 1, snap.Files.DeleteAll(ctx, "")
+	}
+	others, err := namedBeside(ctx, snap)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range named {
+		if others[f.Handle.Path] {
+			continue
+		}
+		if err := snap.Files.Delete(ctx, f.Handle.Path); err != nil {
+			return files, err
+		}
+		files++
+	}
+	return files + 1, snap.Files.DeleteAll(ctx, snap.Dir)
+}
+
+// namedBeside are the files that other checkpoints of the same job name.
+func namedBeside(ctx context.Context, snap *metadata.Snapshot) (map[string]bool, error) {
+	named := map[string]bool{}
+	for info, err := range snap.Files.List(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		dir, manifest := strings.CutSuffix(info.Name, "/"+storage.MetadataName)
+		if !manifest || dir == snap.Dir {
+			continue
+		}
+		m, err := metadata.Read(ctx, snap.Files, dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range metadata.Files(m) {
+			named[f.Handle.Path] = true
+		}
+	}
+	return named, nil
+}
