@@ -42,6 +42,29 @@ func (m *Machine) checkRestore(r *internalv1.Restore) *holdfastv1.Error {
 	return nil
 }
 
+// SnapshotNeeded tells why a snapshot in a directory may not be deleted, nil if it may:
+// the job that wrote it goes on (owner, of a checkpoint), or one that was restored from
+// it owns it, or has no checkpoint of its own yet.
+func (m *Machine) SnapshotNeeded(path, owner string) *holdfastv1.Error {
+	for _, j := range m.jobs {
+		why := ""
+		restored := j.Restore.GetFrom().GetPath() == path
+		switch {
+		case owner != "" && j.JobId == owner && (!ended(j.Status) || j.DeleteDirectory):
+			why = "is a checkpoint of"
+		case restored && claims(j) && (!ended(j.Status) || j.DeleteRestored):
+			why = "was claimed by"
+		case restored && !ended(j.Status) && j.LatestCompleted == 0:
+			why = "is what a restart would begin from of"
+		default:
+			continue
+		}
+		return Failure(holdfastv1.ErrorReason_ERROR_REASON_JOB_STATE,
+			fmt.Sprintf("the snapshot %s %s job %q (%s), which is %s; cancel that job first", quote(path), why, j.Spec.Name, j.JobId, statusName(j.Status)), "job_id", j.JobId)
+	}
+	return nil
+}
+
 func claims(j jobState) bool {
 	return j.Restore.GetFrom().GetClaimMode() == holdfastv1.ClaimMode_CLAIM_MODE_CLAIM
 }

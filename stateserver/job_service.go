@@ -72,6 +72,9 @@ func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*
 		return nil, toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST,
 			fmt.Sprintf("the submission id has %d characters, at most %d are allowed", len(r.SubmissionId), maxIDBytes), "field", "submission_id"))
 	}
+	if e := j.s.checkDirectories(spec.Checkpoint.GetDirectory(), spec.Checkpoint.GetSavepointDirectory()); e != nil {
+		return nil, toStatus(e)
+	}
 	restore, unread := j.readRestore(ctx, spec, r.Restore)
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
 		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: j.s.clock.now().UnixMilli(), Restore: restore,

@@ -84,6 +84,9 @@ func (j *jobService) beginSavepoint(ctx context.Context, job string, c *internal
 		if e != nil {
 			return "", 0, toStatus(e)
 		}
+		if e := j.s.checkDirectories(url); e != nil {
+			return "", 0, toStatus(e)
+		}
 		c.SavepointDirectory = url
 	}
 	if id, err = j.find(ctx, job); err != nil {

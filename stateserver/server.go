@@ -129,6 +129,9 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	}
 	s.states = newHostStates(s, backends, newStores(cfg.Storages))
 	s.exporter = newExporter(s)
+	if cfg.Storages != nil {
+		s.snapshots = snapshotFiles{s}
+	}
 	s.peers = newPeers(store.DialPeer)
 	changes, _ := store.LeaderChanges()
 	s.fwd = newForwarder(s.leaderID, changes, s.openLink)

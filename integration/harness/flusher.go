@@ -23,6 +23,10 @@ type FlusherConfig struct {
 	// say where and how its checkpoints go, for those on hosts.
 	StateBackend, Directory string
 	Incremental             bool
+	// Retention says what becomes of checkpoints when the job ends.
+	Retention holdfastv1.CheckpointRetention
+	// Restore is what the job begins from; nil: nothing.
+	Restore *holdfastv1.RestoreFrom
 	// Slots above 1 make the job co-partitioned, with as many subtasks.
 	Slots int
 	// CoPartitioned makes a job of one subtask co-partitioned too.
@@ -104,7 +108,7 @@ func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
 	}
 	if c.CheckpointMs > 0 {
 		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: c.CheckpointMs, TimeoutMs: c.TimeoutMs, NumRetained: c.Retained,
-			Directory: c.Directory, Incremental: c.Incremental,
+			Directory: c.Directory, Incremental: c.Incremental, Retention: c.Retention,
 			// Checkpoints that expire are what some scenarios are about.
 			TolerableFailedCheckpoints: 1000}
 	}
@@ -133,7 +137,11 @@ func StartFlusher(c *Cluster, cfg FlusherConfig) *Flusher {
 		cfg.Addresses = func(int) []string { return c.Addresses() }
 	}
 	f := &Flusher{Config: cfg, t: c.t, c: c}
-	f.JobID = c.MustSubmit(cfg.Spec())
+	id, err := c.SubmitFrom(cfg.Spec(), cfg.Restore)
+	if err != nil {
+		c.t.Fatalf("submit %q: %v", cfg.Job, err)
+	}
+	f.JobID = id
 	process := RandomName("process")
 	for i := range cfg.Slots {
 		s := newFlusherSlot(f, i, process)

@@ -24,7 +24,7 @@ func SavepointsWait(t *testing.T, c *harness.Cluster) {
 	c.WaitStatus(deaf.JobID, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	var stop *holdfastv1.StopResponse
 	if err := c.Anywhere("an answer to Stop", func(ctx context.Context, conn *grpc.ClientConn) (err error) {
-		stop, err = holdfastv1.NewJobServiceClient(conn).Stop(ctx, &holdfastv1.StopRequest{Job: "deaf", Directory: "file:///savepoints/"})
+		stop, err = holdfastv1.NewJobServiceClient(conn).Stop(ctx, &holdfastv1.StopRequest{Job: "deaf", Directory: c.CheckpointDir("savepoints") + "/"})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func savepointOnce(t *testing.T, c *harness.Cluster, node int, request string) {
 		var begun [2]*holdfastv1.TriggerSavepointResponse
 		for i := range begun {
 			var err error
-			if begun[i], err = j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "busy", RequestId: request, Directory: "file:///savepoints/"}); err != nil {
+			if begun[i], err = j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "busy", RequestId: request, Directory: c.CheckpointDir("savepoints") + "/"}); err != nil {
 				return err
 			}
 		}
@@ -68,7 +68,7 @@ func savepointOnce(t *testing.T, c *harness.Cluster, node int, request string) {
 		if err != nil {
 			return err
 		}
-		if k := r.Checkpoint; k.Kind != holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT || k.SavepointDirectory != "file:///savepoints" {
+		if k := r.Checkpoint; k.Kind != holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT || k.SavepointDirectory != c.CheckpointDir("savepoints") {
 			return errorf("the operation is %v", r)
 		}
 		return nil
