@@ -21,14 +21,7 @@ func (m *hostStates) fillFromSnapshot(ctx context.Context, sub *subject, st back
 // readSnapshot yields what the snapshot of a job has for a subtask.
 func (m *hostStates) readSnapshot(ctx context.Context, sub *subject, take func(backend.Entries) error) error {
 	from := sub.restore.From
-	if m.stores.registry == nil {
-		return fmt.Errorf("%w: this node has no checkpoint storage, and the job begins from %s", storage.ErrRefused, from.From.GetPath())
-	}
-	var own snapshots.Backends
-	if m.backends != nil {
-		own = m.backends
-	}
-	r, err := snapshots.Open(ctx, m.stores.registry, own, from.From.GetPath())
+	r, err := m.openSnapshot(ctx, from.From.GetPath())
 	if err != nil {
 		return err
 	}
@@ -44,4 +37,16 @@ func (m *hostStates) readSnapshot(ctx context.Context, sub *subject, take func(b
 	es := r.Entries(ctx, wanted, sub.space.Start, sub.space.End)
 	defer es.Close()
 	return take(es)
+}
+
+// openSnapshot opens a checkpoint or savepoint by its directory.
+func (m *hostStates) openSnapshot(ctx context.Context, url string) (*snapshots.Reader, error) {
+	if m.stores.registry == nil {
+		return nil, fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, url)
+	}
+	var own snapshots.Backends
+	if m.backends != nil {
+		own = m.backends
+	}
+	return snapshots.Open(ctx, m.stores.registry, own, url)
 }
