@@ -143,7 +143,7 @@ func encodeKeys(keyType string, texts []string) ([][]byte, error) {
 }
 
 func (a *app) printGot(keyType string, answer *holdfastv1.GetResponse) error {
-	entries, err := viewEntries(keyType, answer.GetType(), answer.GetEntries(), false)
+	entries, err := viewEntries(keyType, declared(answer.GetStateDescriptor(), answer.GetType()), answer.GetEntries(), false)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (f *stateFlags) page(limit uint32, token string, keysOnly bool) (*holdfastv
 }
 
 func (a *app) printScan(keyType string, keysOnly bool, answer *holdfastv1.ScanResponse) error {
-	entries, err := viewEntries(keyType, answer.GetType(), answer.GetEntries(), keysOnly)
+	entries, err := viewEntries(keyType, declared(answer.GetStateDescriptor(), answer.GetType()), answer.GetEntries(), keysOnly)
 	if err != nil {
 		return err
 	}
@@ -237,10 +237,21 @@ type entryView struct {
 	Key    any        `json:"key,omitempty"`
 	KeyHex values.Hex `json:"key_hex,omitempty"`
 	Value  any        `json:"value,omitempty"`
-	Found  *bool      `json:"found,omitempty"`
+	// Updated is set where the state has a TTL.
+	Updated values.Updated `json:"updated,omitempty"`
+	Found   *bool          `json:"found,omitempty"`
 }
 
-func viewEntries(keyType, valueType string, entries []*holdfastv1.StateEntry, keysOnly bool) ([]entryView, error) {
+// declared is how the values are to be read. A node of an older version tells the type
+// alone.
+func declared(d *holdfastv1.StateDescriptor, typ string) *holdfastv1.StateDescriptor {
+	if d == nil {
+		return &holdfastv1.StateDescriptor{Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: typ}
+	}
+	return d
+}
+
+func viewEntries(keyType string, d *holdfastv1.StateDescriptor, entries []*holdfastv1.StateEntry, keysOnly bool) ([]entryView, error) {
 	out := []entryView{}
 	for _, e := range entries {
 		found := e.GetFound()
@@ -255,7 +266,7 @@ func viewEntries(keyType, valueType string, entries []*holdfastv1.StateEntry, ke
 			v.Key = key
 		}
 		if found && !keysOnly {
-			if v.Value, err = values.Decode(valueType, e.GetValue()); err != nil {
+			if v.Value, v.Updated, err = values.DecodeState(d, e.GetValue()); err != nil {
 				return nil, exit.Errorf(exit.Failure, "the value of key %x: %w", e.GetKey(), err)
 			}
 		}
