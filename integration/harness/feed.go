@@ -138,6 +138,8 @@ type OperatorConfig struct {
 	StallFile string
 	// NoSource makes the source one that does not exist.
 	NoSource bool
+	// Kinds keeps states of every kind; see KindList and the others.
+	Kinds bool
 	// ValueBytes makes values of this size instead of counts.
 	ValueBytes int
 	// ForgottenKeyBy keys by hash at a parallelism above 1.

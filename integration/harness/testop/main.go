@@ -77,6 +77,10 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		holdfast.FlatMap(keyed, harness.OperatorUID, &filler{cfg: cfg})
 		return env.Execute(ctx, cfg.Job)
 	}
+	if cfg.Kinds {
+		holdfast.FlatMap(keyed, harness.OperatorUID, &kinds{})
+		return env.Execute(ctx, cfg.Job)
+	}
 	counted := holdfast.FlatMap(keyed, harness.OperatorUID, &counter{cfg: cfg})
 	if cfg.Print {
 		counted.Print()
