@@ -9,7 +9,9 @@
 //   - default in the key's own syntax, or derived, which says in words what
 //     follows from other settings while the key is not set
 //   - values, the words a text may be, each with its aliases (name=alias|alias),
-//     and planned, words of Flink's that are refused as not supported yet
+//     planned, words of Flink's that are refused as not supported yet, and open,
+//     what else the text may be: a name of letters, digits, - and _
+//   - syntax, directory for a text that is the URL of one
 //   - min and max, and why, the reason of max
 //   - since, the version that had it first; about, one sentence; secret
 package config
@@ -145,12 +147,13 @@ type Debug struct {
 // Job has the defaults of jobs, for what their programs do not set themselves.
 // A node checks them and leaves them alone.
 type Job struct {
-	StateBackend  string          `key:"state.backend.type" old:"state.backend" default:"memory" values:"memory=jobmanager" planned:"filesystem,hashmap,rocksdb,forst" since:"0.1.0" about:"Where working state lives. memory: replicated in the memory of the nodes."`
+	StateBackend  string          `key:"state.backend.type" old:"state.backend" default:"memory" values:"memory=jobmanager,filesystem=hashmap,rocksdb" planned:"forst" open:"the name of a factory that the nodes have" since:"0.1.0" about:"Where working state lives. memory: replicated in the memory of the nodes; filesystem: on the heap, and rocksdb: on the disk of the node that hosts the subtask."`
 	MemoryMaxSize flinkunits.Size `key:"state.memory.max-size" default:"5 mb" min:"1 bytes" max:"64 gb" since:"0.1.0" about:"The most that the keys and values of one named state of a subtask may have in the memory backend."`
 	FlushMaxDelay time.Duration   `key:"state.flush.max-delay" default:"1 s" min:"1 ms" since:"0.1.0" about:"How old a change may get in a process before it is flushed, where checkpoints are enabled. Without checkpoints each batch is flushed."`
 	WorkingCopy   flinkunits.Size `key:"state.working-copy.size" default:"64 mb" min:"1 kb" max:"1 tb" since:"0.1.0" about:"State that a slot keeps in its process before it forgets what it did not use of late."`
 
 	Checkpointing Checkpointing
+	Recovery      Recovery
 	Restart       Restart
 }
 
@@ -164,10 +167,20 @@ type Checkpointing struct {
 	Tolerable     uint32        `key:"execution.checkpointing.tolerable-failed-checkpoints" default:"0" since:"0.1.0" about:"Checkpoints that may fail one after the other before the job restarts from the newest completed one."`
 	MaxConcurrent uint32        `key:"execution.checkpointing.max-concurrent-checkpoints" default:"1" min:"1" max:"1" why:"a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first" since:"0.1.0" about:"Checkpoints under way at a time. Only 1 is possible in this version."`
 
-	Dir             string          `key:"execution.checkpointing.dir" old:"state.checkpoints.dir,state.backend.fs.checkpointdir" derived:"no files: checkpoints are in the nodes" since:"0.1.0" about:"Directory of the files of checkpoints, one for all jobs, reached by every node: file:///mount/path, s3://bucket/path or hdfs://host:port/path."`
-	SavepointDir    string          `key:"execution.checkpointing.savepoint-dir" old:"state.savepoints.dir,savepoints.state.backend.fs.dir" derived:"a savepoint must name its directory" since:"0.1.0" about:"Directory of savepoints that name none."`
-	Storage         string          `key:"execution.checkpointing.storage" old:"state.checkpoint-storage" derived:"filesystem where execution.checkpointing.dir is set, else jobmanager" values:"jobmanager,filesystem" since:"0.1.0" about:"Where checkpoints are stored. jobmanager: in the nodes, for small state; filesystem: in execution.checkpointing.dir."`
-	InlineThreshold flinkunits.Size `key:"execution.checkpointing.data-inline-threshold" old:"state.storage.fs.memory-threshold" default:"20 kb" min:"1 bytes" max:"1 mb" since:"0.1.0" about:"State of a subtask up to this size is no file of its own."`
+	Dir             string          `key:"execution.checkpointing.dir" old:"state.checkpoints.dir,state.backend.fs.checkpointdir" derived:"none: checkpoints are kept in the log" syntax:"directory" since:"0.1.0" about:"Directory for checkpoints that every node reaches and allows (storage.allowed-roots). Each job has one of its own below it."`
+	SavepointDir    string          `key:"execution.checkpointing.savepoint-dir" old:"state.savepoints.dir,savepoints.state.backend.fs.dir" derived:"none: each savepoint must name its own" syntax:"directory" since:"0.1.0" about:"Directory for savepoints that name none."`
+	Storage         string          `key:"execution.checkpointing.storage" old:"state.checkpoint-storage" derived:"filesystem where a directory is set, else jobmanager" values:"jobmanager,filesystem" since:"0.1.0" about:"Where checkpoints are kept. jobmanager: in the log, for small state; filesystem: in execution.checkpointing.dir."`
+	Retention       string          `key:"execution.checkpointing.externalized-checkpoint-retention" default:"NO_EXTERNALIZED_CHECKPOINTS" values:"NO_EXTERNALIZED_CHECKPOINTS,DELETE_ON_CANCELLATION,RETAIN_ON_CANCELLATION" since:"0.1.0" about:"What becomes of the completed checkpoints of a job that ended early: deleted; deleted if it was cancelled and kept if it failed; kept in both cases. Kept ones need execution.checkpointing.dir."`
+	Incremental     bool            `key:"execution.checkpointing.incremental" old:"state.backend.incremental" default:"false" since:"0.1.0" about:"Write what changed since the checkpoint before, where the state backend can tell."`
+	InlineThreshold flinkunits.Size `key:"execution.checkpointing.data-inline-threshold" old:"state.storage.fs.memory-threshold,state.backend.fs.memory-threshold" default:"20 kb" min:"1 bytes" max:"1 mb" since:"0.1.0" about:"State of a subtask up to this size is kept in the log with the checkpoint, and not in a file."`
+}
+
+// Recovery is Flink's execution.state-recovery.*: what a job begins from that is
+// made, and not joined.
+type Recovery struct {
+	Path            string `key:"execution.state-recovery.path" old:"execution.savepoint.path" derived:"empty state" syntax:"directory" since:"0.1.0" about:"Directory of the savepoint or retained checkpoint from which a new job begins. As of holdfast run --from-savepoint."`
+	IgnoreUnclaimed bool   `key:"execution.state-recovery.ignore-unclaimed-state" old:"execution.savepoint.ignore-unclaimed-state" default:"false" since:"0.1.0" about:"Begin although the snapshot has state that the job does not have. As of --allow-non-restored-state."`
+	ClaimMode       string `key:"execution.state-recovery.claim-mode" old:"execution.savepoint-restore-mode" default:"NO_CLAIM" values:"NO_CLAIM,CLAIM" planned:"LEGACY" since:"0.1.0" about:"Whose the files of the snapshot are. NO_CLAIM: the user's, the job never deletes them; CLAIM: the job's, they go once newer checkpoints have taken their place."`
 }
 
 // Restart is Flink's restart-strategy.*.

@@ -88,34 +88,47 @@ func TestFile_Problems(t *testing.T) {
 
 func TestFile_ProblemsOfValues(t *testing.T) {
 	for text, want := range map[string]string{
-		"execution.checkpointing.interval: -1 s":                 `execution.checkpointing.interval: "-1 s" is negative; it must be 0 or more`,
-		"execution.checkpointing.timeout: 0":                     `execution.checkpointing.timeout: 0 ms is below the least value, 1 ms`,
-		"max-streams: 0":                                         `max-streams: 0 is below the least value, 1`,
-		"session-timeout: abc":                                   `session-timeout: "abc" does not begin with a whole number`,
-		"session-timeout: 1.5 s":                                 `session-timeout: "1.5 s" is not a whole number; use a smaller unit`,
-		"session-timeout: 5 parsecs":                             `session-timeout: "5 parsecs" has an unknown unit "parsecs"; the units are d, h, min, s, ms, µs and ns`,
-		"reconnect-grace: 1500 us":                               `reconnect-grace: 1500 us is not in whole milliseconds`,
-		"reconnect-grace: 0":                                     `reconnect-grace: 0 ms is below the least value, 1 ms`,
-		"state.memory.max-size: 1.5gb":                           `state.memory.max-size: "1.5gb" is not a whole number; use a smaller unit`,
-		"state.memory.max-size: 5 mib":                           `state.memory.max-size: "5 mib" has an unknown unit "mib"; the units are b, kb, mb, gb and tb`,
-		"state.memory.max-size: 65 gb":                           `state.memory.max-size: 65 gb is above the largest value, 64 gb`,
-		"insecure-listen: yes":                                   `insecure-listen: "yes" is neither true nor false`,
-		"raft.snapshot-threshold: many":                          `raft.snapshot-threshold: "many" is not a whole number from 0`,
-		"raft.snapshot-threshold: -1":                            `raft.snapshot-threshold: "-1" is not a whole number from 0`,
-		"raft.snapshot-threshold: 0":                             `raft.snapshot-threshold: 0 is below the least value, 1`,
-		"execution.checkpointing.num-retained: 4294967296":       `execution.checkpointing.num-retained: 4294967296 is above the largest value, 4294967295`,
-		"state.checkpoints.num-retained: 101":                    `state.checkpoints.num-retained: 101 is above the largest value, 100`,
-		"execution.checkpointing.max-concurrent-checkpoints: 2":  `execution.checkpointing.max-concurrent-checkpoints: 2 is above the largest value, 1: a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first`,
-		"execution.checkpointing.interval: 9 ms":                 `execution.checkpointing.interval: 9 ms is below the least value, 10 ms`,
-		"execution.checkpointing.mode: exactly":                  `execution.checkpointing.mode: "exactly" is unknown; use EXACTLY_ONCE or AT_LEAST_ONCE`,
-		"state.backend: rocksdb":                                 `state.backend: "rocksdb" is not supported yet; this version has memory`,
-		"state.backend.type: com.example.Factory":                `state.backend.type: "com.example.Factory" is unknown; use memory`,
-		"restart-strategy: failure":                              `restart-strategy: "failure" is unknown; use none, fixed-delay, exponential-delay or failure-rate`,
-		"restart-strategy.exponential-delay.jitter-factor: x":    `restart-strategy.exponential-delay.jitter-factor: "x" is not a number`,
-		"restart-strategy.exponential-delay.jitter-factor: .nan": `restart-strategy.exponential-delay.jitter-factor: ".nan" is not a number`,
-		"restart-strategy.exponential-delay.jitter-factor: 0":    `restart-strategy.exponential-delay.jitter-factor: 0 is below the least value, 0.001`,
-		"restart-strategy.exponential-delay.jitter-factor: 1.1":  `restart-strategy.exponential-delay.jitter-factor: 1.1 is above the largest value, 1`,
-		"log.level: loud":                                        `log.level: "loud" is unknown; use debug, info, warn or error`,
+		"execution.checkpointing.interval: -1 s":                            `execution.checkpointing.interval: "-1 s" is negative; it must be 0 or more`,
+		"execution.checkpointing.timeout: 0":                                `execution.checkpointing.timeout: 0 ms is below the least value, 1 ms`,
+		"max-streams: 0":                                                    `max-streams: 0 is below the least value, 1`,
+		"session-timeout: abc":                                              `session-timeout: "abc" does not begin with a whole number`,
+		"session-timeout: 1.5 s":                                            `session-timeout: "1.5 s" is not a whole number; use a smaller unit`,
+		"session-timeout: 5 parsecs":                                        `session-timeout: "5 parsecs" has an unknown unit "parsecs"; the units are d, h, min, s, ms, µs and ns`,
+		"reconnect-grace: 1500 us":                                          `reconnect-grace: 1500 us is not in whole milliseconds`,
+		"reconnect-grace: 0":                                                `reconnect-grace: 0 ms is below the least value, 1 ms`,
+		"state.memory.max-size: 1.5gb":                                      `state.memory.max-size: "1.5gb" is not a whole number; use a smaller unit`,
+		"state.memory.max-size: 5 mib":                                      `state.memory.max-size: "5 mib" has an unknown unit "mib"; the units are b, kb, mb, gb and tb`,
+		"state.memory.max-size: 65 gb":                                      `state.memory.max-size: 65 gb is above the largest value, 64 gb`,
+		"insecure-listen: yes":                                              `insecure-listen: "yes" is neither true nor false`,
+		"raft.snapshot-threshold: many":                                     `raft.snapshot-threshold: "many" is not a whole number from 0`,
+		"raft.snapshot-threshold: -1":                                       `raft.snapshot-threshold: "-1" is not a whole number from 0`,
+		"raft.snapshot-threshold: 0":                                        `raft.snapshot-threshold: 0 is below the least value, 1`,
+		"execution.checkpointing.num-retained: 4294967296":                  `execution.checkpointing.num-retained: 4294967296 is above the largest value, 4294967295`,
+		"state.checkpoints.num-retained: 101":                               `state.checkpoints.num-retained: 101 is above the largest value, 100`,
+		"execution.checkpointing.max-concurrent-checkpoints: 2":             `execution.checkpointing.max-concurrent-checkpoints: 2 is above the largest value, 1: a subtask seals its working copy for one checkpoint at a time, so a second one could only wait for the first`,
+		"execution.checkpointing.interval: 9 ms":                            `execution.checkpointing.interval: 9 ms is below the least value, 10 ms`,
+		"execution.checkpointing.mode: exactly":                             `execution.checkpointing.mode: "exactly" is unknown; use EXACTLY_ONCE or AT_LEAST_ONCE`,
+		"state.backend: forst":                                              `state.backend: "forst" is not supported yet; this version has memory, filesystem and rocksdb`,
+		"state.backend.type: com.example.Factory":                           `state.backend.type: "com.example.Factory" is unknown; use memory, filesystem, rocksdb or the name of a factory that the nodes have: a letter and up to 31 letters, digits, - and _, all of them lower case`,
+		"state.checkpoints.dir: /mnt/ckpt":                                  `state.checkpoints.dir: "/mnt/ckpt" has no scheme; a mount that every node has at the same path is written file:///mnt/ckpt`,
+		"state.backend.fs.checkpointdir: ckpt":                              `state.backend.fs.checkpointdir: "ckpt" is no directory; it is written like file:///path, s3://bucket/path or hdfs://host:port/path`,
+		"state.savepoints.dir: ftp://host/x":                                `state.savepoints.dir: "ftp://host/x" is no directory; it is written like file:///path, s3://bucket/path or hdfs://host:port/path`,
+		"execution.checkpointing.dir: s3:bucket":                            `execution.checkpointing.dir: "s3:bucket" is no directory; it is written like file:///path, s3://bucket/path or hdfs://host:port/path`,
+		"execution.checkpointing.storage: rocksdb":                          `execution.checkpointing.storage: "rocksdb" is unknown; use jobmanager or filesystem`,
+		"execution.checkpointing.incremental: maybe":                        `execution.checkpointing.incremental: "maybe" is neither true nor false`,
+		"execution.checkpointing.externalized-checkpoint-retention: DELETE": `execution.checkpointing.externalized-checkpoint-retention: "DELETE" is unknown; use NO_EXTERNALIZED_CHECKPOINTS, DELETE_ON_CANCELLATION or RETAIN_ON_CANCELLATION`,
+		"state.storage.fs.memory-threshold: 2 mb":                           `state.storage.fs.memory-threshold: 2 mb is above the largest value, 1 mb`,
+		"execution.checkpointing.data-inline-threshold: 0":                  `execution.checkpointing.data-inline-threshold: 0 bytes is below the least value, 1 bytes`,
+		"execution.savepoint.path: savepoint-1":                             `execution.savepoint.path: "savepoint-1" is no directory; it is written like file:///path, s3://bucket/path or hdfs://host:port/path`,
+		"execution.savepoint.ignore-unclaimed-state: 1":                     `execution.savepoint.ignore-unclaimed-state: "1" is neither true nor false`,
+		"execution.savepoint-restore-mode: LEGACY":                          `execution.savepoint-restore-mode: "LEGACY" is not supported yet; this version has NO_CLAIM and CLAIM`,
+		"execution.state-recovery.claim-mode: mine":                         `execution.state-recovery.claim-mode: "mine" is unknown; use NO_CLAIM or CLAIM`,
+		"restart-strategy: failure":                                         `restart-strategy: "failure" is unknown; use none, fixed-delay, exponential-delay or failure-rate`,
+		"restart-strategy.exponential-delay.jitter-factor: x":               `restart-strategy.exponential-delay.jitter-factor: "x" is not a number`,
+		"restart-strategy.exponential-delay.jitter-factor: .nan":            `restart-strategy.exponential-delay.jitter-factor: ".nan" is not a number`,
+		"restart-strategy.exponential-delay.jitter-factor: 0":               `restart-strategy.exponential-delay.jitter-factor: 0 is below the least value, 0.001`,
+		"restart-strategy.exponential-delay.jitter-factor: 1.1":             `restart-strategy.exponential-delay.jitter-factor: 1.1 is above the largest value, 1`,
+		"log.level: loud":                                                   `log.level: "loud" is unknown; use debug, info, warn or error`,
 	} {
 		if _, got := loadText(t, text); len(got) != 1 || got[0] != "hf.yaml:1: "+want {
 			t.Errorf("%s:\ngot  %q\nwant %q", text, got, want)
@@ -126,6 +139,10 @@ func TestFile_ProblemsOfValues(t *testing.T) {
 func TestFile_FlinkKeysWithoutEffectAreRefused(t *testing.T) {
 	const planned = "this key of Flink is not supported yet"
 	for text, want := range map[string]string{
+		"state.checkpoints.create-subdir: true":               "state.checkpoints.create-subdir: " + planned + ": " + ownSubdir,
+		"state.backend.fs.write-buffer-size: 1":               "state.backend.fs.write-buffer-size: " + planned,
+		"execution.checkpointing: {write-buffer-size: 1}":     "execution.checkpointing.write-buffer-size: " + planned,
+		"execution.state-recovery.from-local: true":           "execution.state-recovery.from-local: " + planned + ": a node uses its own copy where it has one",
 		"execution.checkpointing.unaligned: true":             "execution.checkpointing.unaligned: " + planned,
 		"execution.checkpointing.unaligned.enabled: true":     "execution.checkpointing.unaligned.enabled: " + planned,
 		"jobmanager:\n  rpc:\n    address: x\n    port: 6123": "jobmanager: " + planned,
@@ -297,4 +314,44 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Every former name of Flink's keys of backends, directories and recovery means the
+// same as the name of today.
+func TestFile_KeysOfStateBackends(t *testing.T) {
+	for name, text := range map[string]string{
+		"today": `
+state.backend.type: filesystem
+execution.checkpointing: {dir: "file:///c", savepoint-dir: "s3://b/s", storage: FileSystem, incremental: true, data-inline-threshold: 1 kb, externalized-checkpoint-retention: retain_on_cancellation}
+execution.state-recovery: {path: "hdfs://h:1/x", ignore-unclaimed-state: true, claim-mode: claim}`,
+		"old": `
+state.backend: hashmap
+state.backend.fs.checkpointdir: file:///c
+state.savepoints.dir: s3://b/s
+state.checkpoint-storage: filesystem
+state.backend.incremental: true
+state.storage.fs.memory-threshold: 1 kb
+execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION
+execution.savepoint.path: hdfs://h:1/x
+execution.savepoint.ignore-unclaimed-state: true
+execution.savepoint-restore-mode: CLAIM`,
+		"older": `
+state.backend: hashmap
+state.checkpoints.dir: file:///c
+savepoints.state.backend.fs.dir: s3://b/s
+state: {checkpoint-storage: filesystem, backend.incremental: true, backend.fs.memory-threshold: 1 kb}
+execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION
+execution.savepoint: {path: "hdfs://h:1/x", ignore-unclaimed-state: true}
+execution.savepoint-restore-mode: CLAIM`,
+	} {
+		r, problems := loadText(t, text)
+		j, c := r.Config.Job, r.Config.Job.Checkpointing
+		if problems != nil || j.StateBackend != "filesystem" || c.Dir != "file:///c" || c.SavepointDir != "s3://b/s" || c.Storage != "filesystem" || !c.Incremental ||
+			c.InlineThreshold != 1<<10 || c.Retention != "RETAIN_ON_CANCELLATION" || j.Recovery != (Recovery{"hdfs://h:1/x", true, "CLAIM"}) {
+			t.Errorf("%s: %q, %+v", name, problems, j)
+		}
+	}
+	if r, problems := loadText(t, "state.backend: bbolt\n"); problems != nil || r.Config.Job.StateBackend != "bbolt" {
+		t.Errorf("a factory of a user's own: %q", problems)
+	}
 }

@@ -41,7 +41,11 @@ type Key struct {
 	// Secret values are never shown.
 	Secret bool
 
+	// Open is what a text may name beside Values, or empty.
+	Open string
+
 	why     string
+	syntax  string
 	zero    bool
 	planned []string
 	index   []int
@@ -118,7 +122,7 @@ func keyOf(f reflect.StructField, index []int) *Key {
 	k := &Key{
 		Name: tag("key"), Old: list(tag("old")), Scope: ScopeJob, Type: typeName(f.Type), Default: tag("default"),
 		Derived: tag("derived"), Min: tag("min"), Max: tag("max"), Since: tag("since"), About: tag("about"),
-		Secret: tag("secret") == "true", why: tag("why"), zero: tag("zero") == "true", planned: list(tag("planned")), index: index,
+		Secret: tag("secret") == "true", why: tag("why"), Open: tag("open"), syntax: tag("syntax"), zero: tag("zero") == "true", planned: list(tag("planned")), index: index,
 	}
 	// Config's first field is Node.
 	if index[0] == 0 {

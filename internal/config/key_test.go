@@ -94,7 +94,7 @@ func TestWords_EverySpelling(t *testing.T) {
 			"none": "none", "off": "none", "disable": "none", "fixed-delay": "fixed-delay", "fixeddelay": "fixed-delay", "FixedDelay": "fixed-delay",
 			"exponential-delay": "exponential-delay", "exponentialdelay": "exponential-delay",
 		},
-		"state.backend.type":           {"memory": "memory", "jobmanager": "memory", "MEMORY": "memory"},
+		"state.backend.type":           {"memory": "memory", "jobmanager": "memory", "MEMORY": "memory", "hashmap": "filesystem", "Filesystem": "filesystem", "RocksDB": "rocksdb", " mine ": "mine"},
 		"execution.checkpointing.mode": {"EXACTLY_ONCE": "EXACTLY_ONCE", "at_least_once": "AT_LEAST_ONCE"},
 	} {
 		for text, want := range words {

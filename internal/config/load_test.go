@@ -55,15 +55,16 @@ func TestLoad_LaterSourcesWeighMore(t *testing.T) {
 
 func TestLoad_ProblemsOfVariables(t *testing.T) {
 	for environ, want := range map[string]string{
-		"HOLDFAST_SESION_TIMEOUT=5 s":                "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?",
-		"HOLDFAST_ADDREZS=x":                         "HOLDFAST_ADDREZS: there is no such key; did you mean HOLDFAST_ADDRESS?",
-		"HOLDFAST_MAX_DELAY=1 s":                     "HOLDFAST_MAX_DELAY: there is no such key; did you mean HOLDFAST_STATE_FLUSH_MAX_DELAY?",
-		"HOLDFAST_FROBNICATE=1":                      "HOLDFAST_FROBNICATE: there is no such key",
-		"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x": "HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: each job has a directory of its own",
-		"HOLDFAST_JOBMANAGER_RPC_PORT_X=1":           "HOLDFAST_JOBMANAGER_RPC_PORT_X: this key of Flink is not supported yet",
-		"HOLDFAST_LOG_LEVEL=loud":                    `HOLDFAST_LOG_LEVEL: "loud" is unknown; use debug, info, warn or error`,
-		"HOLDFAST_LISTEN=x":                          `HOLDFAST_LISTEN: "x" is not host:port`,
-		"HOLDFAST_STATE_BACKEND=memory HOLDFAST_STATE_BACKEND_TYPE=hashmap":         `HOLDFAST_STATE_BACKEND_TYPE: "hashmap" is not supported yet; this version has memory`,
+		"HOLDFAST_SESION_TIMEOUT=5 s":                                               "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?",
+		"HOLDFAST_ADDREZS=x":                                                        "HOLDFAST_ADDREZS: there is no such key; did you mean HOLDFAST_ADDRESS?",
+		"HOLDFAST_MAX_DELAY=1 s":                                                    "HOLDFAST_MAX_DELAY: there is no such key; did you mean HOLDFAST_STATE_FLUSH_MAX_DELAY?",
+		"HOLDFAST_FROBNICATE=1":                                                     "HOLDFAST_FROBNICATE: there is no such key",
+		"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x":                                "HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: " + ownSubdir,
+		"HOLDFAST_STATE_BACKEND_FS_CHECKPOINTDIR=/x":                                `HOLDFAST_STATE_BACKEND_FS_CHECKPOINTDIR: "/x" has no scheme; a mount that every node has at the same path is written file:///x`,
+		"HOLDFAST_JOBMANAGER_RPC_PORT_X=1":                                          "HOLDFAST_JOBMANAGER_RPC_PORT_X: this key of Flink is not supported yet",
+		"HOLDFAST_LOG_LEVEL=loud":                                                   `HOLDFAST_LOG_LEVEL: "loud" is unknown; use debug, info, warn or error`,
+		"HOLDFAST_LISTEN=x":                                                         `HOLDFAST_LISTEN: "x" is not host:port`,
+		"HOLDFAST_STATE_BACKEND=memory HOLDFAST_STATE_BACKEND_TYPE=hashmap":         `HOLDFAST_STATE_BACKEND_TYPE: it means the same as HOLDFAST_STATE_BACKEND, and the values differ, "hashmap" and "memory"; keep one of them`,
 		"HOLDFAST_RESTART_STRATEGY=none HOLDFAST_RESTART_STRATEGY_TYPE=off":         "",
 		"HOLDFAST_RESTART_STRATEGY=none HOLDFAST_RESTART_STRATEGY_TYPE=fixed-delay": `HOLDFAST_RESTART_STRATEGY_TYPE: it means the same as HOLDFAST_RESTART_STRATEGY, and the values differ, "fixed-delay" and "none"; keep one of them`,
 		"HOLDFAST_ADDRESS=a HOLDFAST_TEST_X=1 HOLDFAST_CLI_TEST_CHILD=1 HOLDFASTD=/x HOLDFAST_SERVICE_HOST=1 HOLDFAST_PORT_7070_TCP_ADDR=1 HOLDFAST_PEERS_PORT=tcp://1 HOLDFAST_SERVICE_PORT_GRPC=7070 HOLDFAST_CONFIG=/nowhere": "",
@@ -106,7 +107,7 @@ func TestLoad_ProgramLooksAtJobsAndIsWarned(t *testing.T) {
 	if want := "HOLDFAST_SESION_TIMEOUT: there is no such key; did you mean HOLDFAST_SESSION_TIMEOUT?"; len(r.Notes) != 1 || r.Notes[0] != want {
 		t.Errorf("notes %q", r.Notes)
 	}
-	if r := Load(Sources{Reader: ForProgram, Environ: []string{"HOLDFAST_STATE_BACKEND=rocksdb"}}); len(r.Problems) != 1 {
+	if r := Load(Sources{Reader: ForProgram, Environ: []string{"HOLDFAST_STATE_BACKEND=forst"}}); len(r.Problems) != 1 {
 		t.Errorf("%v", r.Problems)
 	}
 }

@@ -56,7 +56,11 @@ func (k *Key) ValuesText() string {
 	if parts == nil {
 		return ""
 	}
-	return " One of " + strings.Join(parts, ", ") + "."
+	text := " One of " + strings.Join(parts, ", ")
+	if k.Open != "" {
+		text += ", or " + k.Open
+	}
+	return text + "."
 }
 
 // BoundsText tells the bounds that somebody could meet.

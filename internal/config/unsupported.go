@@ -2,33 +2,34 @@ package config
 
 import "strings"
 
+// ownSubdir is why a directory for each job is not asked for.
+const ownSubdir = "each job has a directory of its own below the one for checkpoints"
+
 // plannedKeys are Flink's keys that users are likely to bring along and that
 // have no effect here yet, with what to do instead where there is something.
 // They are refused: a setting that is silently ignored is worse than none.
 var plannedKeys = map[string]string{
-	"execution.checkpointing.externalized-checkpoint-retention": "`cancel` deletes the checkpoints of a job",
-	"execution.checkpointing.interval-during-backlog":           "",
-	"execution.checkpointing.aligned-checkpoint-timeout":        "",
-	"execution.checkpointing.incremental":                       "",
-	"execution.checkpointing.snapshot-compression":              "",
-	"execution.checkpointing.create-subdir":                     "each job has a directory of its own",
-	"execution.checkpointing.write-buffer-size":                 "",
-	"state.backend.async":                                       "",
-	"state.backend.incremental":                                 "",
-	"state.backend.local-recovery":                              "",
-	"state.checkpoints.create-subdir":                           "each job has a directory of its own",
-	"parallelism.default":                                       "set HOLDFAST_PARALLELISM, or the parallelism in the program",
-	"heartbeat.interval":                                        "set heartbeat-interval",
-	"heartbeat.timeout":                                         "set session-timeout",
-	"pipeline.max-parallelism":                                  "set the max parallelism in the program",
-	"high-availability":                                         "a cluster of three nodes is highly available by itself",
+	"execution.checkpointing.interval-during-backlog":    "",
+	"execution.checkpointing.aligned-checkpoint-timeout": "",
+	"execution.checkpointing.snapshot-compression":       "",
+	"execution.checkpointing.create-subdir":              ownSubdir,
+	"execution.checkpointing.write-buffer-size":          "",
+	"state.backend.async":                                "",
+	"execution.state-recovery.from-local":                "a node uses its own copy where it has one",
+	"state.backend.local-recovery":                       "",
+	"state.checkpoints.create-subdir":                    ownSubdir,
+	"parallelism.default":                                "set HOLDFAST_PARALLELISM, or the parallelism in the program",
+	"heartbeat.interval":                                 "set heartbeat-interval",
+	"heartbeat.timeout":                                  "set session-timeout",
+	"pipeline.max-parallelism":                           "set the max parallelism in the program",
+	"high-availability":                                  "a cluster of three nodes is highly available by itself",
 }
 
 // plannedPrefixes are families of Flink's keys of which this version has none.
 var plannedPrefixes = []string{
 	"execution.checkpointing.checkpoints-after-tasks-finish", "execution.checkpointing.cleaner.",
 	"execution.checkpointing.file-merging.", "execution.checkpointing.local-backup.", "execution.checkpointing.unaligned",
-	"execution.savepoint", "execution.state-recovery.", "fs.", "high-availability.", "jobmanager.", "kubernetes.",
+	"execution.state-recovery.without-channel-state.", "fs.", "high-availability.", "jobmanager.", "kubernetes.",
 	"metrics.", "pipeline.", "queryable-state.", "rest.", "s3.", "security.",
 	"state.backend.changelog.", "state.backend.forst.", "state.backend.fs.", "state.backend.latency-track.",
 	"state.backend.rocksdb.", "state.changelog.", "state.storage.fs.", "table.", "taskmanager.", "web.",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +104,9 @@ func readNumber(text string, bits int) (uint64, error) {
 
 // word finds the one of Values that the text spells.
 func (k *Key) word(text string) (string, error) {
+	if k.syntax == "directory" {
+		return text, checkDirectory(text)
+	}
 	if k.Values == nil {
 		return text, nil
 	}
@@ -118,10 +122,32 @@ func (k *Key) word(text string) (string, error) {
 	}
 	for _, p := range k.planned {
 		if strings.EqualFold(p, trimmed) {
-			return "", fmt.Errorf("%q is not supported yet; this version has %s", text, either(names))
+			return "", fmt.Errorf("%q is not supported yet; this version has %s", text, strings.ReplaceAll(either(names), " or ", " and "))
 		}
 	}
-	return "", fmt.Errorf("%q is unknown; use %s", text, either(names))
+	if k.Open == "" {
+		return "", fmt.Errorf("%q is unknown; use %s", text, either(names))
+	}
+	if !openRE.MatchString(trimmed) {
+		return "", fmt.Errorf("%q is unknown; use %s: a letter and up to 31 letters, digits, - and _, all of them lower case", text, either(append(names, k.Open)))
+	}
+	return trimmed, nil
+}
+
+// openRE is how factories are named (stateserver/backend).
+var openRE = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+
+// checkDirectory looks at what is before the path of a directory. The rest is
+// judged by the nodes, which know what they allow.
+func checkDirectory(text string) error {
+	scheme, rest, ok := strings.Cut(text, ":")
+	switch scheme = strings.ToLower(scheme); {
+	case strings.HasPrefix(text, "/"):
+		return fmt.Errorf("%q has no scheme; a mount that every node has at the same path is written file://%s", text, text)
+	case !ok || scheme != "file" && scheme != "s3" && scheme != "hdfs" || !strings.HasPrefix(rest, "/"):
+		return fmt.Errorf("%q is no directory; it is written like file:///path, s3://bucket/path or hdfs://host:port/path", text)
+	}
+	return nil
 }
 
 func either(words []string) string {
