@@ -34,13 +34,15 @@ func (b NamedStateBackend) stateBackend() *holdfastv1.StateBackend {
 	return &holdfastv1.StateBackend{Name: b.Name, Options: maps.Clone(b.Options)}
 }
 
-// SetCheckpointStorage says where checkpoints go, as file://, s3:// or hdfs:// with a
-// path that every node can reach and allows (storage.allowed-roots). Without it they
-// are kept in the log, which is for small state.
-func (e *StreamExecutionEnvironment) SetCheckpointStorage(url string) { e.checkpoint.Directory = url }
-
-// EnableIncrementalCheckpoints writes what changed since the checkpoint before, where
-// the state backend can tell.
-func (e *StreamExecutionEnvironment) EnableIncrementalCheckpoints(on bool) {
-	e.checkpoint.Incremental = on
+// byName is the backend that a configuration names.
+func byName(name string) StateBackend {
+	switch name {
+	case "memory":
+		return MemoryStateBackend{}
+	case "filesystem":
+		return FilesystemStateBackend{}
+	case "rocksdb":
+		return RocksDBStateBackend{}
+	}
+	return NamedStateBackend{Name: name}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/internal/config"
@@ -20,9 +21,6 @@ type defaults struct {
 	notes []string
 }
 
-// noDirectory is why a checkpoint directory is refused.
-const noDirectory = "no state backend of this version writes to a directory; it has memory (old name jobmanager), which keeps checkpoints in the nodes"
-
 // readDefaults reads the file that HOLDFAST_CONFIG names, and the variables of
 // the keys of jobs. See docs/configuration.md.
 func (e *StreamExecutionEnvironment) readDefaults() {
@@ -33,6 +31,13 @@ func (e *StreamExecutionEnvironment) readDefaults() {
 		e.problem(fmt.Errorf("configuration: %w", p))
 	}
 	e.defaults = defaults{job: r.Config.Job, set: r.IsSet, notes: r.Notes}
+	e.readCheckpointing()
+	e.restore = e.defaults.restoreFrom()
+	e.copyBytes, e.flushDelay = int(e.defaults.job.WorkingCopy), e.defaults.job.FlushMaxDelay
+}
+
+// readCheckpointing takes what is said of execution.checkpointing.*.
+func (e *StreamExecutionEnvironment) readCheckpointing() {
 	d := e.defaults
 	if d.set("execution.checkpointing.interval") {
 		e.checkpoint.IntervalMs = milliseconds(d.job.Checkpointing.Interval)
@@ -52,16 +57,21 @@ func (e *StreamExecutionEnvironment) readDefaults() {
 	if d.set("execution.checkpointing.tolerable-failed-checkpoints") {
 		e.checkpoint.TolerableFailedCheckpoints = d.job.Checkpointing.Tolerable
 	}
-	for _, key := range []string{
-		"execution.checkpointing.dir", "execution.checkpointing.savepoint-dir", "execution.checkpointing.storage",
-		"execution.checkpointing.data-inline-threshold",
-	} {
-		inNodes := key == "execution.checkpointing.storage" && d.job.Checkpointing.Storage == "jobmanager"
-		if d.set(key) && !inNodes {
-			e.problem(fmt.Errorf("configuration: %s: %s", key, noDirectory))
-		}
+	e.readCheckpointStorage()
+}
+
+func (e *StreamExecutionEnvironment) readCheckpointStorage() {
+	d, c := e.defaults, e.defaults.job.Checkpointing
+	e.checkpoint.Directory, e.checkpoint.SavepointDirectory, e.checkpoint.Incremental = c.Dir, c.SavepointDir, c.Incremental
+	if d.set("execution.checkpointing.storage") {
+		e.checkpoint.Storage = holdfastv1.CheckpointStorage(holdfastv1.CheckpointStorage_value["CHECKPOINT_STORAGE_"+strings.ToUpper(c.Storage)])
 	}
-	e.copyBytes, e.flushDelay = int(d.job.WorkingCopy), d.job.FlushMaxDelay
+	if d.set("execution.checkpointing.externalized-checkpoint-retention") {
+		e.checkpoint.Retention = holdfastv1.CheckpointRetention(holdfastv1.CheckpointRetention_value["CHECKPOINT_RETENTION_"+c.Retention])
+	}
+	if d.set("execution.checkpointing.data-inline-threshold") {
+		e.checkpoint.InlineThreshold = uint64(c.InlineThreshold)
+	}
 }
 
 func milliseconds(d time.Duration) uint64 { return uint64(d.Milliseconds()) }
@@ -70,11 +80,10 @@ func milliseconds(d time.Duration) uint64 { return uint64(d.Milliseconds()) }
 // none.
 func (e *StreamExecutionEnvironment) stateBackend() *holdfastv1.StateBackend {
 	if e.backend == nil {
-		// state.backend.type knows no other backend in this version.
-		e.backend = MemoryStateBackend{}
+		e.backend = byName(e.defaults.job.StateBackend)
 	}
 	b := e.backend.stateBackend()
-	if b.MemoryMaxSize == 0 && e.defaults.set("state.memory.max-size") {
+	if b.Name == "memory" && b.MemoryMaxSize == 0 && e.defaults.set("state.memory.max-size") {
 		b.MemoryMaxSize = uint64(e.defaults.job.MemoryMaxSize)
 	}
 	return b

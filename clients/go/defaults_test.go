@@ -108,13 +108,12 @@ func TestDefaults_OptionsOfTheStrategyThatAppliesByItself(t *testing.T) {
 }
 
 func TestDefaults_ProblemsAreToldByExecute(t *testing.T) {
-	env := configured(t, "state.backend: rocksdb\nexecution.checkpointing.intervall: 5 s\nstate.checkpoints.dir: file:///x\n")
+	env := configured(t, "state.backend: forst\nexecution.checkpointing.intervall: 5 s\n")
 	numbers(env, "s")
 	err := env.Execute(t.Context(), "job")
 	for _, want := range []string{
-		`hf.yaml:1: state.backend: "rocksdb" is not supported yet; this version has memory`,
+		`hf.yaml:1: state.backend: "forst" is not supported yet; this version has memory, filesystem and rocksdb`,
 		"hf.yaml:2: execution.checkpointing.intervall: there is no such key; did you mean execution.checkpointing.interval?",
-		"configuration: execution.checkpointing.dir: no state backend of this version writes to a directory",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
@@ -139,4 +138,90 @@ func TestSetFlushMaxDelay_Bound(t *testing.T) {
 	if _, err := env.spec("job"); err == nil || !strings.Contains(err.Error(), "the flush delay must be at least 1 ms, and is 0s") {
 		t.Errorf("%v", err)
 	}
+}
+
+const backendFile = `
+state.backend: rocksdb
+state.backend.fs.checkpointdir: file:///mnt/c
+state.savepoints.dir: file:///mnt/s
+execution.checkpointing: {incremental: true, externalized-checkpoint-retention: RETAIN_ON_CANCELLATION, data-inline-threshold: 4 kb}
+`
+
+func TestDefaults_BackendAndDirectoriesOfTheFile(t *testing.T) {
+	specIs(t, configured(t, backendFile), `state_backend { name: "rocksdb" } checkpoint { directory: "file:///mnt/c" savepoint_directory: "file:///mnt/s"
+		incremental: true retention: CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION inline_threshold: 4096 }`)
+	for file, want := range map[string]string{
+		"state.backend: hashmap":          `state_backend { name: "filesystem" } checkpoint {}`,
+		"state.backend: bbolt":            `state_backend { name: "bbolt" } checkpoint {}`,
+		"state.memory.max-size: 1 kb":     `state_backend { name: "memory" memory_max_size: 1024 } checkpoint {}`,
+		"state.checkpoints.dir: s3://b/c": `state_backend { name: "memory" } checkpoint { directory: "s3://b/c" }`,
+		"state.checkpoint-storage: jobmanager\nstate.checkpoints.dir: s3://b/c": `state_backend { name: "memory" } checkpoint { directory: "s3://b/c" storage: CHECKPOINT_STORAGE_JOBMANAGER }`,
+	} {
+		specIs(t, configured(t, file+"\n"), want)
+	}
+}
+
+func TestDefaults_ProgramWinsOverBackendAndDirectoriesOfTheFile(t *testing.T) {
+	env := configured(t, backendFile+"execution.checkpointing.storage: jobmanager\n")
+	env.SetStateBackend(FilesystemStateBackend{})
+	env.SetCheckpointStorage("hdfs://h:8020/c")
+	env.SetDefaultSavepointDirectory("hdfs://h:8020/s")
+	env.EnableIncrementalCheckpoints(false)
+	env.SetExternalizedCheckpointRetention(DeleteOnCancellation)
+	env.SetDataInlineThreshold(9)
+	specIs(t, env, `state_backend { name: "filesystem" } checkpoint { directory: "hdfs://h:8020/c" savepoint_directory: "hdfs://h:8020/s"
+		storage: CHECKPOINT_STORAGE_FILESYSTEM retention: CHECKPOINT_RETENTION_DELETE_ON_CANCELLATION inline_threshold: 9 }`)
+	env = configured(t, backendFile)
+	env.SetStateBackend(MemoryStateBackend{})
+	env.SetCheckpointStorage(JobManagerCheckpointStorage)
+	env.SetDefaultSavepointDirectory("")
+	env.EnableIncrementalCheckpoints(false)
+	env.SetExternalizedCheckpointRetention(NoExternalizedCheckpoints)
+	env.SetDataInlineThreshold(20 << 10)
+	specIs(t, env, `state_backend { name: "memory" } checkpoint { storage: CHECKPOINT_STORAGE_JOBMANAGER
+		retention: CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS inline_threshold: 20480 }`)
+}
+
+func TestSetCheckpointing_WhatIsWrong(t *testing.T) {
+	env := configured(t, "# nothing\n")
+	env.SetCheckpointStorage("")
+	env.SetExternalizedCheckpointRetention(7)
+	env.SetDataInlineThreshold(0)
+	numbers(env, "s")
+	_, err := env.spec("job")
+	for _, want := range []string{
+		"SetCheckpointStorage needs a directory, as file:///path, s3://bucket/path or hdfs://host:port/path, or JobManagerCheckpointStorage",
+		"the retention of checkpoints is NoExternalizedCheckpoints, DeleteOnCancellation or RetainOnCancellation, not 7",
+		"the inline threshold must be at least 1 byte, and is 0",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
+
+// What a job begins from: an option of the program, else the variables that
+// `holdfast run --from-savepoint` sets, else the file.
+func TestDefaults_Restore(t *testing.T) {
+	const file = "execution.savepoint.path: file:///old\nexecution.savepoint-restore-mode: CLAIM\n"
+	restoreIs := func(env *StreamExecutionEnvironment, want string) {
+		t.Helper()
+		wanted := &holdfastv1.RestoreFrom{}
+		if err := prototext.Unmarshal([]byte(want), wanted); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(env.restore, wanted) {
+			t.Errorf("got %v, want %v", env.restore, wanted)
+		}
+	}
+	if env := configured(t, "# nothing\n"); env.restore != nil {
+		t.Errorf("a job begins from %v", env.restore)
+	}
+	restoreIs(configured(t, file), `path: "file:///old" claim_mode: CLAIM_MODE_CLAIM`)
+	t.Setenv("HOLDFAST_EXECUTION_STATE_RECOVERY_PATH", "file:///new")
+	t.Setenv("HOLDFAST_EXECUTION_STATE_RECOVERY_IGNORE_UNCLAIMED_STATE", "true")
+	t.Setenv("HOLDFAST_EXECUTION_STATE_RECOVERY_CLAIM_MODE", "NO_CLAIM")
+	restoreIs(configured(t, file), `path: "file:///new" allow_non_restored_state: true claim_mode: CLAIM_MODE_NO_CLAIM`)
+	env := GetExecutionEnvironment(WithLogger(slog.New(slog.DiscardHandler)), WithRestore(Restore{Path: "s3://b/x", ClaimMode: Claim}))
+	restoreIs(env, `path: "s3://b/x" claim_mode: CLAIM_MODE_CLAIM`)
 }

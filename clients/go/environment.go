@@ -36,6 +36,7 @@ type StreamExecutionEnvironment struct {
 	checkpoint *holdfastv1.CheckpointConfig
 	backend    StateBackend
 	restart    RestartStrategy
+	restore    *holdfastv1.RestoreFrom
 	copyBytes  int
 	flushDelay time.Duration
 	defaults   defaults

@@ -106,7 +106,7 @@ func (e *StreamExecutionEnvironment) dial(address string) (*grpc.ClientConn, err
 
 // submit asks one node after the other until one answers.
 func (e *StreamExecutionEnvironment) submit(ctx context.Context, addresses *slot.Addresses, spec *holdfastv1.JobSpec) (string, error) {
-	request := &holdfastv1.SubmitRequest{Spec: spec, SubmissionId: e.submissionID}
+	request := &holdfastv1.SubmitRequest{Spec: spec, SubmissionId: e.submissionID, Restore: e.restore}
 	var logged time.Time
 	for i := 0; ; i++ {
 		address := addresses.At(i)

@@ -100,6 +100,13 @@ func (s *Stream) Barrier(token, n uint64) {
 	}})
 }
 
+// BarrierThen sends the Barrier of a savepoint with what comes after its cut.
+func (s *Stream) BarrierThen(token, n uint64, then holdfastv1.BarrierThen) {
+	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Barrier{Barrier: &holdfastv1.Barrier{
+		FencingToken: token, CheckpointId: n, Kind: holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT, Then: then,
+	}}})
+}
+
 // Aborted sends a CheckpointAborted.
 func (s *Stream) Aborted(token, n uint64) {
 	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_CheckpointAborted{
@@ -139,6 +146,11 @@ func (s *Stream) Refused(token, seq uint64) {
 // GoAway sends a GoAway.
 func (s *Stream) GoAway() {
 	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_GoAway{GoAway: &holdfastv1.GoAway{}}})
+}
+
+// GoAwayTo sends a GoAway that names a node.
+func (s *Stream) GoAwayTo(address string) {
+	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_GoAway{GoAway: &holdfastv1.GoAway{Address: address}}})
 }
 
 // JobEnded sends a JobEnded and ends the stream with OK.

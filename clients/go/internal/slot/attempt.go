@@ -41,7 +41,10 @@ type attempt struct {
 
 	lastBarrier uint64
 	seal        *seal
-	commits     []commit
+	// halted is the checkpoint behind whose cut nothing is processed until it is
+	// decided, or 0.
+	halted  uint64
+	commits []commit
 
 	outputs  []pendingOutput
 	get      *openGet
@@ -199,10 +202,10 @@ func (a *attempt) loop(ctx context.Context) error {
 	}
 }
 
-// throttled: no further record may change anything before some of what
-// changed has left.
+// throttled: no further record may be processed, or may change anything before
+// some of what changed has left.
 func (a *attempt) throttled() bool {
-	return a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes || !a.checkpoints() && a.flushing
+	return a.halts() || a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes || !a.checkpoints() && a.flushing
 }
 
 // flushTime is when the oldest change gets too old.

@@ -39,6 +39,10 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	a.flushing = a.flushing && !a.checkpoints()
 	a.dirtySince = time.Time{}
 	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions)}
+	a.halted = 0 // a newer barrier says what counts now
+	if b.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE {
+		a.halted = n
+	}
 	a.send(&holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_BarrierPassed{
 		BarrierPassed: &holdfastv1.BarrierPassed{FencingToken: a.token, CheckpointId: n},
 	}})
@@ -69,6 +73,9 @@ func (a *attempt) ready() bool {
 
 // aborted dissolves the seal of a checkpoint that will not be (rule 6.6).
 func (a *attempt) aborted(n uint64) {
+	if n >= a.halted {
+		a.halted = 0 // outcomes come in order, and the newest may stand for those before
+	}
 	a.commits = slices.DeleteFunc(a.commits, func(c commit) bool { return c.checkpoint == n })
 	if a.seal == nil || a.seal.checkpoint != n {
 		return

@@ -132,13 +132,13 @@ func (a *attempt) processRecord(b *source.Batch, i, n int) error {
 // anything.
 func (a *attempt) betweenRecords(ctx context.Context) error {
 	full := a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes
-	if !full && !a.slot.inbox.attention.Load() {
+	if !full && !a.halts() && !a.slot.inbox.attention.Load() {
 		return nil
 	}
 	if err := a.attend(ctx); err != nil {
 		return err
 	}
-	for a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes {
+	for a.halts() || a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes {
 		if err := a.wait(ctx); err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (a *attempt) finishUp(ctx context.Context) error {
 	for {
 		a.flushing = true
 		a.pump()
-		if a.seal == nil && !a.store.Dirty() && len(a.inFlight.frames) == 0 {
+		if !a.halts() && a.seal == nil && !a.store.Dirty() && len(a.inFlight.frames) == 0 {
 			break
 		}
 		if err := a.wait(ctx); err != nil {

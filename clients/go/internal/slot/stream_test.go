@@ -154,6 +154,27 @@ func TestRule3_6_GoAwayResumesElsewhere(t *testing.T) {
 	}
 }
 
+func TestRule3_6_GoAwayNamesTheNode(t *testing.T) {
+	second, home := faketest.NewHost(t), faketest.NewHost(t)
+	r := newRig(t, func(c *Config) { c.Addresses.Add([]string{second.Address}) })
+	s := r.host.AcceptWelcome()
+	s.GoAwayTo(home.Address)
+	s.Closed()
+	// It was in no list; once its stream fails the list counts again.
+	s = home.AcceptWelcome()
+	s.Break()
+	r.host.AcceptWelcome()
+	second.NoStream()
+}
+
+func TestRule3_6_ANamedNodeThatIsGoneIsPassedOver(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.host.AcceptWelcome()
+	s.GoAwayTo("127.0.0.1:1")
+	s.Closed()
+	r.host.AcceptWelcome()
+}
+
 func TestRule3_6_JobEndedEndsTheSlot(t *testing.T) {
 	for name, assign := range map[string]bool{"standby": false, "running": true} {
 		t.Run(name, func(t *testing.T) {
