@@ -189,6 +189,9 @@ func (x *session) begin(f facts) {
 		x.loadState(f)
 	case x.resuming != 0 && v.Attempt == x.resuming:
 		x.take(f, v.LastSeq+1)
+		// Told again: a client that stands still until its checkpoint is decided
+		// (rule 6.8) may have missed it with the stream.
+		x.hold.aborted = 0
 		x.push(resumeMessage(v))
 		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
 	default:
