@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,7 +36,7 @@ func (e *StreamExecutionEnvironment) SetCheckpointStorage(url string) {
 		return
 	}
 	if url == "" {
-		e.problem(fmt.Errorf("SetCheckpointStorage needs a directory, as file:///path, s3://bucket/path or hdfs://host:port/path, or JobManagerCheckpointStorage"))
+		e.problem(errors.New("SetCheckpointStorage needs a directory, as file:///path, s3://bucket/path or hdfs://host:port/path, or JobManagerCheckpointStorage"))
 		return
 	}
 	e.checkpoint.Storage, e.checkpoint.Directory = holdfastv1.CheckpointStorage_CHECKPOINT_STORAGE_FILESYSTEM, url
