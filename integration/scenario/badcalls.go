@@ -32,7 +32,7 @@ func BadSubmissions(t *testing.T, c *harness.Cluster) {
 	}{
 		{"another job under a running name", func(s *holdfastv1.JobSpec) { s.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: 1000} },
 			failure{reason: "JOB_SPEC_DIFFERS", outcome: "final", metadata: []string{"difference", "job_id"},
-				message: `a job "good" runs with another specification (checkpoint.interval_ms is 0, submitted is 1000; checkpoint.mode is CHECKPOINT_MODE_UNSPECIFIED, submitted is CHECKPOINT_MODE_EXACTLY_ONCE; checkpoint.timeout_ms is 0, submitted is 600000; checkpoint.num_retained is 0, submitted is 1; restart_strategy.fixed_delay is set, submitted is not set; restart_strategy.exponential_delay is not set, submitted is set); cancel it or choose another name`}},
+				message: `a job "good" runs with another specification (checkpoint.interval_ms is 0, submitted is 1000; checkpoint.mode is CHECKPOINT_MODE_UNSPECIFIED, submitted is CHECKPOINT_MODE_EXACTLY_ONCE; checkpoint.timeout_ms is 0, submitted is 600000; checkpoint.num_retained is 0, submitted is 1; checkpoint.storage is CHECKPOINT_STORAGE_UNSPECIFIED, submitted is CHECKPOINT_STORAGE_JOBMANAGER; checkpoint.retention is CHECKPOINT_RETENTION_UNSPECIFIED, submitted is CHECKPOINT_RETENTION_NO_EXTERNALIZED_CHECKPOINTS; checkpoint.inline_threshold is 0, submitted is 20480; restart_strategy.fixed_delay is set, submitted is not set; and 1 more); cancel it or choose another name`}},
 		{"parallelism 0", func(s *holdfastv1.JobSpec) { s.Name, s.Operators[1].Parallelism = "p0", 0 },
 			refusedSpec},
 		{"keyBy at parallelism 2", func(s *holdfastv1.JobSpec) {
