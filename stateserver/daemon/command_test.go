@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -8,14 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/holdfast-io/holdfast/stateserver/daemon"
 )
 
 // configured runs the command line up to the node, and tells what it would be.
-func configured(t *testing.T, args ...string) (cfg daemon.Config, started bool, err error) {
+func configured(t *testing.T, args ...string) (cfg Config, started bool, err error) {
 	t.Helper()
-	cmd, s := command(func(_ context.Context, c daemon.Config) error {
+	cmd, s := command(func(_ context.Context, c Config) error {
 		cfg = c
 		return nil
 	})
