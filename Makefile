@@ -66,6 +66,7 @@ test-unit: ## packages other than integration, no network (limit UNIT_LIMIT)
 .PHONY: test-integration
 test-integration: ## scenarios with nodes and Kafka in process (limit INTEGRATION_LIMIT)
 	scripts/gotest.sh integration $(INTEGRATION_LIMIT) ./integration/... '!./integration/e2e/...' -- $(CLUSTER_FLAGS) $(TEST_ARGS)
+	CGO_ENABLED=0 scripts/gotest.sh 'state larger than memory' $(INTEGRATION_LIMIT) ./stateserver/backend/rocksdb -- -tags=largestate -run=LargerThanMemory -count=1
 
 .PHONY: test-e2e
 test-e2e: build build-next venv ## scenarios with real processes and a real Apache Kafka (limit E2E_LIMIT)
@@ -93,7 +94,7 @@ model: ## every state of the model of host state, then its mutations (docs/model
 
 .PHONY: bench
 bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
-	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./stateserver/storage/... ./clients/go/...
+	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./stateserver/storage/... ./stateserver/backend/... ./clients/go/...
 	bin/holdfast bench state
 	bin/holdfast bench flush
 	bin/holdfast bench count

@@ -32,6 +32,7 @@ func (s *State) Apply(sections []keyed.Section, nowMs int64) error {
 
 // pending is one operation of a batch that was checked.
 type pending struct {
+	section      int
 	st           *keyed.StateConfig
 	state        int    // index in cfg.States
 	group        uint32 // key group
@@ -46,7 +47,7 @@ func (s *State) eachOp(sections []keyed.Section, f func(*pending) error) error {
 	hashes := s.check.Hashes()
 	for i := range sections {
 		sec := &sections[i]
-		p.state = s.check.StateOf(i)
+		p.section, p.state = i, s.check.StateOf(i)
 		p.st = &s.cfg.States[p.state]
 		named := s.check.GroupOf(i)
 		keys, values := sec.Keys, sec.Values
@@ -76,7 +77,7 @@ func (s *State) build(sections []keyed.Section, nowMs int64) error {
 	if err := s.findReads(&o, sections); err != nil {
 		return err
 	}
-	err := s.eachOp(sections, func(p *pending) error {
+	err := s.inOrder(sections, func(p *pending) error {
 		if len(o.keys) > 0 {
 			if h := o.find(p); h != nil {
 				_, err := o.apply(p, h)
@@ -89,6 +90,48 @@ func (s *State) build(sections []keyed.Section, nowMs int64) error {
 		return err
 	}
 	return o.write(s.batch)
+}
+
+// inOrder is eachOp, with the operations of each section by key: what counts is the
+// order of operations on one key.
+func (s *State) inOrder(sections []keyed.Section, f func(*pending) error) error {
+	defer s.letGo() // the input is only borrowed
+	s.ops, s.order = s.ops[:0], s.order[:0]
+	err := s.eachOp(sections, func(p *pending) error {
+		if len(s.ops) > 0 && s.ops[0].section != p.section {
+			if err := s.putInOrder(f); err != nil {
+				return err
+			}
+		}
+		s.ops = append(s.ops, *p)
+		s.order.add(p.group, p.key)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.putInOrder(f)
+}
+
+// keepOps bounds the scratch memory that is kept between batches, in operations.
+const keepOps = 1 << 14
+
+func (s *State) letGo() {
+	if cap(s.ops) > keepOps {
+		s.ops, s.order = nil, nil
+	}
+	clear(s.ops[:cap(s.ops)])
+}
+
+func (s *State) putInOrder(f func(*pending) error) error {
+	s.order.sort(func(at uint32) []byte { return s.ops[at].key })
+	for _, p := range s.order {
+		if err := f(&s.ops[p.at]); err != nil {
+			return err
+		}
+	}
+	s.ops, s.order = s.ops[:0], s.order[:0]
+	return nil
 }
 
 // addOp adds one operation to the batch.

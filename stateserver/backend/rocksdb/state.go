@@ -32,6 +32,9 @@ type State struct {
 	batch   *pebble.Batch
 	key     []byte // scratch memory
 	value   []byte // scratch memory
+	lookup  lookup
+	ops     []pending // scratch memory, of one section
+	order   order
 	unseen  unseen
 	sweeper sweeper
 	lengths bool   // a state has lists or maps
