@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"path/filepath"
+	"strconv"
 
+	"github.com/holdfast-io/holdfast/internal/config"
+	"github.com/holdfast-io/holdfast/internal/flinkunits"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 	"github.com/holdfast-io/holdfast/stateserver/backend/filesystem"
 	"github.com/holdfast-io/holdfast/stateserver/backend/rocksdb"
@@ -19,6 +22,26 @@ func DefaultBackends() (*backend.Registry, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// stateOptions gives the backends what the configuration has for them.
+func stateOptions(c config.State) func(key string) string {
+	return func(key string) string {
+		if key == rocksdb.TransferThreadsOption {
+			return strconv.FormatUint(uint64(c.TransferThreads), 10)
+		}
+		return ""
+	}
+}
+
+// stateSettings is what the backends were given.
+func (c Config) stateSettings() config.State {
+	s := config.State{Directory: c.StateDir, CacheSize: flinkunits.Size(c.StateCacheBytes)}
+	if c.StateOption != nil {
+		n, _ := strconv.ParseUint(c.StateOption(rocksdb.TransferThreadsOption), 10, 32)
+		s.TransferThreads = uint32(n) // 0, which is refused, for what is no number
+	}
+	return s
 }
 
 // stateDir is where the backends have their directories.

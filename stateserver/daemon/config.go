@@ -11,7 +11,6 @@ import (
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/config"
-	"github.com/holdfast-io/holdfast/internal/flinkunits"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 )
@@ -118,7 +117,7 @@ func FromSettings(n config.Node) Config {
 		MetricsListen: n.MetricsListen, Pprof: n.Debug.Pprof,
 		HeartbeatInterval: n.HeartbeatInterval, SessionTimeout: n.SessionTimeout,
 		ReconnectGrace: n.ReconnectGrace, StatusInterval: 500 * time.Millisecond,
-		StateDir: n.State.Directory, StateCacheBytes: int64(n.State.CacheSize),
+		StateDir: n.State.Directory, StateCacheBytes: int64(n.State.CacheSize), StateOption: stateOptions(n.State),
 		MaxClusterVersion: n.MaxClusterVersion,
 		MaxStreams:        n.MaxStreams,
 		S3:                n.S3,
@@ -133,7 +132,7 @@ func (c Config) settings() config.Node {
 		PeerListen: c.PeerListen, PeerAdvertise: c.PeerAdvertise,
 		InitialCluster: c.InitialCluster, Join: c.Join, InsecureListen: c.InsecureListen, TLS: c.TLS,
 		MetricsListen:     c.MetricsListen,
-		State:             config.State{Directory: c.StateDir, CacheSize: flinkunits.Size(c.StateCacheBytes)},
+		State:             c.stateSettings(),
 		MaxClusterVersion: c.MaxClusterVersion,
 		Storage:           config.Storage{AllowedRoots: strings.Join(c.AllowedRoots, ",")}, S3: c.S3,
 		HeartbeatInterval: c.HeartbeatInterval, SessionTimeout: c.SessionTimeout, ReconnectGrace: c.ReconnectGrace, MaxStreams: c.MaxStreams,
