@@ -50,7 +50,11 @@ func (s Scheme) Open(_ context.Context, root, dir storage.Location) (storage.Sto
 		}
 	}
 	st := &tree{client: client, url: dir.String(), dir: dir.Path + "/"}
-	if err := st.checkRoot(root, dir); err != nil {
+	err = st.prepare(options)
+	if err == nil {
+		err = st.checkRoot(root, dir)
+	}
+	if err != nil {
 		_ = client.Close()
 		return nil, err
 	}
@@ -109,6 +113,19 @@ type tree struct {
 	client *hdfs.Client
 	url    string
 	dir    string // with a slash at its end
+}
+
+// prepare lets the client fetch what it keeps, while it is not shared yet: it does
+// not lock it. What it keeps of encryption cannot be fetched here.
+func (t *tree) prepare(options hdfs.ClientOptions) error {
+	defaults, err := t.client.ServerDefaults()
+	if err != nil {
+		return t.wrap("open", "", err)
+	}
+	if defaults.EncryptDataTransfer || options.DataTransferProtection != "" {
+		return t.wrap("open", "", errors.New("protected data transfer (dfs.encrypt.data.transfer, dfs.data.transfer.protection) is not supported"))
+	}
+	return nil
 }
 
 // checkRoot: the root must be there, and what exists of the directory be one.
