@@ -73,9 +73,10 @@ func (m *Machine) loseHomes(index uint64, timeMs int64, why *holdfastv1.Error, m
 	return found
 }
 
-func processGone(node, incarnation string) *holdfastv1.Error {
+func processGone(was *internalv1.Node) *holdfastv1.Error {
 	return Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_LOST,
-		fmt.Sprintf("the process of node %s that had the state is gone, and the job runs without checkpoints", node), "node", node, "incarnation", incarnation)
+		fmt.Sprintf("the process of node %s that had the state is gone, and the job runs without checkpoints", was.GetName()),
+		"node", was.GetNodeId(), "incarnation", was.GetIncarnation())
 }
 
 func anyLost(j jobState) (found bool) {

@@ -97,6 +97,15 @@ func forgetNode(node string) *internalv1.Command {
 	return &internalv1.Command{Command: &internalv1.Command_ForgetNode{ForgetNode: &internalv1.ForgetNode{NodeId: node}}}
 }
 
+// What is told names the node by its id, as other errors do.
+func TestHome_LostNamesTheNode(t *testing.T) {
+	l, _ := atHome(t)
+	l.node("node", "new", "rocksdb")
+	if e := l.m.Describe("job").Reason; e.GetMetadata()["node"] != "node" || e.GetMetadata()["incarnation"] != "inc" {
+		t.Fatalf("the job is suspended with %v", e)
+	}
+}
+
 // What begins anew has another origin, also on the process that was given up; the
 // subtask that was not lost keeps its own.
 func TestHome_AcceptedGapBeginsAnew(t *testing.T) {

@@ -29,7 +29,7 @@ func (m *Machine) applyRegisterNode(index uint64, c *internalv1.RegisterNode) *i
 	}
 	m.nodes[slices.Index(m.nodes, was)] = rec
 	if another {
-		m.loseHomes(index, c.TimeMs, processGone(rec.Name, was.Incarnation), func(st subtaskState) bool { return st.HomeNodeId == c.NodeId })
+		m.loseHomes(index, c.TimeMs, processGone(was), func(st subtaskState) bool { return st.HomeNodeId == c.NodeId })
 	}
 	return &internalv1.CommandResult{}
 }
@@ -40,7 +40,7 @@ func (m *Machine) applyRegisterNode(index uint64, c *internalv1.RegisterNode) *i
 func (m *Machine) applyForgetNode(index uint64, c *internalv1.ForgetNode) *internalv1.CommandResult {
 	was := m.node(c.NodeId)
 	m.nodes = slices.DeleteFunc(m.nodes, func(n *internalv1.Node) bool { return n.NodeId == c.NodeId })
-	m.loseHomes(index, c.TimeMs, processGone(was.GetName(), was.GetIncarnation()), func(st subtaskState) bool { return st.HomeNodeId == c.NodeId })
+	m.loseHomes(index, c.TimeMs, processGone(was), func(st subtaskState) bool { return st.HomeNodeId == c.NodeId })
 	return &internalv1.CommandResult{}
 }
 
