@@ -72,6 +72,11 @@ test-integration: ## scenarios with nodes and Kafka in process (limit INTEGRATIO
 test-e2e: build build-next venv ## scenarios with real processes and a real Apache Kafka (limit E2E_LIMIT)
 	scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) $(TEST_ARGS)
 
+.PHONY: matrix
+matrix: build ## the counter on every state backend and every checkpoint storage, with kills: one table
+	HOLDFAST_TEST_MATRIX=1 HOLDFAST_TEST_KAFKA=none E2E_PKGS=./integration/e2e/backends \
+	  scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) -run='^TestBackends_Matrix$$' -v $(TEST_ARGS)
+
 .PHONY: race
 race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)

@@ -8,7 +8,7 @@
 #   HOLDFAST_TEST_HDFS     host:port of the name node
 #   HOLDFAST_TEST_BIN      directory with holdfastd, holdfast and the examples
 #   HOLDFAST_TEST_PYTHON   a Python with the pinned gRPC packages
-# What is already set is used and left alone.
+# What is already set is used and left alone. E2E_PKGS are the packages, if not all of the tier.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,7 +56,7 @@ if [ -z "${HOLDFAST_TEST_HDFS:-}" ]; then
 fi
 
 # In the background, so that a signal is handled at once and not after the tests.
-scripts/gotest.sh end-to-end "$limit" ./integration/e2e/... -- "$@" &
+scripts/gotest.sh end-to-end "$limit" "${E2E_PKGS:-./integration/e2e/...}" -- "$@" &
 tests=$!
 trap 'kill -TERM "$tests" 2>/dev/null; wait "$tests"; exit 130' INT TERM
 wait "$tests"

@@ -118,6 +118,10 @@ type OperatorConfig struct {
 	// where and how checkpoints go.
 	StateBackend, Directory string
 	Incremental             bool
+	// InlineBytes is up to which size state is no file; 0: what users get. Retain keeps
+	// the checkpoints of a job that is cancelled.
+	InlineBytes int
+	Retain      bool
 	// Earliest begins at the first record instead of the newest.
 	Earliest bool
 	// Limit ends the source at this offset of each partition; 0: it is unbounded.

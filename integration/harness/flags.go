@@ -48,6 +48,10 @@ func Checkpoints() int { return number("HOLDFAST_TEST_CHECKPOINTS", 500) }
 // (HOLDFAST_TEST_HISTORIES, default 6; 200 for the acceptance).
 func Histories() int { return number("HOLDFAST_TEST_HISTORIES", 6) }
 
+// WholeMatrix asks for every state backend on every checkpoint storage
+// (HOLDFAST_TEST_MATRIX, 0 or 1), instead of each of them once.
+func WholeMatrix() bool { return number("HOLDFAST_TEST_MATRIX", 0) != 0 }
+
 // Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
 // default 60s). It is no measure of speed: nothing should ever come near it.
 func Patience() time.Duration {

@@ -55,6 +55,18 @@ func RecordCounts(seed uint64, from, to map[uint32]int64, keys int) map[string]i
 	return counts
 }
 
+// Deviation is by how much a result is below what it must be, and by how much above,
+// key by key.
+func Deviation(got, want map[string]int64) (lost, double int64) {
+	for k, n := range want {
+		lost += max(n-got[k], 0)
+	}
+	for k, n := range got {
+		double += max(n-want[k], 0)
+	}
+	return lost, double
+}
+
 // Difference tells in which keys two results differ: lost where got is below
 // want, double where it is above. Empty: they are equal.
 func Difference(got, want map[string]int64) string {
@@ -66,22 +78,14 @@ func Difference(got, want map[string]int64) string {
 		keys[k] = true
 	}
 	var lines []string
-	lost, double := int64(0), int64(0)
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if got[k] == want[k] {
-			continue
-		}
-		if d := got[k] - want[k]; d > 0 {
-			double += d
-		} else {
-			lost -= d
-		}
-		if len(lines) < 10 {
-			lines = append(lines, fmt.Sprintf("  %q: got %d, want %d", k, got[k], want[k]))
-		}
-	}
+	lost, double := Deviation(got, want)
 	if lost == 0 && double == 0 {
 		return ""
+	}
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if got[k] != want[k] && len(lines) < 10 {
+			lines = append(lines, fmt.Sprintf("  %q: got %d, want %d", k, got[k], want[k]))
+		}
 	}
 	return fmt.Sprintf("lost %d, double counted %d:\n%s", lost, double, strings.Join(lines, "\n"))
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,9 +20,9 @@ import (
 // that users get unless the options say else.
 func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	binary := Binary(t, "holdfastd")
+	binary := Binary(t, o.program())
 	c := newCluster(t, o, func(c *Cluster) Backend {
-		return &processes{binary: binary, builds: map[int]string{}, dir: c.dir, security: c.security, flags: o.flags(), running: map[int]*Process{}}
+		return &processes{binary: binary, builds: map[int]string{}, dir: c.dir, security: c.security, flags: o.flags(), running: map[int]*Process{}, roots: o.Roots}
 	})
 	c.SessionTimeout, c.ElectionTimeout = 15*time.Second, raftstore.DefaultConfig().HeartbeatTimeout
 	if o.SessionTimeout > 0 {
@@ -38,7 +39,14 @@ func (o Options) flags() []string {
 	if o.SnapshotThreshold > 0 {
 		flags = append(flags, "--raft-snapshot-threshold", strconv.Itoa(o.SnapshotThreshold), "--raft-snapshot-interval", "1s")
 	}
-	return flags
+	return append(flags, o.Flags...)
+}
+
+func (o Options) program() string {
+	if o.Program == "" {
+		return "holdfastd"
+	}
+	return o.Program
 }
 
 // processes runs nodes as child processes.
@@ -46,6 +54,8 @@ type processes struct {
 	binary, dir string
 	security    *Security
 	flags       []string
+	// roots are directories for checkpoints, beside the cluster's own.
+	roots []string
 
 	mu      sync.Mutex
 	running map[int]*Process
@@ -71,7 +81,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		Path: b.build(n),
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ListenAddress, "--advertise", n.ClientAddress, "--peer-listen", n.PeerAddress,
-			"--peer-advertise", n.PeerAdvertise, "--storage-allowed-roots", checkpointRoot(b.dir),
+			"--peer-advertise", n.PeerAdvertise, "--storage-allowed-roots", strings.Join(append([]string{checkpointRoot(b.dir)}, b.roots...), ","),
 		}, append(n.beginning(initialCluster), flags...)...),
 		Stdout: log, Stderr: log,
 	})
@@ -229,12 +239,20 @@ func (b *processes) take(n Node) *Process {
 // coordinator/next_on.go.
 const NextBuild = "holdfastd-next"
 
-// program is how a program that scenarios start is built.
-type program struct{ pkg, tags string }
+// CustomBuild is a holdfastd with a state backend of its own: the example of one.
+const CustomBuild = "holdfastd-bolt"
+
+// program is how a program that scenarios start is built. What is not shipped is
+// never in HOLDFAST_TEST_BIN.
+type program struct {
+	pkg, tags string
+	unshipped bool
+}
 
 var programs = map[string]program{
 	"holdfastd":                   {pkg: "./cmd/holdfastd"},
 	NextBuild:                     {pkg: "./cmd/holdfastd", tags: "next_version" + plantedTags},
+	CustomBuild:                   {pkg: "./stateserver/backend/example/holdfastd-bolt", unshipped: true},
 	"holdfast":                    {pkg: "./cmd/holdfast"},
 	"holdfast-example-checkpoint": {pkg: "./clients/go/examples/checkpoint"},
 }
@@ -248,7 +266,7 @@ var built struct {
 // this test run.
 func Binary(t testing.TB, name string) string {
 	t.Helper()
-	if dir := os.Getenv(EnvBin); dir != "" && plantedTags == "" {
+	if dir := os.Getenv(EnvBin); dir != "" && plantedTags == "" && !programs[name].unshipped {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err != nil {
 			t.Fatalf("%s is not in %s: run `make build`: %v", name, EnvBin, err)

@@ -61,9 +61,9 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 	env.SetStateBackend(holdfast.MemoryStateBackend{MaxSize: cfg.MaxBytes})
 	if cfg.StateBackend != "" {
 		env.SetStateBackend(holdfast.NamedStateBackend{Name: cfg.StateBackend})
-		env.SetCheckpointStorage(cfg.Directory)
 		env.EnableIncrementalCheckpoints(cfg.Incremental)
 	}
+	setStorage(env, cfg)
 	if err := setRestart(env, cfg.Restart); err != nil {
 		return err
 	}
@@ -86,6 +86,19 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		counted.Print()
 	}
 	return env.Execute(ctx, cfg.Job)
+}
+
+func setStorage(env *holdfast.StreamExecutionEnvironment, cfg harness.OperatorConfig) {
+	if cfg.Directory == "" {
+		return
+	}
+	env.SetCheckpointStorage(cfg.Directory)
+	if cfg.InlineBytes > 0 {
+		env.SetDataInlineThreshold(cfg.InlineBytes)
+	}
+	if cfg.Retain {
+		env.SetExternalizedCheckpointRetention(holdfast.RetainOnCancellation)
+	}
 }
 
 func setRestart(env *holdfast.StreamExecutionEnvironment, text string) error {
