@@ -205,6 +205,7 @@ func (m *hostStates) closeAll() {
 		}
 		sl.mu.Unlock()
 	}
+	m.stores.close()
 	if m.backends == nil {
 		return
 	}

@@ -333,7 +333,7 @@ func (s *mapState) Restore(ctx context.Context, files backend.Files, handles []*
 		}
 		var lines []change
 		if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&lines); h.Format != "map" || err != nil && !s.b.faults.silentDamage {
-			return fmt.Errorf("%w: %s: %v", backend.ErrDamaged, h.File, err)
+			return fmt.Errorf("%w: %s: %s", backend.ErrDamaged, h.File, fmt.Sprint(err))
 		}
 		for _, l := range lines {
 			if l.Removed {

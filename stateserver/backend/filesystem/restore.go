@@ -44,7 +44,7 @@ func (s *state) restoreFile(ctx context.Context, files backend.Files, h *holdfas
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	defer func() { _ = f.close() }() // it was only read
 	if f.header.full != first {
 		return f.damaged("it is not the part that belongs in its place")
 	}
