@@ -23,7 +23,7 @@ func SavepointsWait(t *testing.T, c *harness.Cluster) {
 	deaf := harness.StartFlusher(c, harness.FlusherConfig{Job: "deaf", CheckpointMs: 20, TimeoutMs: 1000, Dumb: true})
 	c.WaitStatus(deaf.JobID, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	var stop *holdfastv1.StopResponse
-	if err := c.Anywhere("an answer to Stop", func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	if err := c.OnWithin(0, harness.Patience(), func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		stop, err = holdfastv1.NewJobServiceClient(conn).Stop(ctx, &holdfastv1.StopRequest{Job: "deaf", Directory: c.CheckpointDir("savepoints") + "/"})
 		return err
 	}); err != nil {
@@ -52,7 +52,7 @@ func SavepointsWait(t *testing.T, c *harness.Cluster) {
 // savepointOnce asks one node twice for the same savepoint.
 func savepointOnce(t *testing.T, c *harness.Cluster, node int, request string) {
 	t.Helper()
-	err := c.On(node, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err := c.OnWithin(node, harness.Patience(), func(ctx context.Context, conn *grpc.ClientConn) error {
 		j := holdfastv1.NewJobServiceClient(conn)
 		var begun [2]*holdfastv1.TriggerSavepointResponse
 		for i := range begun {
