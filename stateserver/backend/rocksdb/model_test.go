@@ -25,10 +25,9 @@ type world struct {
 	oracle *keyed.Store
 	files  *storage
 
-	opened  int
-	next    uint64          // checkpoint
-	base    *backend.Base   // newest completed
-	version map[uint64]bool // frozen in the oracle
+	opened int
+	next   uint64        // checkpoint
+	base   *backend.Base // newest completed
 }
 
 func (w *world) open() {
