@@ -20,6 +20,31 @@ type checkpointView struct {
 	FlushedBytes uint64     `json:"flushed_bytes"`
 	Retained     bool       `json:"retained"`
 	Reason       *errorView `json:"reason,omitempty"`
+	Kind         string     `json:"kind"`
+	// UploadedBytes were written for this checkpoint alone.
+	UploadedBytes uint64 `json:"uploaded_bytes"`
+	// Path is the directory of its files, for holdfast run --from-savepoint.
+	Path string `json:"path,omitempty"`
+	// Savepoint is where its savepoint is, or SavepointError why there is none.
+	Savepoint      string     `json:"savepoint,omitempty"`
+	SavepointError *errorView `json:"savepoint_error,omitempty"`
+}
+
+// triggerText says what began it, and that it is a savepoint.
+func (v checkpointView) triggerText() string {
+	if v.Kind == "SAVEPOINT" {
+		return "SAVEPOINT"
+	}
+	return v.Trigger
+}
+
+// directory is what a person may begin from: the savepoint, else the files of the
+// checkpoint.
+func (v checkpointView) directory() string {
+	if v.Savepoint != "" {
+		return v.Savepoint
+	}
+	return v.Path
 }
 
 func viewCheckpoint(c *holdfastv1.Checkpoint) checkpointView {
@@ -29,7 +54,11 @@ func viewCheckpoint(c *holdfastv1.Checkpoint) checkpointView {
 		Trigger:     strings.TrimPrefix(c.GetTrigger().String(), "CHECKPOINT_TRIGGER_"),
 		TriggeredMs: c.GetTriggeredMs(), EndedMs: c.GetEndedMs(),
 		Acks: len(c.GetAcks()), Subtasks: max(int(c.GetSubtasks()), len(c.GetAcks())),
-		Retained: c.GetRetained(), Reason: viewError(c.GetReason()),
+		Retained: c.GetRetained(), Reason: viewError(c.GetReason()), Kind: "CHECKPOINT",
+		Path: c.GetExternalPath(), Savepoint: c.GetSavepointPath(), SavepointError: viewError(c.GetExportError()),
+	}
+	if c.GetKind() == holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT {
+		v.Kind = "SAVEPOINT"
 	}
 	if v.EndedMs > 0 {
 		v.DurationMs = max(v.EndedMs-v.TriggeredMs, 0)
@@ -37,6 +66,7 @@ func viewCheckpoint(c *holdfastv1.Checkpoint) checkpointView {
 	for _, ack := range c.GetAcks() {
 		v.StateBytes += ack.GetStateBytes()
 		v.FlushedBytes += ack.GetFlushedBytes()
+		v.UploadedBytes += ack.GetUploadedBytes()
 	}
 	return v
 }
@@ -94,6 +124,7 @@ type subtaskAckView struct {
 	AsyncMs      *float64       `json:"async_ms,omitempty"`
 	StateBytes   uint64         `json:"state_bytes"`
 	FlushedBytes uint64         `json:"flushed_bytes"`
+	Uploaded     uint64         `json:"uploaded_bytes"`
 	Positions    []positionView `json:"positions,omitempty"`
 }
 
@@ -111,7 +142,7 @@ func viewCheckpointDetail(d *holdfastv1.DescribeCheckpointResponse) checkpointDe
 		s := subtaskAckView{
 			subtaskName: subtaskName{ack.GetOperatorUid(), ack.GetSubtaskIndex()}, AckedMs: ack.GetAckedMs(),
 			EndToEndMs: max(ack.GetAckedMs()-c.GetTriggeredMs(), 0), StateBytes: ack.GetStateBytes(), FlushedBytes: ack.GetFlushedBytes(),
-			Positions: viewPositions(ack.GetPositions()),
+			Uploaded: ack.GetUploadedBytes(), Positions: viewPositions(ack.GetPositions()),
 		}
 		if t := ack.GetTimes(); t != nil {
 			s.StartDelayMs, s.SyncMs, s.AsyncMs = fromMicros(&t.StartDelayUs), fromMicros(t.SyncUs), fromMicros(t.AsyncUs)

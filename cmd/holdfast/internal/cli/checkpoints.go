@@ -33,6 +33,8 @@ completed. With ID: what each subtask did for it.
   END TO END   from the trigger to the last subtask's ack
   STATE        keys and values of the state that the checkpoint keeps
   FLUSHED      keys and values that changed since the checkpoint before
+  UPLOADED     bytes of files that were written for it alone
+  DIRECTORY    its files or savepoint, for run --from-savepoint, verify and diff
   START DELAY  from the trigger to the barrier's way to the subtask
   SYNC         the record in hand and the seal; meanwhile no record is processed
   ASYNC        flushing what was sealed, beside the next records
@@ -76,7 +78,7 @@ func (a *app) lookAtCheckpoint(job string, id uint64) func(context.Context, *con
 }
 
 func (a *app) writeCheckpoints(w io.Writer, v checkpointsView) error {
-	t := render.Table{Header: []string{"ID", "STATUS", "TRIGGER", "TRIGGERED", "ACKS", "END TO END", "STATE", "FLUSHED", "RETAINED", "REASON"}}
+	t := render.Table{Header: []string{"ID", "STATUS", "TRIGGER", "TRIGGERED", "ACKS", "END TO END", "STATE", "FLUSHED", "UPLOADED", "RETAINED", "DIRECTORY", "REASON"}}
 	for _, c := range v.Checkpoints {
 		duration, retained, reason := "-", "", ""
 		if c.EndedMs > 0 {
@@ -88,8 +90,11 @@ func (a *app) writeCheckpoints(w io.Writer, v checkpointsView) error {
 		if c.Reason != nil {
 			reason = c.Reason.line()
 		}
-		t.Add(c.ID, c.Status, c.Trigger, render.Time(c.TriggeredMs), fmt.Sprintf("%d/%d", c.Acks, c.Subtasks), duration,
-			render.Bytes(c.StateBytes), render.Bytes(c.FlushedBytes), retained, reason)
+		if c.SavepointError != nil {
+			reason = "savepoint: " + c.SavepointError.line()
+		}
+		t.Add(c.ID, c.Status, c.triggerText(), render.Time(c.TriggeredMs), fmt.Sprintf("%d/%d", c.Acks, c.Subtasks), duration,
+			render.Bytes(c.StateBytes), render.Bytes(c.FlushedBytes), render.Bytes(c.UploadedBytes), retained, orDash(c.directory()), reason)
 	}
 	if err := a.table(w, t); err != nil {
 		return err
@@ -114,25 +119,33 @@ func (a *app) writeCheckpoints(w io.Writer, v checkpointsView) error {
 
 func (a *app) writeCheckpointDetail(w io.Writer, v checkpointDetailView) error {
 	fmt.Fprintf(w, "checkpoint   %d\nstatus       %s\ntrigger      %s\ntriggered    %s\nacks         %d of %d\n",
-		v.ID, a.style.Word(v.Status), v.Trigger, render.Time(v.TriggeredMs), v.Acks, v.Subtasks)
+		v.ID, a.style.Word(v.Status), v.triggerText(), render.Time(v.TriggeredMs), v.Acks, v.Subtasks)
 	if v.EndedMs > 0 {
 		fmt.Fprintf(w, "end to end   %d ms\n", v.DurationMs)
 	}
-	fmt.Fprintf(w, "state        %s\nflushed      %s\n", render.Bytes(v.StateBytes), render.Bytes(v.FlushedBytes))
+	fmt.Fprintf(w, "state        %s\nflushed      %s\nuploaded     %s\n", render.Bytes(v.StateBytes), render.Bytes(v.FlushedBytes), render.Bytes(v.UploadedBytes))
 	if v.Retained {
 		fmt.Fprintln(w, "retained     yes")
 	}
 	if v.Reason != nil {
 		fmt.Fprintf(w, "reason       %s\n", v.Reason.line())
 	}
+	for _, line := range [][2]string{{"directory", v.Path}, {"savepoint", v.Savepoint}} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "%-12s %s\n", line[0], line[1])
+		}
+	}
+	if v.SavepointError != nil {
+		fmt.Fprintf(w, "savepoint    not written: %s\n", v.SavepointError.line())
+	}
 	fmt.Fprintln(w)
-	t := render.Table{Header: []string{"SUBTASK", "ACKED", "END TO END", "START DELAY", "SYNC", "ASYNC", "STATE", "FLUSHED"}}
+	t := render.Table{Header: []string{"SUBTASK", "ACKED", "END TO END", "START DELAY", "SYNC", "ASYNC", "STATE", "FLUSHED", "UPLOADED"}}
 	for _, s := range v.SubtaskList {
 		t.Add(s.name(), render.Time(s.AckedMs), fmt.Sprintf("%d ms", s.EndToEndMs), millis(s.StartDelayMs), millis(s.SyncMs), millis(s.AsyncMs),
-			render.Bytes(s.StateBytes), render.Bytes(s.FlushedBytes))
+			render.Bytes(s.StateBytes), render.Bytes(s.FlushedBytes), render.Bytes(s.Uploaded))
 	}
 	for _, s := range v.Missing {
-		t.Add(s.name(), "not yet", "-", "-", "-", "-", "-", "-")
+		t.Add(s.name(), "not yet", "-", "-", "-", "-", "-", "-", "-")
 	}
 	if err := a.table(w, t); err != nil || len(v.SubtaskList) < 2 {
 		return err

@@ -81,9 +81,11 @@ default.
   HOLDFAST_PARALLELISM     -p
   HOLDFAST_JOB_NAME        --job, if it is given
   HOLDFAST_TLS_...         what it uses itself
+  HOLDFAST_EXECUTION_STATE_RECOVERY_PATH, ..._IGNORE_UNCLAIMED_STATE, ..._CLAIM_MODE
+                           --from-savepoint and what goes with it
 
-With -o json, results are JSON on stdout: one value, or with --watch, run and demo
-one on each line. Names of fields are only added. Progress and errors are on
+With -o json, results are JSON on stdout: one value, or with --watch, run, demo,
+diff and state scan one on each line. Names of fields are only added. Progress and errors are on
 stderr.`
 
 // addHelp gives every command the same help.

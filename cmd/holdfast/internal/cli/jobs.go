@@ -16,7 +16,7 @@ import (
 
 func (a *app) jobCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.listCommand(), a.describeCommand(), a.cancelCommand(), a.resumeCommand(),
+		a.listCommand(), a.describeCommand(), a.cancelCommand(), a.stopCommand(), a.resumeCommand(),
 		a.checkpointCommand(), a.checkpointsCommand(),
 	}
 }
@@ -92,28 +92,17 @@ func (a *app) lookAtJob(job string, exceptions bool) func(context.Context, *conn
 	}
 }
 
-func (a *app) cancelCommand() *cobra.Command {
-	return exits(&cobra.Command{
-		Use: "cancel JOB", GroupID: groupJobs, Short: "End a job for good; its checkpoints are deleted", Args: exactly("JOB"),
-		Example: "  holdfast cancel CheckpointExample", ValidArgsFunction: a.completeJobs(goingOn, nil),
-		RunE: a.do(func(ctx context.Context, args []string) error {
-			id := jobs.RequestID()
-			return a.change(ctx, "cancelling", args[0], func(ctx context.Context, s holdfastv1.JobServiceClient) (holdfastv1.JobStatus, error) {
-				answer, err := s.Cancel(ctx, &holdfastv1.CancelRequest{Job: args[0], RequestId: id})
-				return answer.GetStatus(), err
-			})
-		}),
-	}, exit.NotFound, exit.Unavailable, exit.Refused)
-}
-
 func (a *app) resumeCommand() *cobra.Command {
 	var acceptGap bool
 	cmd := &cobra.Command{
 		Use: "resume JOB", GroupID: groupJobs, Short: "Let a SUSPENDED job go on from its newest checkpoint", Args: exactly("JOB"),
+		Long: `A job is SUSPENDED where going on would lose something and nobody has said that it
+may: --accept-gap says it. Records that the source no longer has are skipped, and
+subtasks without checkpoints whose host is gone begin from empty state.`,
 		Example:           "  holdfast resume CheckpointExample\n  holdfast resume CheckpointExample --accept-gap",
 		ValidArgsFunction: a.completeJobs(suspended, nil),
 	}
-	cmd.Flags().BoolVar(&acceptGap, "accept-gap", false, "go on although the source no longer has the next records; they are lost")
+	cmd.Flags().BoolVar(&acceptGap, "accept-gap", false, "go on without what is lost: records that the source no longer has, state of a host that is gone")
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
 		id := jobs.RequestID()
 		return a.change(ctx, "resuming", args[0], func(ctx context.Context, s holdfastv1.JobServiceClient) (holdfastv1.JobStatus, error) {

@@ -67,7 +67,8 @@ streams with them: keyed state, checkpoints and exactly-once results.`,
 	root.AddCommand(a.demoCommand(), a.demoCheckCommand(), a.clusterCommand(), a.nodeCommand(), a.snapshotCommand())
 	root.AddCommand(a.runCommand())
 	root.AddCommand(a.jobCommands()...)
-	root.AddCommand(a.stateCommand(), a.configCommand(), a.contextCommand(), a.benchCommand(), a.completionCommand(), a.versionCommand())
+	root.AddCommand(a.savepointCommand(), a.stateCommand(), a.diffCommand(), a.verifyCommand())
+	root.AddCommand(a.configCommand(), a.contextCommand(), a.benchCommand(), a.completionCommand(), a.versionCommand())
 	addHelp(root)
 	return root
 }

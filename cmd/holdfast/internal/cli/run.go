@@ -26,6 +26,7 @@ type runFlags struct {
 	parallelism, standby, giveUp int
 	job, logDir, restart         string
 	minDelay, maxDelay           time.Duration
+	restore                      restoreFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -35,6 +36,12 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Starts processes of the program, tells the cluster at once when one is gone,
 starts another in its place, and ends with the job. Each run is a new submission:
 a job of the same name that has ended starts anew, one that runs is joined.
+
+With --from-savepoint a job that starts begins from that savepoint or retained
+checkpoint, whatever its state backend and parallelism were. State that the program
+no longer has is refused unless --allow-non-restored-state gives it up. The files
+stay yours with NO_CLAIM; with CLAIM they are the job's, and go when its own
+checkpoints have taken their place.
 
 stdout of each process goes to <log-dir>/holdfast-<user>-<job>-<n>-<host>.out and
 stderr to the same name with .log; every new process takes the next n.
@@ -46,7 +53,8 @@ ten seconds; the second one kills at once. The job then waits for another run;
 A program that fails five times in a row before it has submitted a job is given
 up. One that ends with exit code 78 (EX_CONFIG) says that its job is refused for
 good: it is not started again, and the exit code is 5. The exit code is 0 if the job FINISHED, 1 if it FAILED or was CANCELED.`,
-		Example: "  holdfast run -- ./my-program --topic input-topic\n  holdfast run -p 2 --standby 1 --job counts -- python3 counts.py",
+		Example: "  holdfast run -- ./my-program --topic input-topic\n  holdfast run -p 2 --standby 1 --job counts -- python3 counts.py\n" +
+			"  holdfast run -s s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab -n -- ./my-program   # holdfast stop wrote it",
 	}
 	flags := cmd.Flags()
 	// What follows PROGRAM is the program's, also without "--".
@@ -59,6 +67,7 @@ good: it is not started again, and the exit code is 5. The exit code is 0 if the
 	flags.DurationVar(&f.minDelay, "restart-delay", runMinDelay, "pause before a restart; it doubles with each failure that follows soon")
 	flags.DurationVar(&f.maxDelay, "restart-max-delay", runMaxDelay, "bound of that pause")
 	flags.IntVar(&f.giveUp, "restart-attempts", 0, "ends in a row of a process, each within 10 s of its start, that end the run; 0: no bound")
+	f.restore.register(cmd)
 	completeFlag(cmd, "restart", fixedWords("on-failure", "never"))
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error { return a.run(ctx, f, args) })
 	return cmd
@@ -75,7 +84,7 @@ func (f *runFlags) check() error {
 	case f.minDelay <= 0 || f.maxDelay < f.minDelay:
 		return exit.Errorf(exit.Usage, "--restart-delay is above 0 and not above --restart-max-delay")
 	}
-	return nil
+	return f.restore.check()
 }
 
 func (a *app) run(ctx context.Context, f runFlags, args []string) error {
@@ -100,7 +109,7 @@ func (a *app) run(ctx context.Context, f runFlags, args []string) error {
 		return err
 	}
 	r.supervisor = supervise.New(supervise.Config{
-		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: t.addresses, Env: tlsEnvironment(a.tlsFlags.settings(t.tls)),
+		Path: program, Args: args[1:], Processes: f.parallelism + f.standby, Addresses: t.addresses, Env: append(tlsEnvironment(a.tlsFlags.settings(t.tls)), f.restore.environment()...),
 		Parallelism: f.parallelism, JobName: f.job, Logs: logs,
 		Restart: f.restart == "on-failure", MinDelay: f.minDelay, MaxDelay: f.maxDelay, GiveUp: f.giveUp,
 		Grace: runGrace, Report: r.report, Event: r.event, Over: r.over,

@@ -42,8 +42,12 @@ type fakeNode struct {
 	// requestIDs are those of changes.
 	requestIDs []string
 	scans      []*holdfastv1.ScanRequest
-	gets       []*holdfastv1.GetRequest
-	exits      []string
+	savepoints []*holdfastv1.TriggerSavepointRequest
+	stops      []*holdfastv1.StopRequest
+	// exportFails lets operations fail although their checkpoint stands.
+	exportFails bool
+	gets        []*holdfastv1.GetRequest
+	exits       []string
 	// watched are sent by Watch, one after the other; then the stream ends.
 	watched chan *holdfastv1.JobDescription
 	// down makes List answer that there is no leader.
@@ -201,19 +205,29 @@ func (f *fakeNode) TriggerCheckpoint(_ context.Context, r *holdfastv1.TriggerChe
 	return &holdfastv1.TriggerCheckpointResponse{OperationId: "op", CheckpointId: 8}, nil
 }
 
-func (f *fakeNode) GetOperation(context.Context, *holdfastv1.GetOperationRequest) (*holdfastv1.GetOperationResponse, error) {
+func (f *fakeNode) GetOperation(_ context.Context, r *holdfastv1.GetOperationRequest) (*holdfastv1.GetOperationResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.polls > 0 {
 		f.polls--
 		return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS}, nil
 	}
+	if f.polls < 0 && f.exportFails {
+		return &holdfastv1.GetOperationResponse{
+			Status: holdfastv1.OperationStatus_OPERATION_STATUS_FAILED, Checkpoint: checkpoint(8),
+			Error: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_SAVEPOINT_FAILED, Message: "s3 does not answer"},
+		}, nil
+	}
 	if f.polls < 0 {
 		return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_FAILED, Checkpoint: &holdfastv1.Checkpoint{
 			Reason: &holdfastv1.Error{Reason: holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, Message: "the process is gone"},
 		}}, nil
 	}
-	return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED, Checkpoint: checkpoint(8)}, nil
+	done := checkpoint(8)
+	if r.GetOperationId() == "savepoint" {
+		done = savepoint()
+	}
+	return &holdfastv1.GetOperationResponse{Status: holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED, Checkpoint: done}, nil
 }
 
 func checkpoint(id uint64) *holdfastv1.Checkpoint {
@@ -241,6 +255,8 @@ func (f *fakeNode) DescribeCheckpoint(_ context.Context, r *holdfastv1.DescribeC
 		return nil, known(r.GetJob())
 	case r.GetCheckpointId() == 8:
 		return &holdfastv1.DescribeCheckpointResponse{Checkpoint: checkpoint(8)}, nil
+	case r.GetCheckpointId() == 9:
+		return &holdfastv1.DescribeCheckpointResponse{Checkpoint: savepoint()}, nil
 	case r.GetCheckpointId() == 7:
 		return &holdfastv1.DescribeCheckpointResponse{Checkpoint: aborted(), Missing: []*holdfastv1.SubtaskName{{OperatorUid: "source", SubtaskIndex: 1}}}, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/render"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/snapshots"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/values"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -21,15 +23,54 @@ import (
 // stateFlags say which state is meant and how its keys are written.
 type stateFlags struct {
 	uid, state, keyType string
-	checkpoint          uint64
+	// checkpoint is an id or a directory, savepoint a directory.
+	checkpoint, savepoint string
 }
 
-func (f *stateFlags) register(cmd *cobra.Command) {
+// registerState registers those that name a state of a snapshot.
+func (f *stateFlags) registerState(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.uid, "uid", "", "uid of the operator; not needed if the job has only one state")
 	cmd.Flags().StringVar(&f.state, "state", "", "name of the state; not needed if the job has only one state")
 	cmd.Flags().StringVar(&f.keyType, "key-type", values.String, "type of the keys: string, int64, float64, bool, json, or bytes as hexadecimal digits")
 	completeFlag(cmd, "key-type", fixedWords(values.String, "int64", "float64", "bool", "json", "bytes"))
-	cmd.Flags().Uint64Var(&f.checkpoint, "checkpoint", 0, "read a completed checkpoint; 0 reads the live state as far as it is flushed")
+}
+
+func (f *stateFlags) register(cmd *cobra.Command) {
+	f.registerState(cmd)
+	cmd.Flags().StringVar(&f.checkpoint, "checkpoint", "0", "read a completed checkpoint: its id, or in place of JOB its directory; 0 reads the live state as far as it is flushed")
+	cmd.Flags().StringVar(&f.savepoint, "savepoint", "", "read a savepoint: its directory, in place of JOB")
+	completeFlag(cmd, "savepoint", fixedWords())
+}
+
+// path is the directory of a snapshot, or "" where a job is read.
+func (f *stateFlags) path() string {
+	switch {
+	case f.savepoint != "":
+		return snapshots.URL(f.savepoint)
+	case strings.ContainsAny(f.checkpoint, "/:"):
+		return snapshots.URL(f.checkpoint)
+	}
+	return ""
+}
+
+// args asks for JOB and then names, or for the names alone where a directory takes
+// the place of the job.
+func (f *stateFlags) args(rest ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		names := rest
+		if f.path() == "" {
+			names = append([]string{"JOB"}, rest...)
+		}
+		switch {
+		case f.path() != "" && f.savepoint != "" && strings.ContainsAny(f.checkpoint, "/:"):
+			return exit.Errorf(exit.Usage, "--checkpoint and --savepoint are two snapshots; one is read at a time; see `%s --help`", cmd.CommandPath())
+		case len(names) > 0 && names[len(names)-1] == "KEY":
+			return atLeast(names...)(cmd, args)
+		case len(names) == 0 && len(args) > 0:
+			return exit.Errorf(exit.Usage, "a directory takes the place of JOB; see `%s --help`", cmd.CommandPath())
+		}
+		return exactly(names...)(cmd, args)
+	}
 }
 
 // complete lets the flags be completed from the job on the line.
@@ -44,13 +85,32 @@ func (f *stateFlags) check() error {
 	if !values.Known(f.keyType) {
 		return exit.Errorf(exit.Usage, "--key-type is string, int64, float64, bool, json or bytes, not %q", f.keyType)
 	}
+	if _, err := f.checkpointID(); err != nil {
+		return err
+	}
 	return nil
+}
+
+// checkpointID is that of --checkpoint, 0 where it is a directory.
+func (f *stateFlags) checkpointID() (uint64, error) {
+	if f.checkpoint == "" || f.path() != "" {
+		return 0, nil
+	}
+	id, err := strconv.ParseUint(f.checkpoint, 10, 64)
+	if err != nil {
+		return 0, exit.Errorf(exit.Usage, "--checkpoint is a whole number from 0, or a directory, not %q", f.checkpoint)
+	}
+	return id, nil
 }
 
 // selector fills in the uid and the name of the state from the job, where they
 // were left out and only one state fits.
 func (f *stateFlags) selector(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.StateSelector, error) {
-	s := &holdfastv1.StateSelector{Job: job, OperatorUid: f.uid, StateName: f.state, CheckpointId: f.checkpoint}
+	id, err := f.checkpointID()
+	if err != nil {
+		return nil, err
+	}
+	s := &holdfastv1.StateSelector{Job: job, OperatorUid: f.uid, StateName: f.state, CheckpointId: id}
 	if f.uid != "" && f.state != "" {
 		return s, nil
 	}
@@ -58,14 +118,15 @@ func (f *stateFlags) selector(ctx context.Context, c *connect.Cluster, job strin
 	if err != nil {
 		return nil, err
 	}
-	s.OperatorUid, s.StateName, err = onlyState(description.GetSpec(), f.uid, f.state)
+	spec := description.GetSpec()
+	s.OperatorUid, s.StateName, err = onlyState(fmt.Sprintf("the job %q", spec.GetName()), spec.GetOperators(), f.uid, f.state)
 	return s, err
 }
 
-func onlyState(spec *holdfastv1.JobSpec, uid, state string) (string, string, error) {
+func onlyState(where string, operators []*holdfastv1.Operator, uid, state string) (string, string, error) {
 	var fit [][2]string
 	var all []string
-	for _, o := range spec.GetOperators() {
+	for _, o := range operators {
 		for _, d := range o.GetStates() {
 			all = append(all, fmt.Sprintf("--uid %s --state %s", o.GetUid(), d.GetName()))
 			if (uid == "" || uid == o.GetUid()) && (state == "" || state == d.GetName()) {
@@ -77,33 +138,37 @@ func onlyState(spec *holdfastv1.JobSpec, uid, state string) (string, string, err
 	case len(fit) == 1:
 		return fit[0][0], fit[0][1], nil
 	case len(all) == 0:
-		return "", "", exit.Errorf(exit.NotFound, "the job %q has no state", spec.GetName())
+		return "", "", exit.Errorf(exit.NotFound, "%s has no state", where)
 	case len(fit) == 0:
-		return "", "", exit.Errorf(exit.NotFound, "no such state in the job %q; it has %s", spec.GetName(), strings.Join(all, ", "))
+		return "", "", exit.Errorf(exit.NotFound, "no such state in %s; it has %s", where, strings.Join(all, ", "))
 	default:
-		return "", "", exit.Errorf(exit.Usage, "the job %q has several states; choose %s", spec.GetName(), strings.Join(all, ", or "))
+		return "", "", exit.Errorf(exit.Usage, "%s has several states; choose %s", where, strings.Join(all, ", or "))
 	}
 }
 
 func (a *app) stateCommand() *cobra.Command {
-	cmd := a.parent("state", groupState, "Read keyed state",
-		"  holdfast state list CheckpointExample\n  holdfast state get CheckpointExample a b c")
-	cmd.AddCommand(a.stateGetCommand(), a.stateListCommand())
+	cmd := a.parent("state", groupState, "Read keyed state, of a job or of a snapshot",
+		"  holdfast state list CheckpointExample\n  holdfast state get CheckpointExample a b c\n  holdfast state scan --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab")
+	cmd.AddCommand(a.stateGetCommand(), a.stateListCommand(), a.stateScanCommand(), a.stateStatesCommand())
 	return cmd
 }
 
 func (a *app) stateGetCommand() *cobra.Command {
 	var f stateFlags
 	cmd := &cobra.Command{
-		Use: "get JOB KEY...", Short: "Read keys of one state", Args: atLeast("JOB", "KEY"),
+		Use: "get JOB KEY...", Short: "Read keys of one state", Args: f.args("KEY"),
 		Long: "Prints one line for each key. A key that is not there is told and makes the exit code 3.",
 		Example: "  holdfast state get CheckpointExample hello\n" +
-			"  holdfast state get CheckpointExample --uid stateful-mapper --state CheckpointExample --key-type int64 1",
+			"  holdfast state get CheckpointExample --uid stateful-mapper --state CheckpointExample --key-type int64 1\n" +
+			"  holdfast state get --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab hello",
 	}
 	f.register(cmd)
 	f.complete(a, cmd)
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
-		keys, err := encodeKeys(f.keyType, args[1:])
+		if f.path() != "" {
+			return a.getFromSnapshot(ctx, f, args)
+		}
+		keys, err := f.encode(args[1:])
 		if err != nil {
 			return err
 		}
@@ -126,14 +191,14 @@ func (a *app) stateGetCommand() *cobra.Command {
 	return cmd
 }
 
-func encodeKeys(keyType string, texts []string) ([][]byte, error) {
-	f := stateFlags{keyType: keyType}
+// encode reads keys as --key-type says.
+func (f *stateFlags) encode(texts []string) ([][]byte, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
 	var keys [][]byte
 	for _, text := range texts {
-		key, err := values.Encode(keyType, text)
+		key, err := values.Encode(f.keyType, text)
 		if err != nil {
 			return nil, exit.Errorf(exit.Usage, "the key %w", err)
 		}
@@ -168,7 +233,7 @@ func (a *app) stateListCommand() *cobra.Command {
 	var token string
 	var keysOnly bool
 	cmd := &cobra.Command{
-		Use: "list JOB", Short: "List keys and values of one state, by pages", Args: exactly("JOB"),
+		Use: "list JOB", Short: "List keys and values of one state, by pages", Args: f.args(),
 		Example: "  holdfast state list CheckpointExample --limit 20\n  holdfast state list CheckpointExample --keys-only -o json",
 	}
 	f.register(cmd)
@@ -181,16 +246,16 @@ func (a *app) stateListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if f.path() != "" {
+			return a.listSnapshot(ctx, f, int(limit), keysOnly)
+		}
 		var answer *holdfastv1.ScanResponse
 		err = a.withCluster("reading the state", func(c *connect.Cluster) error {
 			page.State, err = f.selector(ctx, c, args[0])
-			if err != nil {
-				return err
+			if err == nil {
+				answer, err = scanPage(ctx, c, page)
 			}
-			return c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-				answer, err = holdfastv1.NewStateServiceClient(conn).Scan(ctx, page)
-				return err
-			})
+			return err
 		})
 		if err != nil {
 			return err
@@ -200,12 +265,24 @@ func (a *app) stateListCommand() *cobra.Command {
 	return cmd
 }
 
+func scanPage(ctx context.Context, c *connect.Cluster, page *holdfastv1.ScanRequest) (*holdfastv1.ScanResponse, error) {
+	var answer *holdfastv1.ScanResponse
+	err := c.Do(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+		answer, err = holdfastv1.NewStateServiceClient(conn).Scan(ctx, page)
+		return err
+	})
+	return answer, err
+}
+
 func (f *stateFlags) page(limit uint32, token string, keysOnly bool) (*holdfastv1.ScanRequest, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
 	if limit < 1 || limit > 10000 {
 		return nil, exit.Errorf(exit.Usage, "--limit is 1 to 10000, not %d", limit)
+	}
+	if token != "" && f.path() != "" {
+		return nil, exit.Errorf(exit.Usage, "--page-token is one of a job; `holdfast state scan` prints the whole state of a snapshot")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
@@ -282,6 +359,13 @@ func (e entryView) keyText() string {
 	return values.Text(e.Key)
 }
 
+func (e entryView) valueText() string {
+	if !*e.Found {
+		return "(absent)"
+	}
+	return values.Text(e.Value)
+}
+
 func (a *app) writeEntries(w io.Writer, entries []entryView, keysOnly bool) error {
 	t := render.Table{Header: []string{"KEY", "VALUE"}}
 	if keysOnly {
@@ -291,10 +375,8 @@ func (a *app) writeEntries(w io.Writer, entries []entryView, keysOnly bool) erro
 		switch {
 		case keysOnly:
 			t.Add(e.keyText())
-		case !*e.Found:
-			t.Add(e.keyText(), "(absent)")
 		default:
-			t.Add(e.keyText(), values.Text(e.Value))
+			t.Add(e.keyText(), e.valueText())
 		}
 	}
 	return a.table(w, t)

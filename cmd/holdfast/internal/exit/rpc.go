@@ -85,6 +85,11 @@ var byReason = map[string]Code{
 	"OFFSET_OUT_OF_RANGE":   Refused,
 	"STATE_LOST":            Refused,
 	"STATE_INCOMPATIBLE":    Refused,
+	"NON_RESTORED_STATE":    Refused,
+	"PATH_NOT_ALLOWED":      Refused,
+	"RESTORE_FAILED":        Failure,
+	"SAVEPOINT_FAILED":      Failure,
+	"STORAGE_UNAVAILABLE":   Failure,
 	"STATE_TOO_LARGE":       Refused,
 	"VERSION_NOT_SUPPORTED": Refused,
 	"UNREACHABLE":           Unavailable,
@@ -129,6 +134,9 @@ var hints = map[string]string{
 	"CHECKPOINT_PENDING":   "`holdfast checkpoints` shows it",
 	"STATE_NOT_FOUND":      "`holdfast describe` shows the job's states",
 	"OFFSET_OUT_OF_RANGE":  "`holdfast resume --accept-gap` goes on without the missing records",
+	"STATE_LOST":           "`holdfast resume --accept-gap` begins the subtasks whose state is lost from empty",
+	"NON_RESTORED_STATE":   "`holdfast run --allow-non-restored-state` leaves it behind",
+	"PATH_NOT_ALLOWED":     "storage.allowed-roots of the nodes says where directories may lie",
 }
 
 func withHint(reason, message string) string {

@@ -90,51 +90,6 @@ func Ended(s holdfastv1.JobStatus) bool {
 // RequestID names one act of a person, so that trying again does not act twice.
 func RequestID() string { return rand.Text() }
 
-// TakeCheckpoint triggers a checkpoint and waits until it is decided. One that
-// was aborted is an *exit.Error with the reason.
-func TakeCheckpoint(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.Checkpoint, error) {
-	begun, err := trigger(ctx, c, job)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		op, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.GetOperationResponse, error) {
-			return s.GetOperation(ctx, &holdfastv1.GetOperationRequest{OperationId: begun.GetOperationId()})
-		})
-		if err != nil {
-			return nil, err
-		}
-		switch op.GetStatus() {
-		case holdfastv1.OperationStatus_OPERATION_STATUS_COMPLETED:
-			return op.GetCheckpoint(), nil
-		case holdfastv1.OperationStatus_OPERATION_STATUS_FAILED:
-			return nil, aborted(begun.GetCheckpointId(), op.GetCheckpoint().GetReason())
-		}
-		if err := Pause(ctx, operationPoll); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// trigger begins a checkpoint. While another one is pending, a periodic one
-// mostly, it waits for its turn.
-func trigger(ctx context.Context, c *connect.Cluster, job string) (*holdfastv1.TriggerCheckpointResponse, error) {
-	give := time.Now().Add(c.Patience())
-	for {
-		request := &holdfastv1.TriggerCheckpointRequest{Job: job, RequestId: RequestID()}
-		begun, err := Call(ctx, c, func(ctx context.Context, s holdfastv1.JobServiceClient) (*holdfastv1.TriggerCheckpointResponse, error) {
-			return s.TriggerCheckpoint(ctx, request)
-		})
-		var e *exit.Error
-		if !errors.As(err, &e) || e.Reason != "CHECKPOINT_PENDING" || time.Now().After(give) {
-			return begun, err
-		}
-		if err := Pause(ctx, operationPoll); err != nil {
-			return nil, err
-		}
-	}
-}
-
 func aborted(id uint64, reason *holdfastv1.Error) error {
 	if reason == nil {
 		return exit.Errorf(exit.Failure, "checkpoint %d was aborted", id)
