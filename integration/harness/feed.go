@@ -112,8 +112,10 @@ type OperatorConfig struct {
 	CheckpointMs int64
 	TimeoutMs    int64
 	Retained     uint32
-	AtLeastOnce  bool
-	MaxBytes     uint64
+	// Tolerable is how many checkpoints may fail one after the other.
+	Tolerable   uint32
+	AtLeastOnce bool
+	MaxBytes    uint64
 	// StateBackend is where the state is; "": memory. Directory and Incremental say
 	// where and how checkpoints go.
 	StateBackend, Directory string

@@ -52,6 +52,13 @@ func Histories() int { return number("HOLDFAST_TEST_HISTORIES", 6) }
 // (HOLDFAST_TEST_MATRIX, 0 or 1), instead of each of them once.
 func WholeMatrix() bool { return number("HOLDFAST_TEST_MATRIX", 0) != 0 }
 
+// Outage is how long a checkpoint storage is away at least (HOLDFAST_TEST_OUTAGE, a
+// duration, by default until a checkpoint has failed; 1m for the acceptance).
+func Outage() time.Duration {
+	d, _ := time.ParseDuration(os.Getenv("HOLDFAST_TEST_OUTAGE")) // the default is 0
+	return d
+}
+
 // Patience bounds every wait of a scenario (HOLDFAST_TEST_PATIENCE, a duration,
 // default 60s). It is no measure of speed: nothing should ever come near it.
 func Patience() time.Duration {

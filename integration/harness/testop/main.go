@@ -54,6 +54,7 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		}
 		env.EnableCheckpointing(time.Duration(cfg.CheckpointMs)*time.Millisecond, mode)
 		env.SetNumRetainedCheckpoints(cfg.Retained)
+		env.SetTolerableCheckpointFailureNumber(cfg.Tolerable)
 		if cfg.TimeoutMs > 0 {
 			env.SetCheckpointTimeout(time.Duration(cfg.TimeoutMs) * time.Millisecond)
 		}
