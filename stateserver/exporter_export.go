@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -92,7 +94,7 @@ func exportError(e coordinator.Export, err error) *holdfastv1.Error {
 
 // writeCheckpoint writes the manifest of a checkpoint, and for memory its state, into
 // the directory of the checkpoint.
-func (x *exporter) writeCheckpoint(ctx context.Context, snap *coordinator.Snapshot) (path string, err error) {
+func (x *exporter) writeCheckpoint(ctx context.Context, snap *coordinator.Snapshot) (url string, err error) {
 	c := snap.Spec.Checkpoint
 	dir, err := x.s.states.stores.dir(ctx, c.Directory)
 	if err != nil {
@@ -105,14 +107,31 @@ func (x *exporter) writeCheckpoint(ctx context.Context, snap *coordinator.Snapsh
 	if snap.Spec.StateBackend.Name == coordinator.MemoryBackend {
 		err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap))
 	} else {
-		err = snapshots.WriteManifest(ctx, to, snapshots.Native(snap))
+		err = writeNative(ctx, to, snap)
 	}
 	return storage.JoinURL(to.Files.URL(), to.Dir), err
 }
 
+// writeNative writes the manifest of what hosts have written. Whether this node sees
+// it is worth a look where a directory may be another one on each node.
+func writeNative(ctx context.Context, to snapshots.Target, snap *coordinator.Snapshot) error {
+	for _, a := range snap.Checkpoint.Acks {
+		own := coordinator.FilePrefix(a.FencingToken, snap.Checkpoint.Id, a.SubtaskId)
+		for _, h := range a.Handles {
+			if !strings.HasPrefix(to.Files.URL(), "file:") || !strings.HasPrefix(path.Base(h.File), own) {
+				continue
+			}
+			if _, err := to.Files.Stat(ctx, h.File); err != nil {
+				return fmt.Errorf("what a host has written cannot be seen on this node; every node must have the same directory there: %w", err)
+			}
+		}
+	}
+	return snapshots.WriteManifest(ctx, to, snapshots.Native(snap))
+}
+
 // writeSavepoint writes a savepoint into a directory of its own. If it fails nothing
 // is left there.
-func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapshot) (path string, err error) {
+func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapshot) (url string, err error) {
 	if x.s.states.stores.registry == nil {
 		return "", fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, snap.Checkpoint.SavepointDirectory)
 	}
@@ -125,18 +144,18 @@ func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapsho
 		Files: storage.Sub(base, snapshots.SavepointDir(snap.JobID, snap.Checkpoint.Id)),
 		Kind:  holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT, Inline: int64(snap.Spec.Checkpoint.InlineThreshold),
 	}
-	path = to.Files.URL()
+	url = to.Files.URL()
 	if m, err := metadata.Read(ctx, to.Files, ""); err == nil && m.JobId == snap.JobID && m.CheckpointId == snap.Checkpoint.Id {
-		return path, nil // an earlier leader has written it
+		return url, nil // an earlier leader has written it
 	}
 	if err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap)); err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 		defer cancel()
 		if failed := to.Files.DeleteAll(clean, ""); failed != nil {
-			x.log.Warn("what is left of a savepoint that failed could not be deleted", "path", path, "err", failed)
+			x.log.Warn("what is left of a savepoint that failed could not be deleted", "path", url, "err", failed)
 		}
 	}
-	return path, err
+	return url, err
 }
 
 // cleanUpTime bounds the deletion of what a failed export has left.

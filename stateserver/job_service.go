@@ -75,6 +75,9 @@ func (j *jobService) Submit(ctx context.Context, r *holdfastv1.SubmitRequest) (*
 	if e := j.s.checkDirectories(spec.Checkpoint.GetDirectory(), spec.Checkpoint.GetSavepointDirectory()); e != nil {
 		return nil, toStatus(e)
 	}
+	if e := j.s.tryDirectory(ctx, spec); e != nil {
+		return nil, toStatus(e)
+	}
 	restore, unread := j.readRestore(ctx, spec, r.Restore)
 	res, err := j.propose(ctx, &internalv1.Command{Command: &internalv1.Command_SubmitJob{SubmitJob: &internalv1.SubmitJob{
 		Spec: r.Spec, SubmissionId: r.SubmissionId, JobId: randomID(), TimeMs: j.s.clock.now().UnixMilli(), Restore: restore,

@@ -2,7 +2,6 @@ package stateserver
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -82,20 +81,4 @@ func (f snapshotFiles) dispose(ctx context.Context, path string) (uint32, *holdf
 	}
 	f.s.log.Info("a savepoint is deleted", "path", path, "job", m.JobId, "checkpoint", m.CheckpointId, "files", n)
 	return uint32(n), nil
-}
-
-// checkDirectories refuses directories that this node does not allow.
-func (s *Server) checkDirectories(urls ...string) *holdfastv1.Error {
-	for _, url := range urls {
-		if url == "" {
-			continue
-		}
-		if s.cfg.Storages == nil {
-			return fromStorage("the directory cannot be used", fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, url))
-		}
-		if _, _, err := s.cfg.Storages.Check(url); err != nil {
-			return fromStorage("the directory cannot be used", err)
-		}
-	}
-	return nil
 }

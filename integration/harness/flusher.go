@@ -25,6 +25,8 @@ type FlusherConfig struct {
 	Incremental             bool
 	// Retention says what becomes of checkpoints when the job ends.
 	Retention holdfastv1.CheckpointRetention
+	// InlineThreshold is up to which size state needs no file; 0: the cluster's default.
+	InlineThreshold uint64
 	// Restore is what the job begins from; nil: nothing.
 	Restore *holdfastv1.RestoreFrom
 	// Slots above 1 make the job co-partitioned, with as many subtasks.
@@ -90,6 +92,7 @@ func (c *FlusherConfig) setDefaults() {
 
 // Spec is the flusher's job.
 func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
+	c.setDefaults()
 	part := holdfastv1.Partitioning_PARTITIONING_HASH
 	if c.Slots > 1 || c.CoPartitioned {
 		part = holdfastv1.Partitioning_PARTITIONING_CO_PARTITIONED
@@ -109,6 +112,7 @@ func (c FlusherConfig) Spec() *holdfastv1.JobSpec {
 	if c.CheckpointMs > 0 {
 		spec.Checkpoint = &holdfastv1.CheckpointConfig{IntervalMs: c.CheckpointMs, TimeoutMs: c.TimeoutMs, NumRetained: c.Retained,
 			Directory: c.Directory, Incremental: c.Incremental, Retention: c.Retention,
+			InlineThreshold: c.InlineThreshold,
 			// Checkpoints that expire are what some scenarios are about.
 			TolerableFailedCheckpoints: 1000}
 	}

@@ -26,7 +26,7 @@ func SavepointChain(t *testing.T, c *harness.Cluster, hops ...SavepointHop) {
 	for i, h := range hops {
 		cfg := harness.FlusherConfig{
 			Job: fmt.Sprintf("hop-%d", i), StateBackend: h.Backend, Slots: h.Parallelism, Partitions: partitions, CoPartitioned: true,
-			CheckpointMs: 100, Pause: traffic, Restore: from,
+			CheckpointMs: 100, Pause: traffic, Restore: from, InlineThreshold: uint64(i % 2), // else all of it is in the metadata
 		}
 		if h.Backend != "memory" {
 			cfg.Directory = c.CheckpointDir("hops")
@@ -85,7 +85,7 @@ func cutOf(d *holdfastv1.SnapshotDescription, partitions int) map[uint32]int64 {
 // verifyClean reads every file of a snapshot.
 func verifyClean(t *testing.T, c *harness.Cluster, path string) {
 	t.Helper()
-	problems, done, err := c.VerifySnapshot(0, path)
+	problems, done, err := c.VerifySnapshot(c.RunningNodes()[0], path)
 	if err != nil || len(problems) > 0 || done == nil {
 		t.Fatalf("verification of %s: %v %v %v", path, problems, done, err)
 	}

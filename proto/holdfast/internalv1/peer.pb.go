@@ -817,6 +817,113 @@ func (x *StateRow) GetFound() bool {
 	return false
 }
 
+type CheckDirectoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Url   string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The name of the file.
+	Mark          string `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDirectoryRequest) Reset() {
+	*x = CheckDirectoryRequest{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDirectoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDirectoryRequest) ProtoMessage() {}
+
+func (x *CheckDirectoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDirectoryRequest.ProtoReflect.Descriptor instead.
+func (*CheckDirectoryRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CheckDirectoryRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *CheckDirectoryRequest) GetMark() string {
+	if x != nil {
+		return x.Mark
+	}
+	return ""
+}
+
+type CheckDirectoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the directory cannot be used there; empty if it can.
+	Problem string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Asking again may help.
+	Transient     bool `protobuf:"varint,2,opt,name=transient,proto3" json:"transient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDirectoryResponse) Reset() {
+	*x = CheckDirectoryResponse{}
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDirectoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDirectoryResponse) ProtoMessage() {}
+
+func (x *CheckDirectoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_internal_v1_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDirectoryResponse.ProtoReflect.Descriptor instead.
+func (*CheckDirectoryResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_internal_v1_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CheckDirectoryResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *CheckDirectoryResponse) GetTransient() bool {
+	if x != nil {
+		return x.Transient
+	}
+	return false
+}
+
 var File_holdfast_internal_v1_peer_proto protoreflect.FileDescriptor
 
 const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
@@ -882,13 +989,20 @@ const file_holdfast_internal_v1_peer_proto_rawDesc = "" +
 	"\tkey_group\x18\x01 \x01(\rR\bkeyGroup\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12\x14\n" +
-	"\x05found\x18\x04 \x01(\bR\x05found2\xed\x03\n" +
+	"\x05found\x18\x04 \x01(\bR\x05found\"=\n" +
+	"\x15CheckDirectoryRequest\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\tR\x04mark\"P\n" +
+	"\x16CheckDirectoryResponse\x12\x18\n" +
+	"\aproblem\x18\x01 \x01(\tR\aproblem\x12\x1c\n" +
+	"\ttransient\x18\x02 \x01(\bR\ttransient2\xda\x04\n" +
 	"\vPeerService\x12Z\n" +
 	"\aPropose\x12$.holdfast.internal.v1.ProposeRequest\x1a%.holdfast.internal.v1.ProposeResponse(\x010\x01\x12h\n" +
 	"\rReportStreams\x12*.holdfast.internal.v1.ReportStreamsRequest\x1a+.holdfast.internal.v1.ReportStreamsResponse\x12\\\n" +
 	"\tStateHash\x12&.holdfast.internal.v1.StateHashRequest\x1a'.holdfast.internal.v1.StateHashResponse\x12\\\n" +
 	"\tReadIndex\x12&.holdfast.internal.v1.ReadIndexRequest\x1a'.holdfast.internal.v1.ReadIndexResponse\x12\\\n" +
-	"\tReadState\x12&.holdfast.internal.v1.ReadStateRequest\x1a'.holdfast.internal.v1.ReadStateResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
+	"\tReadState\x12&.holdfast.internal.v1.ReadStateRequest\x1a'.holdfast.internal.v1.ReadStateResponse\x12k\n" +
+	"\x0eCheckDirectory\x12+.holdfast.internal.v1.CheckDirectoryRequest\x1a,.holdfast.internal.v1.CheckDirectoryResponseBFZDgithub.com/holdfast-io/holdfast/proto/holdfast/internalv1;internalv1b\x06proto3"
 
 var (
 	file_holdfast_internal_v1_peer_proto_rawDescOnce sync.Once
@@ -902,27 +1016,29 @@ func file_holdfast_internal_v1_peer_proto_rawDescGZIP() []byte {
 	return file_holdfast_internal_v1_peer_proto_rawDescData
 }
 
-var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_holdfast_internal_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_holdfast_internal_v1_peer_proto_goTypes = []any{
-	(*ProposeRequest)(nil),        // 0: holdfast.internal.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 1: holdfast.internal.v1.ProposeResponse
-	(*ReportStreamsRequest)(nil),  // 2: holdfast.internal.v1.ReportStreamsRequest
-	(*OperatorStream)(nil),        // 3: holdfast.internal.v1.OperatorStream
-	(*ReportStreamsResponse)(nil), // 4: holdfast.internal.v1.ReportStreamsResponse
-	(*StateHashRequest)(nil),      // 5: holdfast.internal.v1.StateHashRequest
-	(*StateHashResponse)(nil),     // 6: holdfast.internal.v1.StateHashResponse
-	(*ReadIndexRequest)(nil),      // 7: holdfast.internal.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),     // 8: holdfast.internal.v1.ReadIndexResponse
-	(*ReadStateRequest)(nil),      // 9: holdfast.internal.v1.ReadStateRequest
-	(*StatePage)(nil),             // 10: holdfast.internal.v1.StatePage
-	(*ReadStateResponse)(nil),     // 11: holdfast.internal.v1.ReadStateResponse
-	(*StateRow)(nil),              // 12: holdfast.internal.v1.StateRow
-	(*CommandResult)(nil),         // 13: holdfast.internal.v1.CommandResult
-	(*v1.Error)(nil),              // 14: holdfast.v1.Error
+	(*ProposeRequest)(nil),         // 0: holdfast.internal.v1.ProposeRequest
+	(*ProposeResponse)(nil),        // 1: holdfast.internal.v1.ProposeResponse
+	(*ReportStreamsRequest)(nil),   // 2: holdfast.internal.v1.ReportStreamsRequest
+	(*OperatorStream)(nil),         // 3: holdfast.internal.v1.OperatorStream
+	(*ReportStreamsResponse)(nil),  // 4: holdfast.internal.v1.ReportStreamsResponse
+	(*StateHashRequest)(nil),       // 5: holdfast.internal.v1.StateHashRequest
+	(*StateHashResponse)(nil),      // 6: holdfast.internal.v1.StateHashResponse
+	(*ReadIndexRequest)(nil),       // 7: holdfast.internal.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),      // 8: holdfast.internal.v1.ReadIndexResponse
+	(*ReadStateRequest)(nil),       // 9: holdfast.internal.v1.ReadStateRequest
+	(*StatePage)(nil),              // 10: holdfast.internal.v1.StatePage
+	(*ReadStateResponse)(nil),      // 11: holdfast.internal.v1.ReadStateResponse
+	(*StateRow)(nil),               // 12: holdfast.internal.v1.StateRow
+	(*CheckDirectoryRequest)(nil),  // 13: holdfast.internal.v1.CheckDirectoryRequest
+	(*CheckDirectoryResponse)(nil), // 14: holdfast.internal.v1.CheckDirectoryResponse
+	(*CommandResult)(nil),          // 15: holdfast.internal.v1.CommandResult
+	(*v1.Error)(nil),               // 16: holdfast.v1.Error
 }
 var file_holdfast_internal_v1_peer_proto_depIdxs = []int32{
-	13, // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
-	14, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
+	15, // 0: holdfast.internal.v1.ProposeResponse.result:type_name -> holdfast.internal.v1.CommandResult
+	16, // 1: holdfast.internal.v1.ProposeResponse.error:type_name -> holdfast.v1.Error
 	3,  // 2: holdfast.internal.v1.ReportStreamsRequest.streams:type_name -> holdfast.internal.v1.OperatorStream
 	10, // 3: holdfast.internal.v1.ReadStateRequest.page:type_name -> holdfast.internal.v1.StatePage
 	12, // 4: holdfast.internal.v1.ReadStateResponse.rows:type_name -> holdfast.internal.v1.StateRow
@@ -931,13 +1047,15 @@ var file_holdfast_internal_v1_peer_proto_depIdxs = []int32{
 	5,  // 7: holdfast.internal.v1.PeerService.StateHash:input_type -> holdfast.internal.v1.StateHashRequest
 	7,  // 8: holdfast.internal.v1.PeerService.ReadIndex:input_type -> holdfast.internal.v1.ReadIndexRequest
 	9,  // 9: holdfast.internal.v1.PeerService.ReadState:input_type -> holdfast.internal.v1.ReadStateRequest
-	1,  // 10: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
-	4,  // 11: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
-	6,  // 12: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
-	8,  // 13: holdfast.internal.v1.PeerService.ReadIndex:output_type -> holdfast.internal.v1.ReadIndexResponse
-	11, // 14: holdfast.internal.v1.PeerService.ReadState:output_type -> holdfast.internal.v1.ReadStateResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
+	13, // 10: holdfast.internal.v1.PeerService.CheckDirectory:input_type -> holdfast.internal.v1.CheckDirectoryRequest
+	1,  // 11: holdfast.internal.v1.PeerService.Propose:output_type -> holdfast.internal.v1.ProposeResponse
+	4,  // 12: holdfast.internal.v1.PeerService.ReportStreams:output_type -> holdfast.internal.v1.ReportStreamsResponse
+	6,  // 13: holdfast.internal.v1.PeerService.StateHash:output_type -> holdfast.internal.v1.StateHashResponse
+	8,  // 14: holdfast.internal.v1.PeerService.ReadIndex:output_type -> holdfast.internal.v1.ReadIndexResponse
+	11, // 15: holdfast.internal.v1.PeerService.ReadState:output_type -> holdfast.internal.v1.ReadStateResponse
+	14, // 16: holdfast.internal.v1.PeerService.CheckDirectory:output_type -> holdfast.internal.v1.CheckDirectoryResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -958,7 +1076,7 @@ func file_holdfast_internal_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_internal_v1_peer_proto_rawDesc), len(file_holdfast_internal_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

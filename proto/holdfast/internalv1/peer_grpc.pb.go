@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PeerService_Propose_FullMethodName       = "/holdfast.internal.v1.PeerService/Propose"
-	PeerService_ReportStreams_FullMethodName = "/holdfast.internal.v1.PeerService/ReportStreams"
-	PeerService_StateHash_FullMethodName     = "/holdfast.internal.v1.PeerService/StateHash"
-	PeerService_ReadIndex_FullMethodName     = "/holdfast.internal.v1.PeerService/ReadIndex"
-	PeerService_ReadState_FullMethodName     = "/holdfast.internal.v1.PeerService/ReadState"
+	PeerService_Propose_FullMethodName        = "/holdfast.internal.v1.PeerService/Propose"
+	PeerService_ReportStreams_FullMethodName  = "/holdfast.internal.v1.PeerService/ReportStreams"
+	PeerService_StateHash_FullMethodName      = "/holdfast.internal.v1.PeerService/StateHash"
+	PeerService_ReadIndex_FullMethodName      = "/holdfast.internal.v1.PeerService/ReadIndex"
+	PeerService_ReadState_FullMethodName      = "/holdfast.internal.v1.PeerService/ReadState"
+	PeerService_CheckDirectory_FullMethodName = "/holdfast.internal.v1.PeerService/CheckDirectory"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -46,6 +47,9 @@ type PeerServiceClient interface {
 	// ReadState reads the working state of a subtask whose backend is on its host,
 	// from that host: keys, or a page in their order.
 	ReadState(ctx context.Context, in *ReadStateRequest, opts ...grpc.CallOption) (*ReadStateResponse, error)
+	// CheckDirectory looks on a node whether it sees the mark that another one has left
+	// in a directory for checkpoints.
+	CheckDirectory(ctx context.Context, in *CheckDirectoryRequest, opts ...grpc.CallOption) (*CheckDirectoryResponse, error)
 }
 
 type peerServiceClient struct {
@@ -109,6 +113,16 @@ func (c *peerServiceClient) ReadState(ctx context.Context, in *ReadStateRequest,
 	return out, nil
 }
 
+func (c *peerServiceClient) CheckDirectory(ctx context.Context, in *CheckDirectoryRequest, opts ...grpc.CallOption) (*CheckDirectoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckDirectoryResponse)
+	err := c.cc.Invoke(ctx, PeerService_CheckDirectory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -129,6 +143,9 @@ type PeerServiceServer interface {
 	// ReadState reads the working state of a subtask whose backend is on its host,
 	// from that host: keys, or a page in their order.
 	ReadState(context.Context, *ReadStateRequest) (*ReadStateResponse, error)
+	// CheckDirectory looks on a node whether it sees the mark that another one has left
+	// in a directory for checkpoints.
+	CheckDirectory(context.Context, *CheckDirectoryRequest) (*CheckDirectoryResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -153,6 +170,9 @@ func (UnimplementedPeerServiceServer) ReadIndex(context.Context, *ReadIndexReque
 }
 func (UnimplementedPeerServiceServer) ReadState(context.Context, *ReadStateRequest) (*ReadStateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadState not implemented")
+}
+func (UnimplementedPeerServiceServer) CheckDirectory(context.Context, *CheckDirectoryRequest) (*CheckDirectoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckDirectory not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -254,6 +274,24 @@ func _PeerService_ReadState_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_CheckDirectory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckDirectoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).CheckDirectory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_CheckDirectory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).CheckDirectory(ctx, req.(*CheckDirectoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -276,6 +314,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadState",
 			Handler:    _PeerService_ReadState_Handler,
+		},
+		{
+			MethodName: "CheckDirectory",
+			Handler:    _PeerService_CheckDirectory_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
