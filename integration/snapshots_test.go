@@ -80,3 +80,11 @@ func TestBadDirectories(t *testing.T) {
 func TestChangedPrograms(t *testing.T) {
 	scenario.ChangedPrograms(t, harness.InProcess(t, harness.Options{}), "filesystem")
 }
+
+func TestSavepointFails_Filesystem(t *testing.T) {
+	scenario.SavepointFails(t, harness.InProcess(t, harness.Options{}), "filesystem")
+}
+
+func TestSavepointFails_Memory(t *testing.T) {
+	scenario.SavepointFails(t, harness.InProcess(t, harness.Options{}), "memory")
+}

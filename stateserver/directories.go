@@ -42,7 +42,9 @@ func (s *Server) checkDirectories(urls ...string) *holdfastv1.Error {
 }
 
 // tryDirectory tries the checkpoint directory of a job that is not there yet: this
-// node writes and reads a file, and every other node that answers must see it.
+// node writes and reads a file, and every other node that answers must see it. A
+// storage that does not answer keeps no job from its work: it may be back for the
+// first checkpoint.
 func (s *Server) tryDirectory(ctx context.Context, spec *holdfastv1.JobSpec) *holdfastv1.Error {
 	url := spec.Checkpoint.GetDirectory()
 	if url == "" || s.goesOn(spec.Name) {
@@ -52,15 +54,15 @@ func (s *Server) tryDirectory(ctx context.Context, spec *holdfastv1.JobSpec) *ho
 	defer cancel()
 	dir, err := s.cfg.Storages.Open(ctx, url)
 	if err != nil {
-		return badDirectory("", err.Error(), !storage.Permanent(err))
+		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
 	defer dir.Close()
 	if err := storage.Probe(ctx, dir); err != nil {
-		return badDirectory("", err.Error(), !storage.Permanent(err))
+		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
 	mark, err := storage.PlantMark(ctx, dir)
 	if err != nil {
-		return badDirectory("", err.Error(), !storage.Permanent(err))
+		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeWait)
@@ -126,18 +128,17 @@ func (s *Server) askDirectory(ctx context.Context, node, url, mark string) *hold
 			name = n.GetName()
 		}
 	})
-	return badDirectory(" on node "+name, r.Problem, r.Transient)
+	return s.unusable(" on node "+name, url, r.Problem, !r.Transient)
 }
 
-// badDirectory is the answer to who submits a job with it.
-func badDirectory(where, problem string, transient bool) *holdfastv1.Error {
-	message := "the checkpoint directory cannot be used" + where + ": " + problem
-	if transient {
-		e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE, message)
-		e.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
-		return e
+// unusable is the answer to who submits a job with a directory that will not do.
+func (s *Server) unusable(where, url, problem string, forGood bool) *holdfastv1.Error {
+	if !forGood {
+		s.log.Warn("a checkpoint directory does not answer"+where, "path", url, "err", problem)
+		return nil
 	}
-	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC, message, "field", "checkpoint.directory")
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_JOB_SPEC,
+		"the checkpoint directory cannot be used"+where+": "+problem, "field", "checkpoint.directory", "path", url)
 }
 
 // CheckDirectory implements internalv1.PeerServiceServer.

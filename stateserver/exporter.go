@@ -70,6 +70,10 @@ type exportTask struct {
 	again time.Duration
 }
 
+func newPauses() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: exportRetryFirst, MaxInterval: exportRetryMax, Multiplier: 2, RandomizationFactor: 0.5}
+}
+
 func newExporter(s *Server) *exporter {
 	return &exporter{s: s, log: s.log, metrics: newExportMetrics(), patience: exportPatience, done: make(chan taskKey)}
 }
@@ -189,7 +193,7 @@ func (x *exporter) writes(job string, exports []coordinator.Export) bool {
 func (x *exporter) offer(ctx context.Context, k taskKey, try func(context.Context, *exportTask) error) {
 	t := x.tasks[k]
 	if t == nil {
-		t = &exportTask{pauses: &backoff.ExponentialBackOff{InitialInterval: exportRetryFirst, MaxInterval: exportRetryMax, Multiplier: 2, RandomizationFactor: 0.5}}
+		t = &exportTask{pauses: newPauses()}
 		x.tasks[k] = t
 	}
 	t.listed = true

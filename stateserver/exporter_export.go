@@ -34,14 +34,16 @@ func (x *exporter) export(ctx context.Context, t *exportTask, e coordinator.Expo
 		path, err := x.writeCheckpoint(ctx, snap)
 		return x.exported(ctx, t, e, path, err, began)
 	}
+	pauses := newPauses()
 	for {
 		path, err := x.writeSavepoint(ctx, snap)
 		if err == nil || ctx.Err() != nil || storage.Permanent(err) || time.Since(began) > x.patience {
 			return x.exported(ctx, t, e, path, err, began)
 		}
-		x.log.Warn("a savepoint could not be written; trying again", "job", e.JobID, "checkpoint", e.CheckpointID, "err", err)
+		pause := pauses.NextBackOff()
+		x.log.Warn("a savepoint could not be written; trying again", "job", e.JobID, "checkpoint", e.CheckpointID, "in_seconds", pause.Seconds(), "err", err)
 		select {
-		case <-time.After(exportRetryFirst):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -27,12 +27,16 @@ var storageReasons = []struct {
 
 // fromStorage renders an error of a directory as an error record.
 func fromStorage(what string, err error) *holdfastv1.Error {
-	for _, row := range storageReasons {
-		if errors.Is(err, row.err) {
-			return coordinator.Failure(row.reason, what+": "+err.Error())
-		}
-	}
 	e := coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE, what+": "+err.Error())
 	e.Outcome = holdfastv1.Outcome_OUTCOME_NOT_APPLIED
+	for _, row := range storageReasons {
+		if errors.Is(err, row.err) {
+			e = coordinator.Failure(row.reason, what+": "+err.Error())
+			break
+		}
+	}
+	if at := (*storage.Error)(nil); errors.As(err, &at) {
+		e.Metadata = map[string]string{"path": at.URL}
+	}
 	return e
 }

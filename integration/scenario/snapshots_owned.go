@@ -1,11 +1,14 @@
 package scenario
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -189,4 +192,51 @@ func Orphans(t *testing.T, c *harness.Cluster, backend string) {
 	})
 	f.Continue()
 	f.Check()
+}
+
+// SavepointFails asks for savepoints where none can be written: the operation fails
+// with the reason, the checkpoint stands, the job goes on, and one that was to be
+// stopped goes on too, from the cut.
+func SavepointFails(t *testing.T, c *harness.Cluster, backend string) {
+	f := harness.StartFlusher(c, harness.FlusherConfig{
+		Job: "unmoved", StateBackend: backend, Directory: c.CheckpointDir("unmoved"), CheckpointMs: 100, Pause: traffic, InlineThreshold: 1})
+	c.WaitCheckpoint(f.JobID, 0)
+	taken := c.CheckpointDir("taken")
+	if err := os.WriteFile(harness.LocalDir(taken), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failed := func(id string, n uint64) {
+		t.Helper()
+		harness.Until(t, "the operation to fail", func() error {
+			r, err := c.Operation(id)
+			if err != nil {
+				return err
+			}
+			if r.Status == holdfastv1.OperationStatus_OPERATION_STATUS_IN_PROGRESS {
+				return errorf("it is in progress")
+			}
+			if r.Status != holdfastv1.OperationStatus_OPERATION_STATUS_FAILED || r.Error.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_SAVEPOINT_FAILED {
+				return harness.Stop("it ended as %v", r)
+			}
+			if k := r.Checkpoint; k.Status != holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED {
+				return harness.Stop("its checkpoint is %v", k)
+			}
+			t.Logf("checkpoint %d: %s", n, r.Error.Message)
+			return nil
+		})
+	}
+	op := c.BeginSavepoint(f.JobID, taken+"/below")
+	failed(op.OperationId, op.CheckpointId)
+	attempt := c.MustDescribe(f.JobID).Subtasks[0].Attempt
+	var stop *holdfastv1.StopResponse
+	if err := c.Anywhere("an answer to Stop", func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		stop, err = holdfastv1.NewJobServiceClient(conn).Stop(ctx, &holdfastv1.StopRequest{Job: f.JobID, Directory: taken + "/below"})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	failed(stop.OperationId, stop.CheckpointId)
+	waitAttempt(c, f.JobID, attempt)
+	c.WaitCheckpoint(f.JobID, stop.CheckpointId)
+	t.Logf("the job goes on: sum %d", f.Check())
 }

@@ -84,6 +84,8 @@ func OSKind(err error) error {
 		return ErrAccessDenied
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return ErrNoSpace
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG):
+		return ErrInvalidName
 	default:
 		return nil
 	}
