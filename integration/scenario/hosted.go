@@ -64,7 +64,7 @@ func HostedKills(t *testing.T, c *harness.Cluster, h Hosted, rounds int) {
 	c.VerifyReplicas()
 }
 
-// HostedWithoutCheckpoints: state on a host belongs to the subtask. A new operator
+// HostedWithoutCheckpoints shows that state on a host belongs to the subtask. A new operator
 // process goes on with it, wherever it connects first; the death of the host suspends
 // the job with STATE_LOST, and with --accept-gap it goes on from empty, elsewhere.
 func HostedWithoutCheckpoints(t *testing.T, c *harness.Cluster, h Hosted, kills int) {

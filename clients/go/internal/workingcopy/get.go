@@ -123,7 +123,7 @@ func (r *Request) fillSection(sec *holdfastv1.ValueSection) error {
 			return fmt.Errorf("%w: Values section %d is shorter than its lengths", ErrMalformed, i)
 		}
 		if err := waiting[k].load(values[:n], found[k] != 0); err != nil {
-			return fmt.Errorf("Values section %d: %w", i, err)
+			return fmt.Errorf("section %d: %w", i, err)
 		}
 		values = values[n:]
 	}
