@@ -48,7 +48,7 @@ func (c *Cluster) Savepoint(job, directory string) (path string) {
 	return c.WaitOperation(c.BeginSavepoint(job, directory).OperationId).Checkpoint.SavepointPath
 }
 
-// Stop stops a job with a savepoint and tells its directory.
+// StopWithSavepoint stops a job with a savepoint and tells its directory.
 func (c *Cluster) StopWithSavepoint(job, directory string, drain bool) (path string) {
 	c.t.Helper()
 	var r *holdfastv1.StopResponse
