@@ -59,15 +59,18 @@ type cellRun struct {
 	feed      *harness.Feed
 	stop      func()
 	cfg       harness.OperatorConfig
-	operators []*harness.Operator // those that live
+	operators []*harness.Operator // those that were killed, too
 }
 
-func startCell(t *testing.T, c *harness.Cluster, cell Cell) *cellRun {
+func startCell(t *testing.T, c *harness.Cluster, cell Cell, tune ...func(*harness.OperatorConfig)) *cellRun {
 	m := &cellRun{t: t, c: c, cell: cell, feed: harness.NewFeed(t, 1, 100)}
 	m.stop = m.feed.Flow(10, 2*traffic)
 	m.cfg = m.feed.Operator(cell.Backend + "-" + cell.Storage)
 	m.cfg.CheckpointMs, m.cfg.HeadFile, m.cfg.StateBackend, m.cfg.Directory, m.cfg.Incremental = 100, true, cell.Backend, cell.Directory, true
 	m.cfg.InlineBytes, m.cfg.Retain = 1, cell.Directory != ""
+	for _, f := range tune {
+		f(&m.cfg)
+	}
 	m.add()
 	c.WaitStatus(m.cfg.Job, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	c.WaitCheckpoint(m.cfg.Job, 0)
@@ -174,13 +177,11 @@ func (m *cellRun) aim(v Victim) (kill, again func()) {
 // killOperator kills the process that has the subtask.
 func (m *cellRun) killOperator() {
 	at := m.c.MustDescribe(m.cfg.Job).Subtasks[0].ProcessId
-	victim, standby := m.operators[0], m.operators[1]
-	if standby.ID == at {
-		victim, standby = standby, victim
+	for _, o := range m.operators {
+		if o.ID == at {
+			o.Kill()
+		}
 	}
-	victim.Kill()
-	// What it had processed is behind the head of the one that goes on, too.
-	m.operators = []*harness.Operator{standby, victim}
 }
 
 // head is up to where anybody has processed.

@@ -1,0 +1,116 @@
+package scenario
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-io/holdfast/integration/harness"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/file"
+	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
+)
+
+// IncrementalCheckpoints takes a number of checkpoints that share files, and kills the
+// operator, its host and the leader in turn, kills times in all. No file that a
+// retained checkpoint names is ever missing; the directory does not grow with the
+// number of checkpoints; and once nothing is written any more it has the files of the
+// retained ones and no other (invariant 12).
+func IncrementalCheckpoints(t *testing.T, c *harness.Cluster, backend string, checkpoints uint64, kills int) {
+	m := startCell(t, c, Cell{Backend: backend, Storage: "incremental", Directory: c.CheckpointDir("incremental")}, func(cfg *harness.OperatorConfig) {
+		cfg.CheckpointMs, cfg.TimeoutMs, cfg.Retained = 50, 4000, 3
+	})
+	id := c.MustDescribe(m.cfg.Job).Summary.JobId
+	dir := filepath.Join(harness.LocalDir(m.cfg.Directory), id)
+	victims := []Victim{OperatorVictim, HostVictim, LeaderVictim}
+	most := make([]int, 2) // files, in each half
+	for n := range kills {
+		until := checkpoints * uint64(n+1) / uint64(kills)
+		harness.Until(t, fmt.Sprintf("%d completed checkpoints", until), func() error {
+			half := 2 * n / kills
+			most[half] = max(most[half], len(files(dir)))
+			if done := c.Checkpoints(m.cfg.Job).Counts.GetCompleted(); done < until {
+				return errorf("there are %d", done)
+			}
+			return nil
+		})
+		m.round(victims[n%len(victims)])
+	}
+	m.stop()
+	records := harness.Sum(m.feed.CheckFinal(c, m.cfg.Job, nil))
+	for _, o := range m.operators {
+		o.Kill()
+	}
+	kept := waitNoOrphans(t, c, m.cfg.Job, dir)
+	for _, k := range kept {
+		verifyClean(t, c, k.ExternalPath)
+	}
+	n := c.Checkpoints(m.cfg.Job).Counts
+	t.Logf("%s: %d checkpoints completed and %d aborted through %d kills, %d records; at most %d files in the first half and %d in the second, %d in the end",
+		backend, n.GetCompleted(), n.GetAborted(), kills, records, most[0], most[1], len(files(dir)))
+	if most[1] > 2*most[0] {
+		t.Errorf("the directory grew from %d files to %d", most[0], most[1])
+	}
+}
+
+// waitNoOrphans waits until a job's directory, to which nobody writes, has exactly
+// the files of the retained checkpoints, which it returns.
+func waitNoOrphans(t *testing.T, c *harness.Cluster, job, dir string) (kept []*holdfastv1.Checkpoint) {
+	t.Helper()
+	harness.Until(t, "the files of the retained checkpoints and no other", func() error {
+		kept = nil
+		named := map[string]bool{}
+		for _, k := range c.Checkpoints(job).Checkpoints {
+			if !k.Retained {
+				continue
+			}
+			if k.ExternalPath == "" {
+				return errorf("checkpoint %d has no metadata yet", k.Id)
+			}
+			kept = append(kept, k)
+			if err := namedBy(t, k.ExternalPath, named); err != nil {
+				return err
+			}
+		}
+		there := map[string]bool{}
+		for _, f := range files(dir) {
+			there[strings.TrimPrefix(f, dir+"/")] = true
+		}
+		if d := missing(named, there); len(d) > 0 {
+			return errorf("retained checkpoints name files that are not there: %v", d)
+		}
+		if d := missing(there, named); len(d) > 0 {
+			return errorf("%d of %d files belong to nothing: %v", len(d), len(there), d[:min(5, len(d))])
+		}
+		return nil
+	})
+	return kept
+}
+
+// namedBy adds the files that a checkpoint needs, and its metadata.
+func namedBy(t *testing.T, path string, into map[string]bool) error {
+	s, err := metadata.Load(t.Context(), storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": file.Scheme{}}), path)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	into[filepath.Base(path)+"/_metadata"] = true
+	for _, f := range metadata.Files(s.Metadata) {
+		into[f.Handle.Path] = true
+	}
+	return nil
+}
+
+// missing are the names of a that b has not.
+func missing(a, b map[string]bool) (out []string) {
+	for name := range a {
+		if !b[name] {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
