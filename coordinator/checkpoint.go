@@ -57,7 +57,7 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 	case blocksBegin(j):
 		return notApplied(holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING,
 			fmt.Sprintf("checkpoint %d of job %q is pending; one runs at a time", j.Pending.Id, j.Spec.Name),
-			"checkpoint", fmt.Sprint(j.Pending.Id))
+			"checkpoint", fmt.Sprint(j.Pending.Id), "job_id", j.JobId)
 	case j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING:
 		return jobStateError(j, "a checkpoint needs every subtask running")
 	case j.Stopping:

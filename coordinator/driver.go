@@ -62,6 +62,8 @@ type jobTimers struct {
 	completedAt  time.Time // and when it first saw it
 	notBefore    int64     // the machine's wall time that restartAt stands for
 	restartAt    time.Time // zero: at once
+	yieldBehind  uint64    // behind this checkpoint a periodic one gives way
+	yieldSince   time.Time // zero: it is still pending, as far as seen
 }
 
 // NewDriver begins a leadership: everything that is recorded gets one session
@@ -293,7 +295,7 @@ func (d *Driver) checkpoint(now time.Time, j jobState, t *jobTimers) *internalv1
 		t.completed, t.completedAt = j.LatestCompleted, now
 	}
 	if j.Status != holdfastv1.JobStatus_JOB_STATUS_RUNNING || now.Sub(t.lastBegin) < time.Duration(c.IntervalMs)*time.Millisecond ||
-		now.Sub(t.completedAt) < time.Duration(c.MinPauseMs)*time.Millisecond {
+		now.Sub(t.completedAt) < time.Duration(c.MinPauseMs)*time.Millisecond || t.yields(now, j) {
 		return nil
 	}
 	t.lastBegin = now

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 )
@@ -46,6 +48,20 @@ func (l *leadership) observe(r *internalv1.ReportStreamsRequest) bool {
 	default:
 	}
 	return true
+}
+
+// answered looks at an answer that this leader gives to a proposal: who was refused
+// because a checkpoint is pending gets the next turn.
+func (l *leadership) answered(a answer) {
+	e := a.result.GetError()
+	if e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_PENDING {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n, err := strconv.ParseUint(e.Metadata["checkpoint"], 10, 64); err == nil && l.driver != nil {
+		l.driver.Yield(e.Metadata["job_id"], n)
+	}
 }
 
 // leads tells whether the driver runs: everything that earlier leaders committed

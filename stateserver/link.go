@@ -127,7 +127,7 @@ func (p *peerService) Propose(stream internalv1.PeerService_ProposeServer) error
 	sent := make(chan error, 1)
 	go func() {
 		defer cancel()
-		sent <- answerAll(ctx, stream, queue)
+		sent <- answerAll(ctx, stream, queue, p.s.lead.answered)
 	}()
 	for {
 		m, err := stream.Recv()
@@ -152,13 +152,14 @@ func (p *peerService) Propose(stream internalv1.PeerService_ProposeServer) error
 	}
 }
 
-func answerAll(ctx context.Context, stream internalv1.PeerService_ProposeServer, queue <-chan waiting) error {
+func answerAll(ctx context.Context, stream internalv1.PeerService_ProposeServer, queue <-chan waiting, answered func(answer)) error {
 	for {
 		select {
 		case w := <-queue:
 			a := answer{err: w.refused}
 			if w.refused == nil {
 				a = waitAnswer(ctx, w.p)
+				answered(a)
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -259,7 +259,10 @@ func (s *Server) openLink(settle func(uint64, answer)) (string, link) {
 	case "":
 		return "", nil
 	case s.store.ID():
-		return leader, newLocalLink(s.ctx, s.store, settle)
+		return leader, newLocalLink(s.ctx, s.store, func(id uint64, a answer) {
+			s.lead.answered(a)
+			settle(id, a)
+		})
 	}
 	conn, err := s.peers.conn(leader)
 	if err != nil {

@@ -128,12 +128,16 @@ func SavepointLeaderKill(t *testing.T, c *harness.Cluster, backend string, kills
 		Job: "kept on", StateBackend: backend, Directory: c.CheckpointDir("killed"), CheckpointMs: 50, Pause: traffic, InlineThreshold: 1})
 	c.WaitCheckpoint(f.JobID, 0)
 	dir := c.CheckpointDir("savepoints")
-	for range kills {
+	written := 0
+	for written < kills {
 		op := c.BeginSavepoint(f.JobID, dir)
 		old := c.Leader()
 		c.Kill(old.Index)
 		c.WaitForNewLeader(old)
-		verifyClean(t, c, c.WaitOperation(op.OperationId).Checkpoint.SavepointPath)
+		if path := writtenOrLost(t, c, op.OperationId); path != "" {
+			verifyClean(t, c, path)
+			written++
+		}
 		c.Start(old.Index)
 		c.WaitCaughtUp(old.Index)
 	}
@@ -143,6 +147,29 @@ func SavepointLeaderKill(t *testing.T, c *harness.Cluster, backend string, kills
 	}
 	f.Check()
 	c.VerifyReplicas()
+}
+
+// writtenOrLost waits for the end of a savepoint; "" if its checkpoint was aborted: the
+// leader had the subtask too, and its death ended the attempt.
+func writtenOrLost(t *testing.T, c *harness.Cluster, operation string) (path string) {
+	t.Helper()
+	harness.Until(t, "the end of operation "+operation, func() error {
+		r, err := c.Operation(operation)
+		switch {
+		case err != nil:
+			return err
+		case r.Checkpoint.Status == holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED:
+			t.Logf("the checkpoint was aborted: %s", r.Error.GetMessage())
+			return nil
+		case r.Status == holdfastv1.OperationStatus_OPERATION_STATUS_FAILED:
+			return harness.Stop("it failed: %v", r.Error)
+		}
+		if path = r.Checkpoint.SavepointPath; path == "" {
+			return errorf("it is %s", r.Status)
+		}
+		return nil
+	})
+	return path
 }
 
 // Orphans plants files that no checkpoint names beside those of a job, as uploads
