@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-io/holdfast/internal/race"
 	"github.com/holdfast-io/holdfast/stateserver/daemon"
 )
 
@@ -123,7 +124,7 @@ func (b *inProcess) config(n Node, initialCluster string, log *os.File) daemon.C
 	cfg.HeartbeatInterval, cfg.SessionTimeout = 200*time.Millisecond, sessionTimeoutInProcess
 	cfg.ReconnectGrace, cfg.StatusInterval = 500*time.Millisecond, 50*time.Millisecond
 	timeout := raftTimeoutInProcess
-	if RaceEnabled {
+	if race.Enabled {
 		timeout *= 2
 	}
 	cfg.Raft.HeartbeatTimeout, cfg.Raft.ElectionTimeout, cfg.Raft.LeaderLease = timeout, timeout, timeout

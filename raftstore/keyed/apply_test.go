@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-io/holdfast/internal/race"
 )
 
 // filled returns a store with a little of everything, and a limit.
@@ -221,6 +223,9 @@ func TestApply_TableFull(t *testing.T) {
 }
 
 func TestApply_SteadyStateAllocatesNothing(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates")
+	}
 	s := newStore(t, testConfig())
 	sections := []Section{*section(stBytes), *section(stInt)}
 	for i := range 200 {

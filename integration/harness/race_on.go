@@ -1,6 +1,0 @@
-//go:build race
-
-package harness
-
-// RaceEnabled tells that the race detector slows everything down.
-const RaceEnabled = true

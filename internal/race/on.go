@@ -1,0 +1,6 @@
+//go:build race
+
+package race
+
+// Enabled tells that this build has the race detector.
+const Enabled = true
