@@ -141,7 +141,7 @@ func BadCalls(t *testing.T, c *harness.Cluster) {
 			return err
 		}), failure{code: codes.FailedPrecondition, reason: "CHECKPOINTS_DISABLED", outcome: "final", message: "job \"running\" runs without checkpoints; enable them in the program (EnableCheckpointing)"}},
 		{"a savepoint without checkpoints", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
-			_, err := j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "running", Directory: "file:///tmp/x"})
+			_, err := j.TriggerSavepoint(ctx, &holdfastv1.TriggerSavepointRequest{Job: "running", Directory: c.CheckpointDir("savepoints")})
 			return err
 		}), failure{code: codes.FailedPrecondition, reason: "CHECKPOINTS_DISABLED", outcome: "final", message: "job \"running\" runs without checkpoints; enable them in the program (EnableCheckpointing)"}},
 		{"a savepoint out of its root", job(func(ctx context.Context, j holdfastv1.JobServiceClient) error {
