@@ -138,7 +138,7 @@ func TestBadStart_Configuration(t *testing.T) {
 		{name: "a file of another user", start: start{args: []string{"--config", private}, uid: 65534}, root: true, code: 2, want: "holdfastd: " + private + ": permission denied; this user must be able to read it"},
 		{name: "a typing error", start: start{args: []string{"--config", typo}}, code: 2, want: "holdfastd: " + typo + ":1: sesion-timeout: there is no such key; did you mean session-timeout?"},
 		{name: "a variable", start: start{env: []string{"HOLDFAST_LISTN=x"}}, code: 2, want: "holdfastd: HOLDFAST_LISTN: there is no such key; did you mean HOLDFAST_LISTEN?"},
-		{name: "a key of Flink", start: start{env: []string{"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x"}}, code: 2, want: "holdfastd: HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: each job has a directory of its own"},
+		{name: "a key of Flink", start: start{env: []string{"HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR=x"}}, code: 2, want: "holdfastd: HOLDFAST_STATE_CHECKPOINTS_CREATE_SUBDIR: this key of Flink is not supported yet: each job has a directory of its own below the one for checkpoints"},
 		{name: "a flag", start: start{args: []string{"--frobnicate"}}, code: 2, want: "holdfastd: unknown flag: --frobnicate"},
 		{name: "an argument", start: start{args: []string{"start"}}, code: 2, want: `holdfastd: unknown command "start" for "holdfastd"`},
 		{name: "no address", start: start{args: []string{"--listen", "here"}}, code: 2, want: `holdfastd: --listen: "here" is not host:port`},
@@ -177,8 +177,8 @@ func TestBadStart_Surroundings(t *testing.T) {
 		{name: "directory of another cluster", start: start{args: []string{"--data-dir", foreignDir, "--name", "n1", list}}, code: 1,
 			want: "holdfastd: raftstore: belongs to another cluster: the data directory " + foreignDir + " is of cluster #, and n2 at " + foreign.PeerAddress + ", which is in initial-cluster, of cluster #: " +
 				"give this node its own directory; to make it a member of that cluster, start it with --join on an empty one and add it"},
-		{name: "a new directory for a cluster that exists", start: start{args: []string{"--name", "n1", list}}, code: 1,
-			want: "holdfastd: raftstore: node is not a member of the cluster: n2 at " + foreign.PeerAddress + " already belongs to cluster #, which does not know this node's id #. " +
+		{name: "a new directory for a cluster that exists", start: start{args: []string{"--name", "n2", "--initial-cluster=n1=" + foreign.PeerAddress + ",n2=127.0.0.1:1"}}, code: 1,
+			want: "holdfastd: raftstore: node is not a member of the cluster: n1 at " + foreign.PeerAddress + " already belongs to cluster #, which does not know this node's id #. " +
 				"A node with a new or emptied data directory is a new member: remove the old one if there is one, start this node to join, and add it"},
 		{name: "a file", start: start{args: []string{"--data-dir", file}}, code: 1, want: "holdfastd: raftstore: data directory format is not supported: " + file + " is a file, not a directory: give another path"},
 		{name: "read-only", root: true, start: start{args: []string{"--data-dir", mnt}, mount: "mount --bind " + mnt + " " + mnt + "; mount -o remount,ro,bind " + mnt}, code: 1,
