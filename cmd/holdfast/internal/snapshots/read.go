@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -58,7 +59,7 @@ func Open(ctx context.Context, c *connect.Cluster, request *holdfastv1.ReadSnaps
 	err := c.DoWithin(ctx, openLimit, func(try context.Context, conn grpc.ClientConnInterface) error {
 		// The stream outlives the call that opens it.
 		life, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(try, cancel)
+		stop := context.AfterFunc(try, bug.Guarded(cancel))
 		stream, err := holdfastv1.NewStateServiceClient(conn).ReadSnapshot(life, request)
 		var first *holdfastv1.ReadSnapshotResponse
 		if err == nil {
