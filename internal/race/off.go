@@ -1,7 +1,7 @@
 //go:build !race
 
 // Package race tells tests whether the race detector is in their build: it changes
-// what is on the heap, so they cannot count allocations and measure more memory then.
+// what is on the heap, and makes everything slower.
 package race
 
 // Enabled tells that this build has the race detector.

@@ -8,7 +8,7 @@ type flush struct {
 	groups []int    // named directory index or -1, a section each
 	bound  []int64  // by state: more than the flush can add to it, in bytes
 	grown  []int64  // by state: bytes of the operands that a value can grow by
-	undo   undo
+	undo   Undo
 	// scratch is where a value of a list, a map or a state with a TTL is made.
 	scratch []byte
 	nowMs   int64
@@ -25,10 +25,19 @@ func (f *flush) begin(n int, nowMs int64, stored bool) {
 		*f = flush{}
 	}
 	f.hashes, f.states, f.groups = f.hashes[:0], f.states[:0], f.groups[:0]
-	f.bound = append(f.bound[:0], make([]int64, n)...)
-	f.grown = append(f.grown[:0], make([]int64, n)...)
-	f.undo.reset()
+	f.bound, f.grown = zeroed(f.bound, n), zeroed(f.grown, n)
+	f.undo.Reset()
 	f.nowMs, f.stored = nowMs, stored
+}
+
+// zeroed returns n zeros, in the memory of s if they fit.
+func zeroed(s []int64, n int) []int64 {
+	if cap(s) < n {
+		return make([]int64, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
 }
 
 // Apply applies the sections in order, as one change: on an error nothing has
@@ -81,7 +90,7 @@ func (f *flush) apply(sp *space, sections []Section) error {
 		}
 	}
 	if err != nil {
-		f.undo.rollback(sp)
+		sp.rollback(&f.undo)
 	}
 	return err
 }
@@ -117,7 +126,7 @@ func (f *flush) limits(sp *space) error {
 
 // run applies checked sections. With an undo log it also watches the size of
 // each table, and may stop with an error to be rolled back.
-func (f *flush) run(sp *space, sections []Section, u *undo) error {
+func (f *flush) run(sp *space, sections []Section, u *Undo) error {
 	hashes := f.hashes
 	for i := range sections {
 		sec := &sections[i]
@@ -131,7 +140,7 @@ func (f *flush) run(sp *space, sections []Section, u *undo) error {
 }
 
 // applySection applies the ops of one section to the state at index si.
-func (f *flush) applySection(sp *space, si, named int, sec *Section, hashes []uint64, u *undo) error {
+func (f *flush) applySection(sp *space, si, named int, sec *Section, hashes []uint64, u *Undo) error {
 	d, cfg := &sp.live[si], &sp.cfg.States[si]
 	plain := f.stored || cfg.plain()
 	keys, values := sec.Keys, sec.Values
@@ -145,8 +154,9 @@ func (f *flush) applySection(sp *space, si, named int, sec *Section, hashes []ui
 		if group < 0 {
 			group = int(groupOf(hashes[i], sp.cfg.NumGroups) - sp.cfg.Start)
 		}
-		if u != nil {
-			u.record(si, group, hashes[i], key, d.table(group), !plain)
+		if u != nil && (plain || !u.Has(si, group, hashes[i], key)) {
+			old, ok := d.table(group).get(uint32(hashes[i]), key)
+			u.Record(si, group, hashes[i], key, old, ok)
 		}
 		if plain {
 			sp.applyOp(d, group, cfg.Type, op, uint32(hashes[i]), key, value)
@@ -193,4 +203,13 @@ func (sp *space) remove(d *stateData, group int, hash uint32, key []byte) {
 func (d *stateData) account(t *table, bytes int64, entries int) {
 	d.bytes += t.bytes - bytes
 	d.entries += int64(t.entries - entries)
+}
+
+// rollback takes back what a refused flush did.
+func (sp *space) rollback(u *Undo) {
+	u.Rollback(func(si, group int, hash uint32, key, value []byte) {
+		sp.applyOp(&sp.live[si], group, TypeOther, OpPut, hash, key, value)
+	}, func(si, group int, hash uint32, key []byte) {
+		sp.remove(&sp.live[si], group, hash, key)
+	})
 }

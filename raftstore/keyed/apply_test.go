@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/holdfast-io/holdfast/internal/race"
 )
 
 // filled returns a store with a little of everything, and a limit.
@@ -223,9 +221,6 @@ func TestApply_TableFull(t *testing.T) {
 }
 
 func TestApply_SteadyStateAllocatesNothing(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
 	s := newStore(t, testConfig())
 	sections := []Section{*section(stBytes), *section(stInt)}
 	for i := range 200 {

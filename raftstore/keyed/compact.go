@@ -98,8 +98,8 @@ func (t *table) compact() {
 	if cap(t.arena) > 4*len(t.arena)+4*minGarbage {
 		t.arena = append(make([]byte, 0, len(t.arena)+len(t.arena)/2), t.arena...)
 	}
-	if len(t.slots) > minSlots && t.entries*8 < len(t.slots) {
-		t.resize(len(t.slots) / 4)
+	if len(t.slots) > MinIndex && t.entries*8 < len(t.slots) {
+		t.slots = t.slots.Resized(len(t.slots) / 4)
 	}
 }
 
@@ -111,22 +111,4 @@ func (t *table) relocate(off, to uint32) {
 		i = (i + 1) & mask
 	}
 	t.slots[i] = t.slots[i]&^(1<<32-1) | uint64(to+1)
-}
-
-// resize rebuilds the index with at least n slots.
-func (t *table) resize(n int) {
-	old := t.slots
-	n = max(n, minSlots)
-	t.slots = make([]uint64, n)
-	mask := uint32(n - 1)
-	for _, s := range old {
-		if s == 0 {
-			continue
-		}
-		i := uint32(s>>32) & mask
-		for t.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = s
-	}
 }

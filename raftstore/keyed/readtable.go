@@ -53,11 +53,11 @@ const maxPresize = 4 << 20
 // newTableFor returns a table with room for what a snapshot declares.
 func newTableFor(epoch, entries, bytes uint64) *table {
 	t := newTable(epoch)
-	slots := minSlots
+	slots := MinIndex
 	for entries < maxPresize/8 && uint64(slots)*3 < entries*4 {
 		slots *= 2
 	}
-	t.slots = make([]uint64, slots)
+	t.slots = make(Index, slots)
 	if entries < maxPresize/entryHeader && bytes < maxPresize-entries*entryHeader {
 		t.arena = make([]byte, 0, bytes+entries*entryHeader)
 	}

@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/holdfast-io/holdfast/internal/statevalue"
 )
@@ -15,8 +16,6 @@ const (
 
 	// deadBit in the key length marks an entry that no slot refers to.
 	deadBit = 1 << 31
-
-	minSlots = 8
 	// maxTableBytes bounds entryHeader + key + value summed over the live
 	// entries. It is a function of the contents, so replicas agree on it
 	// whatever their garbage; with the slack and garbage that the rules in
@@ -33,7 +32,7 @@ type table struct {
 	// epoch of the space when the table became this owner's alone. The table
 	// may be changed only while it equals space.epoch.
 	epoch   uint64
-	slots   []uint64 // length is a power of two
+	slots   Index
 	arena   []byte
 	entries int   // live
 	bytes   int64 // keys + values of live entries
@@ -41,14 +40,14 @@ type table struct {
 }
 
 func newTable(epoch uint64) *table {
-	return &table{epoch: epoch, slots: make([]uint64, minSlots)}
+	return &table{epoch: epoch, slots: make(Index, MinIndex)}
 }
 
 // clone returns a copy that belongs to epoch.
 func (t *table) clone(epoch uint64) *table {
 	c := *t
 	c.epoch = epoch
-	c.slots = append([]uint64(nil), t.slots...)
+	c.slots = slices.Clone(t.slots)
 	// Some of the spare capacity comes along, so that the next new entry does
 	// not copy the arena a second time.
 	spare := t.arena[:min(cap(t.arena), len(t.arena)+len(t.arena)/8+64)]
@@ -130,7 +129,7 @@ func (t *table) insert(slot, hash uint32, key, value []byte) {
 	t.entries++
 	t.bytes += int64(len(key) + len(value))
 	if t.entries*4 > len(t.slots)*3 {
-		t.resize(len(t.slots) * 2)
+		t.slots = t.slots.Resized(len(t.slots) * 2)
 	}
 }
 
@@ -199,20 +198,6 @@ func (t *table) remove(hash uint32, key []byte) {
 	t.bytes -= int64(len(t.key(off)) + len(t.value(off)))
 	t.entries--
 	t.kill(off)
-	t.closeGap(slot)
+	t.slots.CloseGap(slot)
 	t.maybeCompact()
-}
-
-// closeGap empties a slot and moves back every later slot of the same run
-// whose home does not lie behind the gap.
-func (t *table) closeGap(gap uint32) {
-	mask := uint32(len(t.slots) - 1)
-	for i := (gap + 1) & mask; t.slots[i] != 0; i = (i + 1) & mask {
-		home := uint32(t.slots[i]>>32) & mask
-		if (i-home)&mask >= (i-gap)&mask {
-			t.slots[gap] = t.slots[i]
-			gap = i
-		}
-	}
-	t.slots[gap] = 0
 }

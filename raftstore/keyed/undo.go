@@ -1,9 +1,9 @@
 package keyed
 
-// undo is what one flush overwrote, for a flush that may turn out too large.
-// It is cheaper than setting table pointers back, which would first copy
-// every table that the flush touches.
-type undo struct {
+// Undo is what one batch overwrote, for a batch that may turn out too large; also for
+// backends with tables of their own. It is cheaper than setting table pointers back,
+// which would first copy every table that the batch touches.
+type Undo struct {
 	records []undoRecord
 	old     []byte // values before, one after the other
 	// newest has the newest record of a key by state and hash. It is kept for lists
@@ -21,14 +21,15 @@ type undoRecord struct {
 	state, group int
 	hash         uint64
 	key          []byte // in the section
-	from, to     int    // old value in undo.old
+	from, to     int    // old value in Undo.old
 	existed      bool
 }
 
-// keepUndo bounds the scratch memory kept between flushes, in bytes.
+// keepUndo bounds the scratch memory kept between batches, in bytes.
 const keepUndo = 1 << 20
 
-func (u *undo) reset() {
+// Reset forgets every record.
+func (u *Undo) Reset() {
 	if cap(u.old) > keepUndo {
 		u.old = nil
 	}
@@ -37,34 +38,38 @@ func (u *undo) reset() {
 	u.records, u.old = u.records[:0], u.old[:0]
 }
 
-// record notes a key before an op on it; with once only before the first one.
-func (u *undo) record(state, group int, hash uint64, key []byte, t *table, once bool) {
-	if once {
-		k := undoKey{state, hash}
-		if i, ok := u.newest[k]; ok && u.records[i].group == group && string(u.records[i].key) == string(key) {
-			return
-		}
-		if u.newest == nil {
-			u.newest = make(map[undoKey]int)
-		}
-		u.newest[k] = len(u.records)
+// Has tells whether a key has a record already, and remembers it as one that gets
+// its only record next. state and group are what Rollback is to be told.
+func (u *Undo) Has(state, group int, hash uint64, key []byte) bool {
+	k := undoKey{state, hash}
+	if i, ok := u.newest[k]; ok && u.records[i].group == group && string(u.records[i].key) == string(key) {
+		return true
 	}
-	value, ok := t.get(uint32(hash), key)
-	from := len(u.old)
-	u.old = append(u.old, value...)
-	u.records = append(u.records, undoRecord{state, group, hash, key, from, len(u.old), ok})
+	if u.newest == nil {
+		u.newest = make(map[undoKey]int)
+	}
+	u.newest[k] = len(u.records)
+	return false
 }
 
-// rollback takes back everything recorded, the newest first.
-func (u *undo) rollback(sp *space) {
+// Record keeps a key as it is before an op on it. The key is borrowed until Reset,
+// the value is copied.
+func (u *Undo) Record(state, group int, hash uint64, key, value []byte, existed bool) {
+	from := len(u.old)
+	u.old = append(u.old, value...)
+	u.records = append(u.records, undoRecord{state, group, hash, key, from, len(u.old), existed})
+}
+
+// Rollback calls put or remove for every record, the newest first, and forgets them.
+// hash is the low half of the key's hash.
+func (u *Undo) Rollback(put func(state, group int, hash uint32, key, value []byte), remove func(state, group int, hash uint32, key []byte)) {
 	for i := len(u.records) - 1; i >= 0; i-- {
 		r := &u.records[i]
-		d := &sp.live[r.state]
 		if r.existed {
-			sp.applyOp(d, r.group, TypeOther, OpPut, uint32(r.hash), r.key, u.old[r.from:r.to])
+			put(r.state, r.group, uint32(r.hash), r.key, u.old[r.from:r.to])
 		} else {
-			sp.remove(d, r.group, uint32(r.hash), r.key)
+			remove(r.state, r.group, uint32(r.hash), r.key)
 		}
 	}
-	u.reset()
+	u.Reset()
 }

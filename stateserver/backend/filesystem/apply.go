@@ -29,7 +29,7 @@ func (s *state) apply(sections []keyed.Section) error {
 	if s.fits() && s.valuesFit(sections) {
 		return s.run(sections, nil) // without an undo log it cannot fail
 	}
-	s.undo.reset()
+	s.undo.Reset()
 	err := s.run(sections, &s.undo)
 	if err == nil {
 		if err = s.limits(); err != nil && s.dropExpired() {
@@ -37,7 +37,7 @@ func (s *state) apply(sections []keyed.Section) error {
 		}
 	}
 	if err != nil {
-		s.undo.rollback(s)
+		s.rollback()
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (s *state) limits() error {
 
 // run applies checked sections. With an undo log it also watches the size of each
 // table, and may stop with an error to be rolled back.
-func (s *state) run(sections []keyed.Section, u *undo) error {
+func (s *state) run(sections []keyed.Section, u *keyed.Undo) error {
 	hashes := s.batch.Hashes()
 	for i := range sections {
 		n := len(sections[i].Ops)
@@ -86,7 +86,7 @@ func (s *state) run(sections []keyed.Section, u *undo) error {
 	return nil
 }
 
-func (s *state) applySection(si, named int, sec *keyed.Section, hashes []uint64, u *undo) error {
+func (s *state) applySection(si, named int, sec *keyed.Section, hashes []uint64, u *keyed.Undo) error {
 	var groups [warmBatch]int
 	cfg := &s.cfg.States[si]
 	plain := cfg.Plain()
@@ -107,7 +107,10 @@ func (s *state) applySection(si, named int, sec *keyed.Section, hashes []uint64,
 				if t := s.table(si, groups[i]); t.full() {
 					return fmt.Errorf("%w: state %d, key group %d", keyed.ErrTableFull, sec.StateID, int(s.cfg.Start)+groups[i])
 				}
-				u.record(s, si, groups[i], h, key, !plain)
+				if plain || !u.Has(si, groups[i], h, key) {
+					old, ok := s.states[si].groups[groups[i]].get(uint32(h), key)
+					u.Record(si, groups[i], h, key, old, ok)
+				}
 			}
 			if plain {
 				s.applyOp(si, groups[i], sec.Ops[at+i], uint32(h), key, value)
@@ -147,4 +150,13 @@ func (s *state) combine(t *table, typ keyed.Type, op keyed.Op, hash uint32, key,
 	} else {
 		t.remove(&s.era, hash, key)
 	}
+}
+
+// rollback takes back what a refused batch did.
+func (s *state) rollback() {
+	s.undo.Rollback(func(si, group int, hash uint32, key, value []byte) {
+		s.applyOp(si, group, keyed.OpPut, hash, key, value)
+	}, func(si, group int, hash uint32, key []byte) {
+		s.applyOp(si, group, keyed.OpDelete, hash, key, nil)
+	})
 }

@@ -35,8 +35,8 @@ func (t *table) reclaim(er *era) {
 	if t.dead > t.used/3 && worst != 0 {
 		t.evacuate(er, worst)
 	}
-	if len(t.slots) > minSlots && t.entries*8 < len(t.slots) {
-		t.resize(len(t.slots) / 4)
+	if len(t.slots) > keyed.MinIndex && t.entries*8 < len(t.slots) {
+		t.slots = t.slots.Resized(len(t.slots) / 4)
 	}
 }
 

@@ -73,7 +73,7 @@ func (s *state) presize(entries []int64, size uint64) {
 		if len(groups) > 0 {
 			each = int(min(uint64(entries[si]), size/3) / uint64(len(groups)))
 		}
-		if each < minSlots {
+		if each < keyed.MinIndex {
 			continue
 		}
 		for g := range groups {

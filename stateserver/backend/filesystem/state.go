@@ -32,7 +32,7 @@ type state struct {
 	chains chains
 
 	batch keyed.Batch
-	undo  undo
+	undo  keyed.Undo
 	// merged is scratch memory of combine, nowMs the time of the batch in hand.
 	merged []byte
 	nowMs  int64

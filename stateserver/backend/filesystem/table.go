@@ -1,6 +1,6 @@
 package filesystem
 
-const minSlots = 8
+import "github.com/holdfast-io/holdfast/raftstore/keyed"
 
 // era is what every table must know of the state that it belongs to.
 type era struct {
@@ -24,7 +24,7 @@ type era struct {
 // addressing over a log of entries in chunks. It has no pointer a key. A slot is 0
 // or hash<<32 | ref with the low 32 bits of the key's hash.
 type table struct {
-	slots   []uint64 // length is a power of two
+	slots   keyed.Index
 	chunks  []chunk  // 0 is never used, so that no slot of an entry is 0
 	free    []uint16 // numbers of chunks that were dropped
 	tail    int      // the chunk that is written to
@@ -36,11 +36,11 @@ type table struct {
 }
 
 func newTable(place, entries int) *table {
-	slots := minSlots
+	slots := keyed.MinIndex
 	for slots*3 < entries*4 {
 		slots *= 2
 	}
-	return &table{slots: make([]uint64, slots), chunks: make([]chunk, 1, 4), place: place}
+	return &table{slots: make(keyed.Index, slots), chunks: make([]chunk, 1, 4), place: place}
 }
 
 // find returns the slot of a key and its entry, or the free slot where it would
@@ -113,7 +113,7 @@ func (t *table) insert(slot, hash uint32, r ref) {
 	t.entries++
 	t.bytes += t.entry(r).bytes()
 	if t.entries*4 > len(t.slots)*3 {
-		t.resize(len(t.slots) * 2)
+		t.slots = t.slots.Resized(len(t.slots) * 2)
 	}
 }
 
@@ -133,7 +133,7 @@ func (t *table) remove(er *era, hash uint32, key []byte) {
 		er.logged += int64(len(key))
 	}
 	t.kill(er, r)
-	t.closeGap(slot)
+	t.slots.CloseGap(slot)
 	t.reclaim(er)
 }
 
@@ -143,38 +143,6 @@ func (t *table) kill(er *era, r ref) {
 	e.setU32(deadAt, er.gen)
 	t.chunks[r.chunk()].dead += e.size()
 	t.dead += e.size()
-}
-
-// closeGap empties a slot and moves back every later slot of the same run
-// whose home does not lie behind the gap.
-func (t *table) closeGap(gap uint32) {
-	mask := uint32(len(t.slots) - 1)
-	for i := (gap + 1) & mask; t.slots[i] != 0; i = (i + 1) & mask {
-		home := uint32(t.slots[i]>>32) & mask
-		if (i-home)&mask >= (i-gap)&mask {
-			t.slots[gap] = t.slots[i]
-			gap = i
-		}
-	}
-	t.slots[gap] = 0
-}
-
-// resize rebuilds the index with at least n slots.
-func (t *table) resize(n int) {
-	old := t.slots
-	n = max(n, minSlots)
-	t.slots = make([]uint64, n)
-	mask := uint32(n - 1)
-	for _, s := range old {
-		if s == 0 {
-			continue
-		}
-		i := uint32(s>>32) & mask
-		for t.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = s
-	}
 }
 
 // each calls f with every entry that is there now.
