@@ -34,7 +34,7 @@ func goldenFile(version uint32, kind string) string {
 
 func TestGolden_Write(t *testing.T) {
 	if !*writeGolden {
-		t.Skip("only with -golden")
+		t.Skip("it tests nothing, it writes the files that the others test by: only with -golden")
 	}
 	g := &goldenLog{t: t, f: newFSM()}
 	g.script()

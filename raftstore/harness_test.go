@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/await"
 	"github.com/holdfast-io/holdfast/internal/testport"
 )
 
@@ -265,13 +266,7 @@ func (c *testCluster) mustStartAll() {
 // waitFor polls until cond holds.
 func waitFor(t *testing.T, awaited string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("timed out waiting for %s", awaited)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	await.Until(t, patience, awaited, cond)
 }
 
 // waitLeader returns a node among the given that proved it leads.

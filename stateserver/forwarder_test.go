@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/await"
 	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
@@ -107,13 +108,7 @@ func startForwarder(t *testing.T) (*forwarder, *fakeLeaders) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(testPatience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %s in vain for %s", testPatience, what)
-		}
-		time.Sleep(time.Millisecond) // between two looks
-	}
+	await.Until(t, testPatience, what, ok)
 }
 
 // What a dead leader never answered goes to the next one, oldest first, and

@@ -19,6 +19,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/holdfast-io/holdfast/internal/await"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -58,17 +60,12 @@ func get(t *testing.T, d *Daemon, path string) (int, string) {
 
 func waitReady(t *testing.T, d *Daemon) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		code, body := get(t, d, "/readyz")
-		if code == http.StatusOK {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("never ready: %s", body)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	var body string
+	await.Until(t, 30*time.Second, "the node to be ready", func() bool {
+		code, said := get(t, d, "/readyz")
+		body = said
+		return code == http.StatusOK
+	}, func() string { return body })
 }
 
 // TestHTTP_HealthAndMetrics: a lone node is alive and becomes ready, and its

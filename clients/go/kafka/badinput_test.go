@@ -7,9 +7,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	"github.com/holdfast-io/holdfast/internal/await"
 )
 
 // What the outside can do to a source, with the exact text; BROKER stands for the
@@ -74,13 +74,7 @@ func TestSource_BrokerDownIsTold(t *testing.T) {
 		done <- err
 	}()
 	want := regexp.MustCompile(fmt.Sprintf(`level=WARN msg="Kafka does not answer, waiting" topic=%s bootstrap.servers=127.0.0.1:%d error=`, testTopic, port))
-	deadline := time.Now().Add(patience)
-	for !want.MatchString(logs.String()) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it says %q", logs.String())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await.Until(t, patience, "a word that it waits", func() bool { return want.MatchString(logs.String()) }, logs.String)
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("splits were found without a broker")

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	"github.com/holdfast-io/holdfast/internal/await"
 )
 
 func TestReader_OffsetLostWhileReading(t *testing.T) {
@@ -96,13 +97,8 @@ func TestReader_CommitsForDisplayOnly(t *testing.T) {
 	}
 	r.CommitForDisplay([]source.Position{{NextOffset: 1, LeaderEpoch: -1}})
 	r.CommitForDisplay([]source.Position{{NextOffset: 2, LeaderEpoch: 0}})
-	deadline := time.Now().Add(patience)
-	for b.committed("group", 0) != 2 {
-		if time.Now().After(deadline) {
-			t.Fatalf("the committed offset is %d, want 2", b.committed("group", 0))
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await.Until(t, patience, "the committed offset 2", func() bool { return b.committed("group", 0) == 2 },
+		func() string { return fmt.Sprint(b.committed("group", 0)) })
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	"github.com/holdfast-io/holdfast/internal/await"
 )
 
 func TestSource_StartPositions(t *testing.T) {
@@ -131,13 +131,7 @@ func TestSource_WaitsForABrokerAndSaysSoOnce(t *testing.T) {
 		splits, err := s.DiscoverSplits(t.Context(), source.DiscoverOptions{Logger: slog.New(slog.NewTextHandler(logs, nil))})
 		found <- answer{splits, err}
 	}()
-	deadline := time.Now().Add(patience)
-	for logs.count("waiting") == 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not say that it waits")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await.Until(t, patience, "a word that it waits", func() bool { return logs.count("waiting") > 0 })
 	newBroker(t, 1, kfake.Ports(port))
 	if a := <-found; a.err != nil || len(a.splits) != 1 {
 		t.Fatalf("discover returned %v, %v", a.splits, a.err)

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-io/holdfast/clients/go/internal/faketest"
 	"github.com/holdfast-io/holdfast/clients/go/internal/workingcopy"
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	"github.com/holdfast-io/holdfast/internal/await"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -313,13 +314,7 @@ func (r *rig) awaitOutput(want string) {
 
 func (r *rig) await(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(faketest.Patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("awaited %s; output is %q", what, r.output())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await.Until(r.t, faketest.Patience, what, ok, func() string { return fmt.Sprintf("output %q", r.output()) })
 }
 
 func (r *rig) receive(what string, c <-chan struct{}) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/exit"
+	"github.com/holdfast-io/holdfast/internal/await"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -34,12 +35,7 @@ func (g *growing) String() string {
 // until waits until the output pleases ok.
 func (g *growing) until(t *testing.T, what string, ok func(string) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(g.String()); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited for %s; got\n%s", what, g.String())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	await.Until(t, time.Minute, what, func() bool { return ok(g.String()) }, g.String)
 }
 
 // watching runs a command line until stop is called, which tells its exit code.
