@@ -134,27 +134,34 @@ func TestChaos_EveryCheckpointIsTheFoldOfItsPositions(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005, HoldAck: 0.4, Abort: 0.2, Reassign: 0.05})
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			var wg sync.WaitGroup
-			for range 2 {
-				wg.Go(func() {
-					if err := chaosJob(ctx, c, &syncBuffer{}); err != nil {
-						t.Errorf("Execute: %v", err)
-					}
-				})
-			}
-			wg.Wait()
-			if c.Final == nil {
-				t.Fatal("the job did not finish")
-			}
-			for id, v := range c.Versions() {
-				compare(t, fmt.Sprintf("checkpoint %d", id), v)
-			}
-			compare(t, "the end", *c.Final)
-			t.Logf("%d resumes, %d assignments, %d checkpoints, %d breaks", c.Resumes, c.Assigns, c.Completed, c.Breaks)
+			finishChaos(t, c, time.Minute, chaosJob, compare)
 		})
 	}
+}
+
+// finishChaos runs a job as two processes to its end, and compares every checkpoint
+// and the end with what they must be.
+func finishChaos(t *testing.T, c *faketest.Cluster, limit time.Duration, job func(context.Context, *faketest.Cluster, *syncBuffer) error, compare func(*testing.T, string, faketest.Version)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if err := job(ctx, c, &syncBuffer{}); err != nil {
+				t.Errorf("Execute: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if c.Final == nil {
+		t.Fatal("the job did not finish")
+	}
+	for id, v := range c.Versions() {
+		compare(t, fmt.Sprintf("checkpoint %d", id), v)
+	}
+	compare(t, "the end", *c.Final)
+	t.Logf("%d resumes, %d assignments, %d checkpoints, %d breaks", c.Resumes, c.Assigns, c.Completed, c.Breaks)
 }
 
 // TestChaos_OutputIsSeenOnceWithoutCheckpoints breaks streams and loses answers;

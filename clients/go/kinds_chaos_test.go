@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -298,25 +297,7 @@ func TestKinds_EveryCheckpointIsTheFoldOfItsPositions(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			c := newChaos(t, seed, faketest.Faults{Lose: 0.01, LoseAnswer: 0.01, FenceOwn: 0.005, HoldAck: 0.4, Abort: 0.1, Reassign: 0.004})
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
-			var wg sync.WaitGroup
-			for range 2 {
-				wg.Go(func() {
-					if err := kindsJob(ctx, c, &syncBuffer{}); err != nil {
-						t.Errorf("Execute: %v", err)
-					}
-				})
-			}
-			wg.Wait()
-			if c.Final == nil {
-				t.Fatal("the job did not finish")
-			}
-			for id, v := range c.Versions() {
-				compareKinds(t, fmt.Sprintf("checkpoint %d", id), v)
-			}
-			compareKinds(t, "the end", *c.Final)
-			t.Logf("%d resumes, %d assignments, %d checkpoints, %d breaks", c.Resumes, c.Assigns, c.Completed, c.Breaks)
+			finishChaos(t, c, 2*time.Minute, kindsJob, compareKinds)
 			if !strings.Contains(fmt.Sprint(c.Versions()), "1/") {
 				t.Error("no checkpoint has state")
 			}
