@@ -270,7 +270,10 @@ func (x *session) resume() {
 			return
 		case holdfastv1.ErrorReason_ERROR_REASON_FENCED:
 			// This node now shows at least what the log judged by.
-			time.Sleep(retryDelay)
+			select {
+			case <-time.After(retryDelay):
+			case <-ctx.Done():
+			}
 		default:
 			x.fail(e)
 			return

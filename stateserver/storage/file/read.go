@@ -3,7 +3,6 @@ package file
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -43,14 +42,9 @@ func (f *files) ranged(ctx context.Context, file *os.File, name string, offset, 
 	if !info.Mode().IsRegular() {
 		return nil, f.wrap("read", name, fs.ErrNotExist)
 	}
-	if length < 0 {
-		length = info.Size() - offset
-	}
-	if offset < 0 || length < 0 || offset+length > info.Size() {
-		return nil, &storage.Error{
-			Op: "read", URL: storage.JoinURL(f.url, name), Kind: storage.ErrCorrupt,
-			Err: fmt.Errorf("it has %d bytes, and %d from byte %d on are wanted", info.Size(), length, offset),
-		}
+	length, err = storage.CheckRange(storage.JoinURL(f.url, name), info.Size(), offset, length)
+	if err != nil {
+		return nil, err
 	}
 	return &reader{ctx: ctx, f: f, name: name, file: file, in: io.NewSectionReader(file, offset, length)}, nil
 }

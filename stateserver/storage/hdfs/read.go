@@ -3,7 +3,6 @@ package hdfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -41,14 +40,9 @@ func (t *tree) ranged(ctx context.Context, file *hdfs.FileReader, name string, o
 	if info.IsDir() {
 		return nil, t.wrap("read", name, fs.ErrNotExist)
 	}
-	if length < 0 {
-		length = info.Size() - offset
-	}
-	if offset < 0 || length < 0 || offset+length > info.Size() {
-		return nil, &storage.Error{
-			Op: "read", URL: storage.JoinURL(t.url, name), Kind: storage.ErrCorrupt,
-			Err: fmt.Errorf("it has %d bytes, and %d from byte %d on are wanted", info.Size(), length, offset),
-		}
+	length, err := storage.CheckRange(storage.JoinURL(t.url, name), info.Size(), offset, length)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
 		return nil, t.wrap("read", name, err)
