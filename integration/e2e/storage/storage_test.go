@@ -126,11 +126,11 @@ func TestStorage_HDFSRefuses(t *testing.T) {
 	_, err = storage.NewRegistry(storage.AnyRoot(), admin).Open(t.Context(), s.URL()+"/d/f")
 	wantError(t, err, storage.ErrInvalidName, "it is a file; a directory is needed")
 
-	roots, err := storage.ParseRoots([]string{"hdfs://" + address + "/no/such/root"})
+	roots, err := storage.ParseRoots([]string{"hdfs://" + address + "/no/such/directory"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = storage.NewRegistry(roots, admin).Open(t.Context(), "hdfs://"+address+"/no/such/root/x")
+	_, err = storage.NewRegistry(roots, admin).Open(t.Context(), "hdfs://"+address+"/no/such/directory/x")
 	wantError(t, err, storage.ErrNotFound, "a root that is not there is never made")
 
 	_, err = storage.NewRegistry(storage.AnyRoot(), admin).Open(t.Context(), "hdfs:///x")

@@ -167,23 +167,6 @@ func TestEnd_EndsByPid(t *testing.T) {
 	}
 }
 
-func TestDieWithParent_KernelEndsTheChild(t *testing.T) {
-	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
-		t.Skip("Linux only")
-	}
-	parent, line := child(t, "parent")
-	pid, err := strconv.Atoi(line)
-	if err != nil || !Is(pid, "grandchild") {
-		t.Fatalf("no grandchild %q", line)
-	}
-	if err := parent.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := WaitGone(pid, "grandchild", waitLimit); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestFind_EnvironmentFirst(t *testing.T) {
 	t.Setenv("HOLDFAST_TEST_PROGRAM", os.Args[0])
 	if got, err := Find("no-such-program", "HOLDFAST_TEST_PROGRAM"); err != nil || !strings.HasSuffix(got, strings.TrimPrefix(os.Args[0], ".")) {
