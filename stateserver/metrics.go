@@ -81,7 +81,7 @@ func newMetrics() *metrics {
 		getSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "holdfast_stateserver_get_seconds", Buckets: buckets,
 			Help: "Time from receiving a Get to handing its last Values to the stream."}),
 		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "holdfast_stateserver_flush_seconds", Buckets: buckets,
-			Help: "Time from receiving a frame with a seq (Flush, CheckpointReady, Finished) to the log's answer, over changes of the leader too."}),
+			Help: "Time from receiving a frame with a seq (Flush, CheckpointReady, Finished) to its answer: that of the log, over changes of the leader too, or with a backend on hosts that of the working state."}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_stateserver_forwarder_resent_total",
 			Help: "Proposals that this node sent again, after a change of the leader or because they overtook another one."}),
 		calls: counterVec("holdfast_stateserver_calls_total", "Calls that this node answered on its client port, operator streams too, by method and gRPC code.", "method", "code"),
@@ -122,7 +122,7 @@ func endReason(cause error, down bool) string {
 // The metrics that are read off when they are asked for.
 var (
 	streamsDesc   = prometheus.NewDesc("holdfast_stateserver_streams", "Operator streams on this node: those that hold a subtask, and standbys.", []string{"state"}, nil)
-	inFlightDesc  = prometheus.NewDesc("holdfast_stateserver_flushes_in_flight", "Frames with a seq that the log has not answered yet.", nil, nil)
+	inFlightDesc  = prometheus.NewDesc("holdfast_stateserver_flushes_in_flight", "Frames with a seq that were not answered yet.", nil, nil)
 	inFlightBytes = prometheus.NewDesc("holdfast_stateserver_flushes_in_flight_bytes", "Keys, values and overhead in them.", nil, nil)
 	getsOpenDesc  = prometheus.NewDesc("holdfast_stateserver_gets_open", "Gets that wait for their turn.", nil, nil)
 	queueDesc     = prometheus.NewDesc("holdfast_stateserver_forwarder_proposals", "Proposals of this node that the leader has not answered yet.", nil, nil)

@@ -25,7 +25,8 @@ var plannedKeys = map[string]string{
 	"high-availability":                                  "a cluster of three nodes is highly available by itself",
 }
 
-// plannedPrefixes are families of Flink's keys of which this version has none.
+// plannedPrefixes are families of Flink's keys of which this version has none, or only
+// those of config.go.
 var plannedPrefixes = []string{
 	"execution.checkpointing.checkpoints-after-tasks-finish", "execution.checkpointing.cleaner.",
 	"execution.checkpointing.file-merging.", "execution.checkpointing.local-backup.", "execution.checkpointing.unaligned",

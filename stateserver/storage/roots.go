@@ -24,8 +24,7 @@ func ParseRoots(urls []string) (Roots, error) {
 	return r, nil
 }
 
-// AnyRoot allows every directory. It is for a command that a user runs with the
-// user's own rights, never for a node.
+// AnyRoot allows every directory. It is for tests, never for a node.
 func AnyRoot() Roots { return Roots{any: true} }
 
 // Find is the innermost root above the directory. ErrRefused if there is none.

@@ -139,7 +139,7 @@ a savepoint is not for going on.`,
 		ValidArgsFunction: a.completeJobs(goingOn, nil),
 	}
 	cmd.Flags().StringVar(&dir, "savepoint-path", "", "directory below which the savepoint gets its own (default: the job's savepoint directory)")
-	cmd.Flags().BoolVar(&drain, "drain", false, "fire what waits for time to pass first")
+	cmd.Flags().BoolVar(&drain, "drain", false, "fire what waits for time to pass first (no client of this version has timers)")
 	completeFlag(cmd, "savepoint-path", fixedWords())
 	cmd.RunE = a.do(func(ctx context.Context, args []string) error {
 		return a.stopJob(ctx, &holdfastv1.StopRequest{Job: args[0], Directory: snapshots.URL(dir), Drain: drain})

@@ -33,10 +33,10 @@ func (a *app) snapshotSaveCommand() *cobra.Command {
 	var stale bool
 	cmd := &cobra.Command{
 		Use: "save FILE", Short: "Write the whole replicated state into a file", Args: exactly("FILE"),
-		Long: `The file has jobs, keyed state and checkpoints as of one index of the log, with
-checksums over every byte. Any node gives it, after it has caught up with the
+		Long: `The file has jobs, the keyed state of the memory backend, and checkpoints, as of one
+index of the log, with checksums over every byte. Any node gives it, after it has caught up with the
 leader. An old file is replaced only when the new one is complete and checked.
-What is in Kafka is not in it.`,
+Files of checkpoints are not in it, nor what is in Kafka.`,
 		Example: "  holdfast snapshot save backup.snap\n  holdfast snapshot save backup.snap --stale --address HOST1:7070   # no leader: what this node has",
 	}
 	cmd.Flags().BoolVar(&stale, "stale", false, "do not ask the leader; the file may lack the newest entries")
@@ -221,8 +221,9 @@ func (a *app) snapshotRestoreCommand() *cobra.Command {
 with --initial-cluster. For a cluster of several nodes do it on each, with the
 same file. It is a NEW cluster: it has another id, no node of the old one can
 speak to it, and every attempt of the old one is over. Jobs with checkpoints go on
-from the newest completed one in the file, the others from their state in it and
-from where their source properties say.
+from the newest completed one in the file, as long as its files are there; others on
+the memory backend from their state in it and from where their source properties
+say; others are SUSPENDED with STATE_LOST.
 
 Be sure that no node of the old cluster runs any more: operators that still reach
 one would go on there.
