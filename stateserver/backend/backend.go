@@ -91,10 +91,12 @@ type State interface {
 // Snapshot is a state at a cut.
 type Snapshot interface {
 	// Write writes what restores the snapshot and returns its parts in the order in
-	// which Restore needs them. base is the newest completed checkpoint that this
-	// State wrote or was restored from, nil for none: with it only what changed must
-	// be written, and parts of it may be named again. incremental is what the job
-	// asked for; without it a backend writes everything anew.
+	// which Restore needs them. After an error it may be called again, until Release,
+	// and writes the same snapshot, whatever changed in the state meanwhile; what a
+	// call that failed has committed is nobody's. base is the newest completed
+	// checkpoint that this State wrote or was restored from, nil for none: with it only
+	// what changed must be written, and parts of it may be named again. incremental is
+	// what the job asked for; without it a backend writes everything anew.
 	Write(ctx context.Context, files Files, base *Base, incremental bool) ([]*holdfastv1.StateHandle, error)
 	// Release ends the snapshot, written or not.
 	Release()

@@ -30,6 +30,7 @@ type faults struct {
 	noSizes         bool // Bytes says that nothing is there
 	forgetsTTL      bool // what is over is read
 	growsForever    bool // a list or map may be larger than a value
+	lostByFailure   bool // a Write that fails lets go of what was changed since the cut
 }
 
 // mapBackend is the simplest backend there is, for faults to be planted in.
@@ -254,6 +255,7 @@ type mapSnapshot struct {
 	checkpoint, cut uint64
 	values          map[place]string
 	changed         map[place]uint64
+	failed          bool // so far
 }
 
 // change is a line of a part.
@@ -269,6 +271,10 @@ func (sn *mapSnapshot) Write(ctx context.Context, files backend.Files, base *bac
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if sn.failed && sn.s.b.faults.lostByFailure {
+		maps.DeleteFunc(sn.values, func(p place, _ string) bool { return sn.s.changed[p] > sn.cut })
+	}
+	sn.failed = true
 	if sn.s.b.faults.lateCut {
 		sn.values = maps.Clone(sn.s.o.values)
 	}

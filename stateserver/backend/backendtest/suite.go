@@ -48,6 +48,7 @@ func Checks() []Check {
 		{"IncrementalSnapshots", checkIncrementalSnapshots},
 		{"GivenUpSnapshots", checkGivenUp},
 		{"FailedWrite", checkFailedWrite},
+		{"WriteAgain", checkWriteAgain},
 		{"Damage", checkDamage},
 		{"Rescale", checkRescale},
 		{"ReadBounded", checkReadBounded},

@@ -34,6 +34,7 @@ func TestSuite_CatchesPlantedFaults(t *testing.T) {
 		{"sizes that are not told", faults{noSizes: true}, "Model"},
 		{"a TTL that is forgotten", faults{forgetsTTL: true}, "Kinds"},
 		{"a list without a bound", faults{growsForever: true}, "KindRefusals"},
+		{"a write that failed and cannot be done again", faults{lostByFailure: true}, "WriteAgain"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			failed := Try(t.Context(), t.TempDir(), c.faults.factory, c.check)

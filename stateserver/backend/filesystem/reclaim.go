@@ -11,9 +11,9 @@ const leastShare = 64
 // reclaim frees memory once more than a third of the log is dead: a chunk that has
 // only dead entries at once, else the worst one after what lives in it has moved
 // to the tail. So a change pays for one chunk at most. It waits while an open
-// snapshot has yet to read the table.
+// snapshot has yet to be written.
 func (t *table) reclaim(er *era) {
-	if t.dead <= minGarbage || t.dead <= t.used/3 || t.place >= er.unwritten {
+	if t.dead <= minGarbage || t.dead <= t.used/3 || er.held {
 		return
 	}
 	worst, most := 0, leastShare

@@ -51,7 +51,7 @@ func (s *state) restoreFile(ctx context.Context, files backend.Files, h *holdfas
 	if first {
 		s.presize(f.header.entries, h.Size)
 	}
-	restoring := era{gen: restoredGen, unwritten: noneOpen}
+	restoring := era{gen: restoredGen}
 	for n := 0; ; n++ {
 		if n%checkEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -77,7 +77,7 @@ func (s *state) presize(entries []int64, size uint64) {
 			continue
 		}
 		for g := range groups {
-			groups[g] = newTable(si*len(groups)+g, each+each/16)
+			groups[g] = newTable(each + each/16)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type snapshot struct {
 	logged, tombs int64  // those of the era at the cut
 	entries       []int64
 	bytes         int64
+	written       bool
 
 	items items
 }
@@ -72,8 +73,12 @@ func (sn *snapshot) plan(base *backend.Base, incremental bool) plan {
 	}
 }
 
-// Write implements [backend.Snapshot].
+// Write implements [backend.Snapshot]. Until it has succeeded the state keeps all
+// that the cut has, so that it can be called again.
 func (sn *snapshot) Write(ctx context.Context, files backend.Files, base *backend.Base, incremental bool) ([]*holdfastv1.StateHandle, error) {
+	if sn.written {
+		return nil, fmt.Errorf("write the snapshot of checkpoint %d: it is written", sn.checkpoint)
+	}
 	p := sn.plan(base, incremental)
 	name := fmt.Sprintf("changes-%d", sn.checkpoint)
 	if p.isFull() {
@@ -99,6 +104,10 @@ func (sn *snapshot) Write(ctx context.Context, files backend.Files, base *backen
 	sn.s.mu.Lock()
 	defer sn.s.mu.Unlock()
 	sn.s.chains.add(sn.checkpoint, c)
+	sn.written = true
+	if sn.s.open == sn {
+		sn.s.era.held = false
+	}
 	return c.handles(), nil
 }
 
@@ -139,22 +148,19 @@ func (sn *snapshot) collect(si, group int, p *plan) error {
 	if s.err != nil {
 		return s.err
 	}
-	place := si*len(s.states[si].groups) + group
-	if t := s.states[si].groups[group]; t != nil {
-		if err := sn.items.collect(s, t, from, sn.gen, p.isFull()); err != nil {
-			return err
-		}
+	t := s.states[si].groups[group]
+	if t == nil {
+		return nil
 	}
-	if s.era.unwritten != noneOpen {
-		s.era.unwritten = place + 1
-	}
-	return nil
+	return sn.items.collect(s, t, from, sn.gen, p.isFull())
 }
 
 // Release implements [backend.Snapshot].
 func (sn *snapshot) Release() {
 	sn.s.mu.Lock()
 	defer sn.s.mu.Unlock()
-	sn.s.era.unwritten = noneOpen
 	sn.items = items{}
+	if sn.s.open == sn {
+		sn.s.era.held, sn.s.open = false, nil
+	}
 }

@@ -13,9 +13,6 @@ import (
 // errClosed is what a State answers after Close.
 var errClosed = errors.New("the state is closed")
 
-// noneOpen stands for the place of a table behind all.
-const noneOpen = math.MaxInt
-
 // state implements [backend.State].
 //
 // mu is for the two who may meet: the owner when it changes something, and the
@@ -29,6 +26,7 @@ type state struct {
 	mu     sync.Mutex
 	states []stateData // by index in cfg.States
 	era    era
+	open   *snapshot // nil: none is
 	chains chains
 
 	batch keyed.Batch
@@ -47,7 +45,7 @@ type stateData struct {
 }
 
 func newState(cfg keyed.SpaceConfig) *state {
-	s := &state{cfg: cfg, states: make([]stateData, len(cfg.States)), era: era{gen: 1, unwritten: noneOpen}}
+	s := &state{cfg: cfg, states: make([]stateData, len(cfg.States)), era: era{gen: 1}}
 	for i := range s.states {
 		s.states[i].groups = make([]*table, cfg.End-cfg.Start)
 	}
@@ -58,7 +56,7 @@ func newState(cfg keyed.SpaceConfig) *state {
 func (s *state) table(si, group int) *table {
 	t := s.states[si].groups[group]
 	if t == nil {
-		t = newTable(si*len(s.states[si].groups)+group, 0)
+		t = newTable(0)
 		s.states[si].groups[group] = t
 	}
 	return t
@@ -138,7 +136,7 @@ func (s *state) Cut(checkpoint uint64) (backend.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.era.unwritten != noneOpen:
+	case s.open != nil:
 		return nil, fmt.Errorf("cut for checkpoint %d: a snapshot is open", checkpoint)
 	case s.era.gen == math.MaxUint32:
 		return nil, fmt.Errorf("cut for checkpoint %d: the state has been cut %d times", checkpoint, s.era.gen)
@@ -150,7 +148,7 @@ func (s *state) Cut(checkpoint uint64) (backend.Snapshot, error) {
 	}
 	sn.forget()
 	s.era.gen++
-	s.era.unwritten = 0
+	s.era.held, s.open = true, sn
 	return sn, nil
 }
 

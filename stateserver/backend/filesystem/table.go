@@ -9,10 +9,9 @@ type era struct {
 	// full is the generation of the full file in the newest completed snapshot:
 	// deletions up to it need not be told any more.
 	full uint32
-	// unwritten is the place of the first table that an open snapshot has yet to
-	// read; none of those from it on may lose an entry. Beyond all places if none is
-	// open.
-	unwritten int
+	// held is set while an open snapshot has yet to be written: no table may lose an
+	// entry, for Write reads all of them again if it failed.
+	held bool
 	// logged and tombs are the bytes of first changes in a generation and of
 	// tombstones, since the state was opened.
 	logged, tombs int64
@@ -28,19 +27,18 @@ type table struct {
 	chunks  []chunk  // 0 is never used, so that no slot of an entry is 0
 	free    []uint16 // numbers of chunks that were dropped
 	tail    int      // the chunk that is written to
-	place   int      // in the order of snapshots
 	entries int
 	bytes   int64 // keys + values
 	used    int   // bytes of the log
 	dead    int   // bytes of dead entries in it
 }
 
-func newTable(place, entries int) *table {
+func newTable(entries int) *table {
 	slots := keyed.MinIndex
 	for slots*3 < entries*4 {
 		slots *= 2
 	}
-	return &table{slots: make(keyed.Index, slots), chunks: make([]chunk, 1, 4), place: place}
+	return &table{slots: make(keyed.Index, slots), chunks: make([]chunk, 1, 4)}
 }
 
 // find returns the slot of a key and its entry, or the free slot where it would
