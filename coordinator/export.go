@@ -39,7 +39,7 @@ func (m *Machine) metadataWritten(j jobState, chk *holdfastv1.Checkpoint, c *int
 	switch {
 	case !chk.Retained:
 		if !ended(j.Status) && c.Error == nil {
-			addDeletion(j, CheckpointDir(chk.Id))
+			newDeletionList(j).add(CheckpointDir(chk.Id))
 			m.touch(j)
 		}
 		return &internalv1.CommandResult{}

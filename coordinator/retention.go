@@ -47,19 +47,37 @@ func (m *Machine) release(j jobState, c *holdfastv1.Checkpoint) {
 // directory, and the shared files that nothing else needs.
 func addDeletions(j jobState, c *holdfastv1.Checkpoint) {
 	needed := neededFiles(j)
+	l := newDeletionList(j)
 	for _, a := range c.Acks {
 		for _, h := range a.Handles {
 			if strings.HasPrefix(h.File, SharedDir) && !isNeeded(needed, h.File) {
-				addDeletion(j, h.File)
+				l.add(h.File)
 			}
 		}
 	}
-	addDeletion(j, CheckpointDir(c.Id))
+	l.add(CheckpointDir(c.Id))
 }
 
-func addDeletion(j jobState, file string) {
-	if len(j.Deletions) < MaxDeletions && !slices.Contains(j.Deletions, file) {
-		j.Deletions = append(j.Deletions, file)
+// deletionList adds to what is to be deleted of a job. The list may be long, and so
+// may be what one checkpoint adds: each file is looked up in a set.
+type deletionList struct {
+	j    jobState
+	have map[string]bool
+}
+
+func newDeletionList(j jobState) *deletionList {
+	l := &deletionList{j: j, have: make(map[string]bool, len(j.Deletions))}
+	for _, f := range j.Deletions {
+		l.have[f] = true
+	}
+	return l
+}
+
+// add adds a file behind the others, once.
+func (l *deletionList) add(file string) {
+	if len(l.j.Deletions) < MaxDeletions && !l.have[file] {
+		l.have[file] = true
+		l.j.Deletions = append(l.j.Deletions, file)
 	}
 }
 

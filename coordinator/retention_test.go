@@ -3,6 +3,7 @@ package coordinator
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -38,6 +39,41 @@ func TestSubsume_SharedFilesStay(t *testing.T) {
 	l.must(deleted(&internalv1.FilesDeleted{Files: []string{"chk-1/", sst(tok, first, 2, "a"), "unknown"}}))
 	l.must(deleted(&internalv1.FilesDeleted{Files: []string{"chk-1/"}}))
 	l.deletions("chk-2/", sst(tok, second, 1, "b"))
+}
+
+// What is decided to go stands in the order of the acks, each file once, whoever else
+// decided it before, and no longer than the bound.
+func TestSubsume_DeletionsAreInOrder(t *testing.T) {
+	j := &internalv1.Job{Spec: onDisk(counterSpec("count")), Deletions: []string{"shared/b", "chk-1/"}}
+	c := &holdfastv1.Checkpoint{Id: 2, Acks: []*holdfastv1.SubtaskAck{
+		{Handles: []*holdfastv1.StateHandle{file("shared/c", false), file("shared/b", false), inline("i", 1, 1)}},
+		{Handles: []*holdfastv1.StateHandle{file("shared/a", false), file("shared/c", false), file("chk-2/own", false)}},
+	}}
+	addDeletions(j, c)
+	addDeletions(j, c)
+	if want := []string{"shared/b", "chk-1/", "shared/c", "shared/a", "chk-2/"}; !slices.Equal(j.Deletions, want) {
+		t.Fatalf("got %v, want %v", j.Deletions, want)
+	}
+	addDeletions(j, manyFiles(MaxDeletions))
+	if n := len(j.Deletions); n != MaxDeletions {
+		t.Fatalf("%d files wait, the bound is %d", n, MaxDeletions)
+	}
+}
+
+func manyFiles(n int) *holdfastv1.Checkpoint {
+	a := &holdfastv1.SubtaskAck{}
+	for i := range n {
+		a.Handles = append(a.Handles, &holdfastv1.StateHandle{File: fmt.Sprint(SharedDir, i)})
+	}
+	return &holdfastv1.Checkpoint{Id: 3, Acks: []*holdfastv1.SubtaskAck{a}}
+}
+
+// BenchmarkSubsume_ManyFiles is one Apply that fills the list.
+func BenchmarkSubsume_ManyFiles(b *testing.B) {
+	c := manyFiles(MaxDeletions)
+	for b.Loop() {
+		addDeletions(&internalv1.Job{Spec: onDisk(counterSpec("count"))}, c)
+	}
 }
 
 func TestSubsume_RetainsTheNumber(t *testing.T) {
