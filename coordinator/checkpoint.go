@@ -33,7 +33,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
 		Kind: c.Kind, Then: c.Then, SavepointDirectory: directory,
 	}
-	j.PendingInlineBytes = 0
+	j.PendingInlineBytes = waitingInline(j)
 	m.releaseAtBegin(j)
 	j.Stopping, j.StopCancels = stops(j.Pending), stops(j.Pending) && c.Cancel
 	m.touch(j)
@@ -41,6 +41,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 	m.keepResult(key, j.JobId, res)
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
+			j.PendingInlineBytes += inlineBytes(st.FinishedHandles)
 			m.ackFinished(subtaskRef{j, v, st}, c.TimeMs)
 		}
 	})
@@ -87,7 +88,6 @@ func (m *Machine) ackFinished(ref subtaskRef, timeMs int64) {
 	case !onHost(ref.job):
 		m.ack(ref, ref.st.FinishedPositions, timeMs, nil)
 	case !acked(ref.job.Pending, ref.st.Id):
-		ref.job.PendingInlineBytes += inlineBytes(ref.st.FinishedHandles)
 		m.addAck(ref, &holdfastv1.SubtaskAck{
 			AckedMs: timeMs, Positions: ref.st.FinishedPositions, StateBytes: ref.st.FinishedBytes, Handles: ref.st.FinishedHandles,
 		})

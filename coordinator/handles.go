@@ -108,6 +108,14 @@ func inlineBytes(handles []*holdfastv1.StateHandle) (n uint64) {
 	return n
 }
 
+// waitingInline is what has come of the ends of subtasks in parts.
+func waitingInline(j jobState) (n uint64) {
+	for _, p := range j.AckParts {
+		n += inlineBytes(p.Handles)
+	}
+	return n
+}
+
 // checkTotal refuses handles that would make the record of their job too large.
 func checkTotal(j jobState, handles []*holdfastv1.StateHandle) *holdfastv1.Error {
 	limit := uint64(min(maxCheckpointInline, maxJobInline/(int(j.Spec.Checkpoint.NumRetained)+MaxSavepoints+1)))

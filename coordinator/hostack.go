@@ -113,7 +113,7 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 		return nil, e
 	}
 	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
-	ref.job.PendingInlineBytes += inlineBytes(last)
+	ref.job.PendingInlineBytes += inlineBytes(last) // the parts count since they came
 	return all, nil
 }
 

@@ -202,6 +202,35 @@ func TestAck_BoundOfTheJob(t *testing.T) {
 	l.must(ackOnHost(a))
 }
 
+// What a subtask has inline at its end counts once, before, in and behind the
+// checkpoint that is pending then; so does what came of it in parts.
+func TestFinish_InlineBytesCountOnce(t *testing.T) {
+	l, tok := onHosts(t, nil)
+	counts := func(when string, want uint64) {
+		t.Helper()
+		if got := l.m.byID["job"].PendingInlineBytes; got != want {
+			t.Errorf("%s: %d bytes count, want %d", when, got, want)
+		}
+	}
+	n := l.must(begin("job")).CheckpointId
+	l.must(ackPart(1, tok, 0, 0, inline("a", 3, 1, 2, 3)))
+	counts("a part of an end", 3)
+	l.must(abort("job", n))
+	n = l.must(begin("job")).CheckpointId
+	counts("the part before the checkpoint", 3)
+	l.must(ackPart(1, tok, 0, 1, inline("b", 2, 1, 2)))
+	end := finishOnHost(1, tok, inline("c", 1, 1))
+	end.GetFinish().Parts = 2
+	l.must(end)
+	counts("an end while a checkpoint is pending", 6)
+	l.must(ackOnHost(hostAck(2, tok, n, 0, inline("d", 1, 1))))
+	l.outcome(n, holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED)
+	n = l.must(begin("job")).CheckpointId
+	counts("the next checkpoint", 6)
+	l.must(ackPart(2, tok, n, 0, inline("d", 2, 1, 2)))
+	counts("a part of an ack", 8)
+}
+
 func finishOnHost(subtask, token uint64, handles ...*holdfastv1.StateHandle) *internalv1.Command {
 	return &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
 		SubtaskId: subtask, FencingToken: token, Handles: handles, StateBytes: 5, Positions: []*holdfastv1.Position{{Topic: "in", NextOffset: 9}}}}}
