@@ -44,6 +44,7 @@ func TestModels_TellGoodFromBad(t *testing.T) {
 		"an id that is used twice":       {Triggers, []porcupine.Operation{op(1, 2, begin, Triggered{1}), op(3, 4, Trigger{"r2"}, Triggered{1})}, false},
 		"an older one is pending":        {Triggers, []porcupine.Operation{op(1, 2, begin, Triggered{1}), op(3, 4, Trigger{"r2"}, Triggered{2}), op(5, 6, Trigger{"r3"}, Pending{1})}, false},
 		"an unknown trigger":             {Triggers, []porcupine.Operation{op(1, 0, begin, nil), op(3, 4, count, Counted{0}), op(5, 6, Trigger{"r2"}, Pending{1})}, true},
+		"a job that is not found":        {Triggers, []porcupine.Operation{op(1, 2, begin, Triggered{1}), op(3, 4, count, Reason("JOB_NOT_FOUND"))}, false},
 	} {
 		if got := porcupine.CheckOperations(c.model, c.ops); got != c.good {
 			t.Errorf("%s: linearizable %v, want %v", name, got, c.good)

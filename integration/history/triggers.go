@@ -62,7 +62,9 @@ var Triggers = porcupine.Model{
 		s := state.(begun)
 		in, ok := input.(known)
 		if !ok {
-			return output.(Counted).Triggered == s.count, s
+			// A job that is not found is a stale read: it was submitted before.
+			out, ok := output.(Counted)
+			return ok && out.Triggered == s.count, s
 		}
 		again := s.requests.has(in.number)
 		next := s
