@@ -43,6 +43,10 @@ func TestBadInput_ForgottenTokens(t *testing.T) {
 	scenario.ForgottenTokens(t, harness.InProcess(t, harness.Options{}))
 }
 
+func TestBadInput_ReadyTwice(t *testing.T) {
+	scenario.ReadyTwice(t, harness.InProcess(t, harness.Options{}))
+}
+
 func TestBadInput_Submissions(t *testing.T) {
 	scenario.BadSubmissions(t, harness.InProcess(t, harness.Options{}))
 }

@@ -38,6 +38,9 @@ type hosted struct {
 	// owner is the token whose tasks are done; 0: nobody's.
 	owner atomic.Uint64
 	tasks chan task
+	// asks are what tools want done, one at a time: they take no room from the stream,
+	// whose reader must never wait.
+	asks  chan func(st backend.State)
 	ctx   context.Context // ends with close
 	stop  context.CancelFunc
 	ended chan struct{} // the goroutine is done
@@ -49,8 +52,7 @@ type hosted struct {
 	upload *upload // nil: none is under way
 }
 
-// task is something to do with a state, for the owner with a token; 0: for a tool,
-// whoever owns it.
+// task is something to do with a state, for the owner with a token.
 type task struct {
 	token uint64
 	do    func(st backend.State)
@@ -60,7 +62,7 @@ func newHosted(m *hostStates, sub *subject, st backend.State) *hosted {
 	ctx, stop := context.WithCancel(m.s.ctx)
 	h := &hosted{
 		m: m, jobID: sub.view.JobID, subtask: sub.view.ID, token: sub.view.Token, checkpoints: sub.view.CheckpointsEnabled,
-		config: sub.spec.Checkpoint, space: sub.space, names: map[uint32]string{}, tasks: make(chan task, hostedQueue), ctx: ctx, stop: stop, ended: make(chan struct{}),
+		config: sub.spec.Checkpoint, space: sub.space, names: map[uint32]string{}, tasks: make(chan task, hostedQueue), asks: make(chan func(backend.State)), ctx: ctx, stop: stop, ended: make(chan struct{}),
 		log: m.log.With("job", sub.view.JobID, "subtask", sub.view.ID, "backend", sub.view.Backend),
 	}
 	if !h.checkpoints {
@@ -87,9 +89,11 @@ func (h *hosted) run(st backend.State) {
 	for {
 		select {
 		case t := <-h.tasks:
-			if t.token == 0 || t.token == h.owner.Load() {
+			if t.token == h.owner.Load() {
 				t.do(st)
 			}
+		case do := <-h.asks:
+			do(st)
 		case <-h.ctx.Done():
 			return
 		}
@@ -112,7 +116,7 @@ func (h *hosted) ask(ctx context.Context, do func(st backend.State)) error {
 		do(st)
 	}
 	select {
-	case h.tasks <- task{0, run}:
+	case h.asks <- run:
 	case <-h.ended:
 		return errGone
 	case <-ctx.Done():
@@ -132,11 +136,22 @@ func (h *hosted) ask(ctx context.Context, do func(st backend.State)) error {
 // is done; those behind it are not begun (rule H4).
 func (h *hosted) move(ctx context.Context, token uint64) error {
 	h.owner.Store(0)
-	if err := h.ask(ctx, func(backend.State) {}); err != nil {
+	if err := h.ask(ctx, func(backend.State) { h.dropTasks() }); err != nil {
 		return err
 	}
 	h.owner.Store(token)
 	return nil
+}
+
+// dropTasks makes room: nothing of what waits will be begun.
+func (h *hosted) dropTasks() {
+	for {
+		select {
+		case <-h.tasks:
+		default:
+			return
+		}
+	}
 }
 
 // close ends the state after the task in hand, and waits for it.

@@ -3,8 +3,12 @@ package stateserver
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +16,8 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/raftstore"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/file"
 )
 
 // TestSplitHandles_EveryPartFits and together they are what was split.
@@ -68,7 +74,7 @@ func (s stateStub) Close() error {
 func stubHosted(t *testing.T) (*hosted, stateStub) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	h := &hosted{tasks: make(chan task, hostedQueue), ctx: ctx, stop: stop, ended: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
+	h := &hosted{tasks: make(chan task, hostedQueue), asks: make(chan func(backend.State)), ctx: ctx, stop: stop, ended: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
 	h.owner.Store(7)
 	st := stateStub{closed: make(chan struct{})}
 	go h.run(st)
@@ -100,7 +106,12 @@ func TestHosted_MovesBetweenFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.submit(7, func(backend.State) { done = append(done, "late") })
-	h.submit(9, func(backend.State) { done = append(done, "new") })
+	begun := make(chan struct{})
+	h.submit(9, func(backend.State) {
+		done = append(done, "new")
+		close(begun)
+	})
+	<-begun
 	if err := h.ask(t.Context(), func(backend.State) { done = append(done, "tool") }); err != nil {
 		t.Fatal(err)
 	}
@@ -138,5 +149,155 @@ func TestHosted_CloseWaitsForTheFrameInHand(t *testing.T) {
 	h.submit(7, func(backend.State) { t.Error("a frame was begun after close") })
 	if err := h.ask(t.Context(), func(backend.State) {}); err == nil {
 		t.Error("a closed state answers")
+	}
+}
+
+// TestHosted_ToolsTakeNoRoom: however many tools wait for a state that stalls, the
+// reader of a stream, which holds its lock, never waits; and who gave up is not served.
+func TestHosted_ToolsTakeNoRoom(t *testing.T) {
+	h, _ := stubHosted(t)
+	inHand, goOn := make(chan struct{}), make(chan struct{})
+	h.submit(7, func(backend.State) {
+		close(inHand)
+		<-goOn
+	})
+	<-inHand
+	ctx, giveUp := context.WithCancel(t.Context())
+	answers := make(chan error)
+	const tools = 2 * hostedQueue
+	for range tools {
+		go func() {
+			answers <- h.ask(ctx, func(backend.State) { t.Error("a tool that gave up is served") })
+		}()
+	}
+	done := make(chan struct{})
+	for i := range hostedQueue {
+		h.submit(7, func(backend.State) {
+			if i == hostedQueue-1 {
+				close(done)
+			}
+		})
+	}
+	giveUp()
+	for range tools {
+		if err := <-answers; err == nil {
+			t.Error("a state that stalls answers")
+		}
+	}
+	close(goOn)
+	<-done
+}
+
+// TestHosted_MoveMakesRoom: what waited for an attempt that is over does not stand in
+// the way of the next one.
+func TestHosted_MoveMakesRoom(t *testing.T) {
+	h, _ := stubHosted(t)
+	inHand, goOn := make(chan struct{}), make(chan struct{})
+	h.submit(7, func(backend.State) {
+		close(inHand)
+		<-goOn
+	})
+	<-inHand
+	for range hostedQueue {
+		h.submit(7, func(backend.State) { t.Error("a task of an attempt that is over is begun") })
+	}
+	moved := make(chan error)
+	go func() { moved <- h.move(t.Context(), 9) }()
+	for h.owner.Load() != 0 {
+		runtime.Gosched()
+	}
+	close(goOn)
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	h.submit(9, func(backend.State) { close(done) })
+	<-done
+}
+
+// TestLost_SaysWhoseFaultItIs: only what no other host can mend suspends a job.
+func TestLost_SaysWhoseFaultItIs(t *testing.T) {
+	of := func(kind error) error {
+		return fmt.Errorf("restore: %w", &storage.Error{Op: "read", URL: "file:///x", Kind: kind})
+	}
+	for name, c := range map[string]struct {
+		err             error
+		lost, transient bool
+	}{
+		"a damaged part":           {fmt.Errorf("x: %w", backend.ErrDamaged), true, false},
+		"a missing file":           {of(storage.ErrNotFound), true, false},
+		"a file of another size":   {of(storage.ErrCorrupt), true, false},
+		"a storage that is away":   {of(storage.ErrUnavailable), false, true},
+		"a full disk of this host": {&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, false, false},
+		"too many open files":      {&os.PathError{Op: "open", Path: "/x", Err: syscall.EMFILE}, false, false},
+	} {
+		if l, tr := lost(c.err), transient(c.err); l != c.lost || tr != c.transient {
+			t.Errorf("%s: lost %v, transient %v; want %v, %v", name, l, tr, c.lost, c.transient)
+		}
+	}
+}
+
+// slowScheme opens a directory once told to.
+type slowScheme struct {
+	file.Scheme
+	asked chan string
+	goOn  chan error
+}
+
+func (s slowScheme) Open(ctx context.Context, root, dir storage.Location) (storage.Storage, error) {
+	s.asked <- dir.Path
+	if err := <-s.goOn; err != nil {
+		return nil, err
+	}
+	return s.Scheme.Open(ctx, root, dir)
+}
+
+// TestStores_OneWaitsForItsOwn: a server that does not answer holds up who wants it,
+// for as long as they wait, and nobody else; one that failed is tried again.
+func TestStores_OneWaitsForItsOwn(t *testing.T) {
+	slow := slowScheme{asked: make(chan string), goOn: make(chan error)}
+	st := newStores(storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"hdfs": slow, "file": file.Scheme{}}))
+	ctx, giveUp := context.WithCancel(t.Context())
+	waited := make(chan error)
+	for range 2 {
+		go func() {
+			_, err := st.dir(ctx, "hdfs://h:1/a")
+			waited <- err
+		}()
+	}
+	<-slow.asked
+	if _, err := st.dir(t.Context(), "file://"+t.TempDir()); err != nil {
+		t.Errorf("another directory: %v", err)
+	}
+	giveUp()
+	for range 2 {
+		if err := <-waited; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gave up got %v", err)
+		}
+	}
+	// The connection is still under way, for whoever comes now.
+	slow.goOn <- errors.New("away")
+	go func() {
+		_, err := st.dir(t.Context(), "hdfs://h:1/a")
+		waited <- err
+	}()
+	select {
+	case err := <-waited:
+		if err == nil || err.Error() != "away" {
+			t.Errorf("of a server that is away: %v", err)
+		}
+	case <-slow.asked: // the first had failed before, and was forgotten
+		slow.goOn <- errors.New("away")
+		<-waited
+	}
+	go func() {
+		_, err := st.dir(t.Context(), "hdfs://h:1/a")
+		waited <- err
+	}()
+	<-slow.asked
+	st.close()
+	slow.goOn <- errors.New("away again")
+	if err := <-waited; err == nil {
+		t.Error("a directory was opened after close")
 	}
 }

@@ -77,6 +77,10 @@ func (m *hostStates) open(ctx context.Context, sub *subject) (*hosted, error) {
 	sl := m.slot(sub.view.ID)
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
+	if !m.isCurrent(sub) {
+		// Another attempt came while this one waited for its turn: the state is its.
+		return nil, errGone
+	}
 	if h := sl.h; h != nil && !sub.view.CheckpointsEnabled && h.origin == sub.view.Home.Origin {
 		if err := h.move(ctx, sub.view.Token); err != nil {
 			return nil, err
@@ -93,6 +97,15 @@ func (m *hostStates) open(ctx context.Context, sub *subject) (*hosted, error) {
 	}
 	sl.h = newHosted(m, sub, st)
 	return sl.h, m.tellLoaded(ctx, sub)
+}
+
+// isCurrent tells whether the log still has the attempt that is to get a state.
+func (m *hostStates) isCurrent(sub *subject) (current bool) {
+	m.s.store.Read(func(c *coordinator.Machine, _ *keyed.Store) {
+		v, ok := c.Subtask(sub.view.ID)
+		current = ok && v.Token == sub.view.Token
+	})
+	return current
 }
 
 // tellLoaded tells the log that a home has what the snapshot had, so that the next
@@ -183,10 +196,15 @@ func (m *hostStates) all() []*hosted {
 	return out
 }
 
-// find returns the state of a subtask that is here, nil if it is not.
+// find returns the state of a subtask that is here, nil if it is not, or is being
+// opened or closed: that may take as long as the checkpoint storage is away.
 func (m *hostStates) find(subtask uint64) *hosted {
-	sl := m.slot(subtask)
-	sl.mu.Lock()
+	m.mu.Lock()
+	sl := m.bySubtask[subtask]
+	m.mu.Unlock()
+	if sl == nil || !sl.mu.TryLock() {
+		return nil
+	}
 	defer sl.mu.Unlock()
 	return sl.h
 }

@@ -18,36 +18,67 @@ type stores struct {
 	registry *storage.Registry // nil: this node has no directories
 
 	mu   sync.Mutex
-	open map[string]storage.Storage
+	open map[string]*store
+}
+
+// store is one directory. Who comes while it is being opened waits for that one, and
+// nobody for another: a server that is away may take its time.
+type store struct {
+	opened chan struct{}
+	st     storage.Storage
+	err    error
 }
 
 func newStores(r *storage.Registry) *stores {
-	return &stores{registry: r, open: map[string]storage.Storage{}}
+	return &stores{registry: r, open: map[string]*store{}}
 }
 
 // dir opens a directory by its URL.
 func (s *stores) dir(ctx context.Context, url string) (storage.Storage, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.open[url]; st != nil {
-		return st, nil
-	}
 	if s.registry == nil {
 		return nil, fmt.Errorf("%w: this node has no checkpoint storage configured, and the job has %s", storage.ErrRefused, url)
 	}
-	st, err := s.registry.Open(ctx, url)
-	if err != nil {
-		return nil, err
+	s.mu.Lock()
+	o := s.open[url]
+	if o == nil {
+		o = &store{opened: make(chan struct{})}
+		s.open[url] = o
+		go s.connect(context.WithoutCancel(ctx), url, o)
 	}
-	s.open[url] = st
-	return st, nil
+	s.mu.Unlock()
+	select {
+	case <-o.opened:
+		return o.st, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// connect opens a directory for all who wait for it; one that failed is forgotten.
+func (s *stores) connect(ctx context.Context, url string, o *store) {
+	o.st, o.err = s.registry.Open(ctx, url)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[url] != o { // closed meanwhile
+		if o.err == nil {
+			_ = o.st.Close()
+		}
+		o.st, o.err = nil, storage.ErrUnavailable
+	} else if o.err != nil {
+		delete(s.open, url)
+	}
+	close(o.opened)
 }
 
 func (s *stores) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, st := range s.open {
-		_ = st.Close() // nothing waits for it any more
+	for _, o := range s.open {
+		select {
+		case <-o.opened:
+			_ = o.st.Close() // nothing waits for it any more
+		default: // connect closes it
+		}
 	}
 	clear(s.open)
 }

@@ -21,11 +21,12 @@ func (h *hosted) finish(ctx context.Context, st backend.State, token uint64, pos
 			return h.failed(err)
 		}
 		defer sn.Release()
-		base, handles, err := h.write(ctx, sn, token, 0)
+		// Whole: a checkpoint that others complete meanwhile could subsume a base.
+		handles, err := h.write(ctx, sn, nil, token, 0)
 		if err != nil {
 			return uploadError(err)
 		}
-		parts, f.BaseCheckpointId = splitHandles(handles), base
+		parts = splitHandles(handles)
 	}
 	f.Parts, f.Handles = uint32(len(parts)-1), parts[len(parts)-1]
 	if e := h.proposeParts(ctx, token, 0, parts); e != nil {

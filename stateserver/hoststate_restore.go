@@ -50,9 +50,12 @@ func retryRestore[T any](ctx context.Context, log *slog.Logger, sub *subject, be
 			return out, ctx.Err()
 		case errors.As(err, &refused{}):
 			return out, err
-		case !transient(err):
+		case lost(err):
 			return out, errRestore{coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED,
 				fmt.Sprintf("the state of checkpoint %d cannot be restored: %s", sub.restore.CheckpointID, err), "checkpoint", fmt.Sprint(sub.restore.CheckpointID))}
+		}
+		if !transient(err) {
+			return out, err // of this host: another attempt may get another one
 		}
 		pause := pauses.NextBackOff()
 		log.Warn("the checkpoint storage did not answer; restoring again", "in_seconds", pause.Seconds(), "err", err)
@@ -99,6 +102,13 @@ func handlesBytes(handles []*holdfastv1.StateHandle) (n uint64) {
 		n += h.Size
 	}
 	return n
+}
+
+// lost tells whether an error says that the snapshot is not there as it was written, or
+// can not be reached for good: no other host could restore it.
+func lost(err error) bool {
+	var s *storage.Error
+	return errors.Is(err, backend.ErrDamaged) || errors.As(err, &s) && storage.Permanent(err)
 }
 
 // transient tells whether an error is one of the checkpoint storage that may heal by

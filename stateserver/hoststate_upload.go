@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -60,13 +61,17 @@ func (h *hosted) cut(st backend.State, r *ready) error {
 			SubtaskId: h.subtask, FencingToken: r.token, CheckpointId: r.checkpoint, Positions: r.positions,
 			StateBytes: state, FlushedBytes: flushed,
 		}
-		base, handles, err := h.write(ctx, sn, r.token, r.checkpoint)
+		base := h.base()
+		handles, err := h.write(ctx, sn, base, r.token, r.checkpoint)
 		if err != nil {
 			h.giveUp(ctx, r.checkpoint, err)
 			return
 		}
+		if shares(handles) {
+			ack.BaseCheckpointId = base.ID
+		}
 		now := h.m.s.clock.now()
-		ack.BaseCheckpointId, ack.UploadedBytes, ack.TimeMs, ack.Times = base, newBytes(handles), now.UnixMilli(), r.times.ready(r.checkpoint, now)
+		ack.UploadedBytes, ack.TimeMs, ack.Times = newBytes(handles), now.UnixMilli(), r.times.ready(r.checkpoint, now)
 		h.ack(ctx, ack, handles)
 	}()
 	return nil
@@ -111,34 +116,35 @@ func (h *hosted) endUpload() {
 	}
 }
 
-// write writes a snapshot, again if the storage did not answer.
-func (h *hosted) write(ctx context.Context, sn backend.Snapshot, token, checkpoint uint64) (baseID uint64, handles []*holdfastv1.StateHandle, err error) {
-	files, err := h.m.filesOf(ctx, h.jobID, h.subtask, h.config, token, checkpoint)
-	if err != nil {
-		return 0, nil, err
-	}
-	var base *backend.Base
+// base is the newest completed checkpoint of the subtask, nil for none.
+func (h *hosted) base() (base *backend.Base) {
 	h.m.s.store.Read(func(c *coordinator.Machine, _ *keyed.Store) {
 		if id, of := c.BaseOf(h.subtask); id != 0 {
 			base = &backend.Base{ID: id, Handles: of}
 		}
 	})
-	handles, err = backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
-		out, err := sn.Write(ctx, files, base, h.config.GetIncremental())
+	return base
+}
+
+// write writes a snapshot, again if the storage did not answer; with a base only what
+// changed, if the job asked for that.
+func (h *hosted) write(ctx context.Context, sn backend.Snapshot, base *backend.Base, token, checkpoint uint64) ([]*holdfastv1.StateHandle, error) {
+	files, err := h.m.filesOf(ctx, h.jobID, h.subtask, h.config, token, checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
+		out, err := sn.Write(ctx, files, base, base != nil && h.config.GetIncremental())
 		if err != nil && !transient(err) {
 			return nil, backoff.Permanent(err)
 		}
 		return out, err
 	}, backoff.WithMaxElapsedTime(uploadPatience))
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, x := range handles {
-		if x.Shared {
-			return base.ID, handles, nil
-		}
-	}
-	return 0, handles, nil
+}
+
+// shares tells whether some of the handles are files of an older checkpoint.
+func shares(handles []*holdfastv1.StateHandle) bool {
+	return slices.ContainsFunc(handles, func(x *holdfastv1.StateHandle) bool { return x.Shared })
 }
 
 // newBytes is what was written for one checkpoint alone.

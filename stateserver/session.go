@@ -72,6 +72,7 @@ type held struct {
 	ackedAt uint64 // highest index of an answer to this stream
 
 	barrier, completed, aborted uint64 // highest ids that were sent
+	readied                     uint64 // highest id of a CheckpointReady, with a backend on hosts
 	times                       barrierTimes
 
 	// Of a backend on hosts: host has the working state, once it is open.

@@ -31,6 +31,8 @@ type getCall struct {
 	came    time.Time
 	// state is where to read, of a backend on hosts; nil: in the log's state.
 	state backend.State
+	// failed is told why the values cannot be read.
+	failed func(err error)
 }
 
 // onGet queues a Get. The caller holds mu.
@@ -53,7 +55,14 @@ func (x *session) onGet(g *holdfastv1.Get) {
 	}
 	x.getBytes.Add(size)
 	// There is room: only this goroutine sends.
-	x.gets <- &getCall{get: g, size: size, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx, came: time.Now()}
+	x.gets <- &getCall{
+		get: g, size: size, subtask: x.hold.subtask, atLeast: x.hold.ackedAt, ctx: x.hold.ctx, came: time.Now(),
+		failed: func(err error) { x.fail(badGet(g, err)) },
+	}
+}
+
+func badGet(g *holdfastv1.Get, err error) *holdfastv1.Error {
+	return violation("5.2", fmt.Sprintf("Get %d: %s", g.RequestId, err))
 }
 
 // answerGets answers Gets in their order.
@@ -79,7 +88,7 @@ func (x *session) answerGet(c *getCall) {
 	for i, sec := range c.get.Sections {
 		lengths, keys := sec.KeyLengths, sec.Keys
 		if room <= 0 {
-			page, room = x.turnPage(page), valuesBytes
+			page, room = x.turnPage(c.ctx, page), valuesBytes
 		}
 		for {
 			vals, err := x.readValues(c, sec, lengths, keys, room, now)
@@ -87,7 +96,7 @@ func (x *session) answerGet(c *getCall) {
 				return // follow tells the client what became of the subtask
 			}
 			if err != nil {
-				x.fail(violation("5.2", fmt.Sprintf("Get %d: %s", c.get.RequestId, err)))
+				c.failed(err)
 				return
 			}
 			page.Sections = append(page.Sections, &holdfastv1.ValueSection{
@@ -100,17 +109,17 @@ func (x *session) answerGet(c *getCall) {
 			if len(lengths) == 0 {
 				break
 			}
-			page, room = x.turnPage(page), valuesBytes
+			page, room = x.turnPage(c.ctx, page), valuesBytes
 		}
 	}
 	page.Last = true
-	x.pushValues(page)
+	x.pushValues(c.ctx, page)
 	x.s.metrics.getAnswered(c.came)
 }
 
 // turnPage sends a page and begins the next.
-func (x *session) turnPage(page *holdfastv1.Values) *holdfastv1.Values {
-	x.pushValues(page)
+func (x *session) turnPage(ctx context.Context, page *holdfastv1.Values) *holdfastv1.Values {
+	x.pushValues(ctx, page)
 	return &holdfastv1.Values{FencingToken: page.FencingToken, RequestId: page.RequestId, TimeMs: page.TimeMs}
 }
 
@@ -144,11 +153,11 @@ func (x *session) readValues(c *getCall, sec *holdfastv1.KeySection, lengths []u
 }
 
 // pushValues waits for room: values are answers that the client asked for, so
-// a slow reader holds up only itself.
-func (x *session) pushValues(v *holdfastv1.Values) {
+// a slow reader holds up only itself, until the attempt is over.
+func (x *session) pushValues(ctx context.Context, v *holdfastv1.Values) {
 	select {
 	case x.values <- &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Values{Values: v}}:
-	case <-x.ctx.Done():
+	case <-ctx.Done():
 	}
 }
 

@@ -144,6 +144,11 @@ func (x *session) flushOnHost(f *holdfastv1.Flush) {
 // readyOnHost takes the cut of a checkpoint behind every flush before it. The caller
 // holds mu.
 func (x *session) readyOnHost(f *holdfastv1.CheckpointReady) {
+	if f.CheckpointId <= x.hold.readied {
+		x.fail(violation("6.3", fmt.Sprintf("CheckpointReady for checkpoint %d, and there was one for %d; there is one for each, in their order", f.CheckpointId, x.hold.readied)))
+		return
+	}
+	x.hold.readied = f.CheckpointId
 	h := x.hold
 	r := &ready{token: h.token, checkpoint: f.CheckpointId, positions: f.Positions, times: h.times}
 	h.host.submit(h.token, func(st backend.State) {
@@ -194,13 +199,30 @@ func (x *session) getOnHost(g *holdfastv1.Get) {
 	}
 	h.gets.count.Add(1)
 	h.gets.bytes.Add(size)
-	c := &getCall{get: g, size: size, subtask: h.subtask, ctx: h.ctx, came: time.Now()}
+	c := &getCall{get: g, size: size, subtask: h.subtask, ctx: h.ctx, came: time.Now(), failed: func(err error) { x.getFailed(h, g, err) }}
 	h.host.submit(h.token, func(st backend.State) {
 		c.state = st
 		x.answerGet(c)
 		h.gets.count.Add(-1)
 		h.gets.bytes.Add(-size)
 	})
+}
+
+// getFailed ends the stream of a client that asked for what cannot be, or else the
+// attempt: its state is not to be relied on.
+func (x *session) getFailed(h held, g *holdfastv1.Get, err error) {
+	if keyed.Refusal(err) {
+		x.fail(badGet(g, err))
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.hold.subtask == 0 || x.hold.token != h.token {
+		return
+	}
+	x.log.Error("a state backend failed", "token", h.token, "err", err)
+	// The entry takes the attempt from the stream, and follow tells the client.
+	x.failAttempt(h, holdfastv1.FailureClass_FAILURE_CLASS_INTERNAL, h.host.failed(err))
 }
 
 func tooManyGets(g *holdfastv1.Get, open, bytes int64) *holdfastv1.Error {

@@ -432,6 +432,29 @@ func ForgottenTokens(t *testing.T, c *harness.Cluster) {
 	mustCancel(t, c, j.id)
 }
 
+// ReadyTwice sends a second CheckpointReady for a checkpoint of a job whose state is
+// on its host: two cuts must never write the files of one.
+func ReadyTwice(t *testing.T, c *harness.Cluster) {
+	j := &rawJob{t: t, c: c, node: c.Followers()[0], config: harness.FlusherConfig{Job: harness.RandomName("twice"), Slots: 1, CheckpointMs: 100}}
+	spec := j.config.Spec()
+	spec.StateBackend = &holdfastv1.StateBackend{Name: "filesystem"}
+	spec.Checkpoint.Directory = c.CheckpointDir("twice")
+	j.id = c.MustSubmit(spec)
+	s := j.assigned()
+	b := s.await("a barrier", func(m *holdfastv1.HostMessage) bool { return m.GetBarrier() != nil }).GetBarrier()
+	ready := func(seq uint64) *holdfastv1.OperatorMessage {
+		return up(&holdfastv1.CheckpointReady{
+			FencingToken: s.assign.FencingToken, Seq: seq, CheckpointId: b.CheckpointId, Positions: []*holdfastv1.Position{{Topic: "t", LeaderEpoch: -1}},
+		})
+	}
+	s.send(ready(1))
+	s.awaitAck(1)
+	s.send(ready(2))
+	expectFailure(t, "a second CheckpointReady", s.End(harness.Patience()),
+		violates("6.3", "CheckpointReady for checkpoint #, and there was one for #; there is one for each, in their order"))
+	mustCancel(t, c, j.id)
+}
+
 // newEagerJob is newRawJob with a job that restarts at once and without end.
 func newEagerJob(t *testing.T, c *harness.Cluster, node int) *rawJob {
 	t.Helper()
