@@ -71,7 +71,8 @@ type State interface {
 	// Cut returns what the state is now, as a snapshot that later changes do not
 	// reach. It takes time for what changed since the last cut at most, and less
 	// than a millisecond where it can. At most one snapshot is open, and Release
-	// ends it.
+	// ends it. checkpoint is the one that it is for, 0 for what a subtask leaves that
+	// has finished; there may be another cut for the same one.
 	Cut(checkpoint uint64) (Snapshot, error)
 	// Load adds entries to a state that has had none but Load's: those whose key
 	// group is the state's own; others are skipped. They come in the order of

@@ -121,3 +121,27 @@ func checkWriteAgain(t T, f backend.Factory) {
 		closeState(t, st)
 	}
 }
+
+// checkAfterRestore: a state that was restored can be cut at once for any
+// checkpoint: for 0, which is its end, and for the one that it was restored from; and
+// again for the same one, after a cut that was written and one that was given up.
+func checkAfterRestore(t T, f backend.Factory) {
+	n := newNode(t, f)
+	defer n.close()
+	files := NewFiles()
+	first, handles := chainOf(t, n, files)
+	const restored = 4 // the last one of chainOf
+	for _, id := range []uint64{0, restored, restored + 1} {
+		for _, incremental := range []bool{false, true} {
+			o, st := first.clone(), restore(t, n, space(), files, handles)
+			apply(t, st, o, randomBatch(newRand(72+id), space(), 2000, 100))
+			base := &backend.Base{ID: restored, Handles: handles}
+			when := fmt.Sprintf("restored, then cut for checkpoint %d, incremental %v", id, incremental)
+			o.expectSnapshot(t, n, files, write(t, cut(t, st, id), files, base, incremental), when)
+			cut(t, st, id).Release()
+			apply(t, st, o, (&batch{}).put(stateBytes, "after a cut that was given up", "v"))
+			o.expectSnapshot(t, n, files, write(t, cut(t, st, id), files, nil, incremental), when+" again")
+			closeState(t, st)
+		}
+	}
+}

@@ -31,6 +31,7 @@ type faults struct {
 	forgetsTTL      bool // what is over is read
 	growsForever    bool // a list or map may be larger than a value
 	lostByFailure   bool // a Write that fails lets go of what was changed since the cut
+	oneCutEach      bool // what was restored has the name of the last state's snapshot
 }
 
 // mapBackend is the simplest backend there is, for faults to be planted in.
@@ -60,17 +61,18 @@ func (b *mapBackend) ReadSnapshot(ctx context.Context, spec backend.Spec, files 
 }
 
 type mapState struct {
-	b       *mapBackend
-	cfg     keyed.SpaceConfig
-	o       *oracle
-	batch   keyed.Batch
-	changed map[place]uint64 // in which cut
-	cut     uint64
-	bases   map[uint64]uint64 // cut of a checkpoint
-	writes  int
-	scanned int
-	closed  bool
-	sorted  []backend.Entry // nil: something was written since
+	b        *mapBackend
+	cfg      keyed.SpaceConfig
+	o        *oracle
+	batch    keyed.Batch
+	changed  map[place]uint64 // in which cut
+	cut      uint64
+	bases    map[uint64]uint64 // cut of a checkpoint
+	writes   int
+	scanned  int
+	closed   bool
+	restored bool
+	sorted   []backend.Entry // nil: something was written since
 }
 
 func (s *mapState) Apply(sections []keyed.Section, nowMs int64) error {
@@ -245,6 +247,9 @@ func (s *mapState) Close() error {
 }
 
 func (s *mapState) Cut(checkpoint uint64) (backend.Snapshot, error) {
+	if s.restored && checkpoint == 0 && s.b.faults.oneCutEach {
+		return nil, errors.New("checkpoint 0 is there")
+	}
 	s.cut++
 	sn := &mapSnapshot{s: s, checkpoint: checkpoint, cut: s.cut - 1, values: maps.Clone(s.o.values), changed: maps.Clone(s.changed)}
 	return sn, nil
@@ -327,7 +332,7 @@ func (sn *mapSnapshot) Write(ctx context.Context, files backend.Files, base *bac
 
 func (s *mapState) Restore(ctx context.Context, files backend.Files, handles []*holdfastv1.StateHandle) error {
 	var old change
-	s.sorted = nil
+	s.sorted, s.restored = nil, true
 	for _, h := range handles {
 		r, err := files.Open(ctx, h)
 		if err != nil {

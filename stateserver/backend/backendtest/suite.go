@@ -49,6 +49,7 @@ func Checks() []Check {
 		{"GivenUpSnapshots", checkGivenUp},
 		{"FailedWrite", checkFailedWrite},
 		{"WriteAgain", checkWriteAgain},
+		{"AfterRestore", checkAfterRestore},
 		{"Damage", checkDamage},
 		{"Rescale", checkRescale},
 		{"ReadBounded", checkReadBounded},

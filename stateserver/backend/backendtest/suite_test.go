@@ -35,6 +35,7 @@ func TestSuite_CatchesPlantedFaults(t *testing.T) {
 		{"a TTL that is forgotten", faults{forgetsTTL: true}, "Kinds"},
 		{"a list without a bound", faults{growsForever: true}, "KindRefusals"},
 		{"a write that failed and cannot be done again", faults{lostByFailure: true}, "WriteAgain"},
+		{"a restored state that cannot end", faults{oneCutEach: true}, "AfterRestore"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			failed := Try(t.Context(), t.TempDir(), c.faults.factory, c.check)

@@ -32,7 +32,8 @@ func (s *State) Cut(checkpoint uint64) (backend.Snapshot, error) {
 	if s.taking != nil {
 		<-s.taking.done
 	}
-	c := &capture{checkpoint: checkpoint, dir: s.checkpointDir(checkpoint), done: make(chan struct{})}
+	s.cuts++
+	c := &capture{checkpoint: checkpoint, dir: s.cutDir(checkpoint), done: make(chan struct{})}
 	var flushed <-chan struct{}
 	err := s.do("cut", func() (err error) {
 		// A mark is no change: it has the number of the next one.
@@ -109,9 +110,11 @@ func (s *State) nothingLater(c *capture) error {
 	return nil
 }
 
-// checkpointDir is where a cut is linked.
-func (s *State) checkpointDir(n uint64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("chk-%d", n))
+// cutDir is where the newest cut is linked. Its number is in the name because a state
+// may be cut for one checkpoint again, while a local copy of the cut before is there,
+// or is being removed.
+func (s *State) cutDir(checkpoint uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("chk-%d-%d", checkpoint, s.cuts))
 }
 
 // tableName is the file of a table.

@@ -56,10 +56,13 @@ func (s *State) restore(ctx context.Context, files backend.Files, handles []*hol
 	return s.changed()
 }
 
+// restoredDir has the local copy of what a state was restored from.
+const restoredDir = "restored"
+
 // keepRestored makes a local copy of what was restored, for an attempt that is
 // restored from it again, and remembers its tables for the next checkpoint.
 func (s *State) keepRestored(handles []*holdfastv1.StateHandle) error {
-	dir := s.checkpointDir(0)
+	dir := filepath.Join(s.dir, restoredDir)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}

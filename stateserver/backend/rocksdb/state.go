@@ -45,6 +45,7 @@ type State struct {
 	// Of cuts.
 	room   room
 	taking *capture // the newest cut, nil once it is taken
+	cuts   uint64   // so far
 
 	// Of checkpoints, for one goroutine at a time.
 	upload sync.Mutex
