@@ -133,6 +133,18 @@ func (m *Machine) Exports() []Export {
 	return out
 }
 
+// SavepointOutcome is where the savepoint of a checkpoint is written, "" if it has
+// failed. known is false until one of the two stands in the log, and for what is not
+// remembered any more. Once known it never changes.
+func (m *Machine) SavepointOutcome(jobID string, checkpoint uint64) (path string, known bool) {
+	j := m.byID[jobID]
+	if j == nil {
+		return "", false
+	}
+	c := remembered(j, checkpoint)
+	return c.GetSavepointPath(), c.GetSavepointPath() != "" || c.GetExportError() != nil
+}
+
 // Snapshot is a completed checkpoint with all that its metadata needs.
 type Snapshot struct {
 	JobID, JobName string

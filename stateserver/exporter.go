@@ -36,8 +36,13 @@ type exporter struct {
 	// answer.
 	patience time.Duration
 
-	tasks map[taskKey]*exportTask // of the leadership that goes on
-	done  chan taskKey
+	// Of the leadership that goes on:
+	tasks map[taskKey]*exportTask
+	term  uint64
+	// inherited are the savepoints that earlier leaders may have begun.
+	inherited map[taskKey]bool
+
+	done chan taskKey
 }
 
 // taskKey names one thing to do.
@@ -45,6 +50,13 @@ type taskKey struct {
 	kind       taskKind
 	job        string
 	checkpoint uint64
+}
+
+func exportKey(e coordinator.Export) taskKey {
+	if e.Savepoint {
+		return taskKey{exportSavepoint, e.JobID, e.CheckpointID}
+	}
+	return taskKey{exportMetadata, e.JobID, e.CheckpointID}
 }
 
 type taskKind string
@@ -83,8 +95,8 @@ func (x *exporter) run(ctx context.Context) {
 	tick := time.NewTicker(exportTick)
 	defer tick.Stop()
 	for {
-		if x.s.lead.leads() {
-			x.lead(ctx)
+		if term := x.s.lead.leadsIn(); term != 0 {
+			x.lead(ctx, term)
 		}
 		select {
 		case <-tick.C:
@@ -95,14 +107,19 @@ func (x *exporter) run(ctx context.Context) {
 }
 
 // lead is one leadership. It returns when no task is under way any more.
-func (x *exporter) lead(ctx context.Context) {
+func (x *exporter) lead(ctx context.Context, term uint64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	x.tasks = map[taskKey]*exportTask{}
+	x.tasks, x.term, x.inherited = map[taskKey]*exportTask{}, term, map[taskKey]bool{}
+	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
+		for _, e := range m.Exports() {
+			x.inherited[exportKey(e)] = true
+		}
+	})
 	defer x.stop(cancel)
 	tick := time.NewTicker(exportTick)
 	defer tick.Stop()
-	for x.s.lead.leads() {
+	for x.s.lead.leadsIn() == term {
 		x.step(ctx)
 		select {
 		case k := <-x.done:
@@ -145,11 +162,7 @@ func (x *exporter) step(ctx context.Context) {
 		t.listed = false
 	}
 	for _, e := range exports {
-		k := taskKey{exportMetadata, e.JobID, e.CheckpointID}
-		if e.Savepoint {
-			k.kind = exportSavepoint
-		}
-		x.offer(ctx, k, func(ctx context.Context, t *exportTask) error { return x.export(ctx, t, e) })
+		x.offer(ctx, exportKey(e), func(try context.Context, t *exportTask) error { return x.export(try, ctx, t, e) })
 	}
 	for _, d := range deletions {
 		if !x.writes(d.JobID, exports) {

@@ -2,7 +2,6 @@ package stateserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -15,39 +14,22 @@ import (
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 	"github.com/holdfast-io/holdfast/stateserver/snapshots"
 	"github.com/holdfast-io/holdfast/stateserver/storage"
-	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
 )
 
-// exportPatience is how long a savepoint is tried again while the storage does not
-// answer, before it has failed. A checkpoint's own export is tried for ever.
-const exportPatience = 30 * time.Second
-
-// export writes what is due and records it.
-func (x *exporter) export(ctx context.Context, t *exportTask, e coordinator.Export) error {
+// export writes what is due and records it. ctx is that of the try, lead that of the
+// leadership.
+func (x *exporter) export(ctx, lead context.Context, t *exportTask, e coordinator.Export) error {
 	began := time.Now()
 	var snap *coordinator.Snapshot
 	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { snap, _ = m.SnapshotOf(e.JobID, e.CheckpointID) })
 	if snap == nil {
 		return nil // subsumed in this moment
 	}
-	if !e.Savepoint {
-		path, err := x.writeCheckpoint(ctx, snap)
-		return x.exported(ctx, t, e, path, err, began)
+	if e.Savepoint {
+		return x.exportSavepoint(ctx, lead, t, e, snap)
 	}
-	pauses := newPauses()
-	for {
-		path, err := x.writeSavepoint(ctx, snap)
-		if err == nil || ctx.Err() != nil || storage.Permanent(err) || time.Since(began) > x.patience {
-			return x.exported(ctx, t, e, path, err, began)
-		}
-		pause := pauses.NextBackOff()
-		x.log.Warn("a savepoint could not be written; trying again", "job", e.JobID, "checkpoint", e.CheckpointID, "in_seconds", pause.Seconds(), "err", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	path, err := x.writeCheckpoint(ctx, snap)
+	return x.exported(ctx, t, e, path, err, began)
 }
 
 // exported records what came of an export. The error is why it is to be tried again.
@@ -130,38 +112,6 @@ func writeNative(ctx context.Context, to snapshots.Target, snap *coordinator.Sna
 	}
 	return snapshots.WriteManifest(ctx, to, snapshots.Native(snap))
 }
-
-// writeSavepoint writes a savepoint into a directory of its own. If it fails nothing
-// is left there.
-func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapshot) (url string, err error) {
-	if x.s.states.stores.registry == nil {
-		return "", fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, snap.Checkpoint.SavepointDirectory)
-	}
-	base, err := x.s.states.stores.registry.Open(ctx, snap.Checkpoint.SavepointDirectory)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, base.Close()) }()
-	to := snapshots.Target{
-		Files: storage.Sub(base, snapshots.SavepointDir(snap.JobID, snap.Checkpoint.Id)),
-		Kind:  holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT, Inline: int64(snap.Spec.Checkpoint.InlineThreshold),
-	}
-	url = to.Files.URL()
-	if m, err := metadata.Read(ctx, to.Files, ""); err == nil && m.JobId == snap.JobID && m.CheckpointId == snap.Checkpoint.Id {
-		return url, nil // an earlier leader has written it
-	}
-	if err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap)); err != nil {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-		defer cancel()
-		if failed := to.Files.DeleteAll(clean, ""); failed != nil {
-			x.log.Warn("what is left of a savepoint that failed could not be deleted", "path", url, "err", failed)
-		}
-	}
-	return url, err
-}
-
-// cleanUpTime bounds the deletion of what a failed export has left.
-const cleanUpTime = 10 * time.Second
 
 // source reads what a checkpoint has of a subtask.
 func (x *exporter) source(snap *coordinator.Snapshot) snapshots.Source {

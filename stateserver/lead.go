@@ -28,6 +28,7 @@ type leadership struct {
 
 	mu     sync.Mutex
 	driver *coordinator.Driver // nil while this node does not lead
+	term   uint64              // in which the driver leads
 	wakeup chan struct{}
 }
 
@@ -66,10 +67,17 @@ func (l *leadership) answered(a answer) {
 
 // leads tells whether the driver runs: everything that earlier leaders committed
 // is applied.
-func (l *leadership) leads() bool {
+func (l *leadership) leads() bool { return l.leadsIn() != 0 }
+
+// leadsIn is the term in which this node leads, as leads tells it, 0 if it does not.
+// No other node ever leads in that term.
+func (l *leadership) leadsIn() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.driver != nil
+	if l.driver == nil {
+		return 0
+	}
+	return l.term
 }
 
 // standbySlots counts the slots that wait for a job; 0 if this node does not
@@ -102,12 +110,13 @@ func (l *leadership) run(ctx context.Context) {
 // lead is one leadership. The driver begins only when everything that earlier
 // leaders committed is applied here.
 func (l *leadership) lead(ctx context.Context, changes <-chan struct{}) {
-	if err := l.store.Barrier(ctx); err != nil {
-		return
+	term := l.store.Term()
+	if err := l.store.Barrier(ctx); err != nil || l.store.Term() != term {
+		return // of the same term before and behind it, the barrier proves that it is this node's
 	}
-	l.setDriver(coordinator.NewDriver(l.cfg, l.clock.now()))
-	defer l.setDriver(nil)
-	l.log.Info("leading", "term", l.store.Term())
+	l.setDriver(coordinator.NewDriver(l.cfg, l.clock.now()), term)
+	defer l.setDriver(nil, 0)
+	l.log.Info("leading", "term", term)
 	events, stop := l.store.Watch("")
 	defer stop()
 	tick := time.NewTicker(leadTick)
@@ -133,10 +142,10 @@ func (l *leadership) lead(ctx context.Context, changes <-chan struct{}) {
 	}
 }
 
-func (l *leadership) setDriver(d *coordinator.Driver) {
+func (l *leadership) setDriver(d *coordinator.Driver, term uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.driver = d
+	l.driver, l.term = d, term
 }
 
 func (l *leadership) step() (cmds []*internalv1.Command) {

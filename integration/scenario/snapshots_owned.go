@@ -141,10 +141,13 @@ func SavepointLeaderKill(t *testing.T, c *harness.Cluster, backend string, kills
 		c.Start(old.Index)
 		c.WaitCaughtUp(old.Index)
 	}
-	all, err := os.ReadDir(harness.LocalDir(dir))
-	if err != nil || len(all) != kills {
-		t.Errorf("%d directories of %d savepoints: %v", len(all), kills, err)
-	}
+	harness.Until(t, "nothing beside the savepoints", func() error {
+		all, err := os.ReadDir(harness.LocalDir(dir))
+		if err != nil || len(all) != kills {
+			return errorf("%d directories of %d savepoints: %v", len(all), kills, err)
+		}
+		return nil
+	})
 	f.Check()
 	c.VerifyReplicas()
 }

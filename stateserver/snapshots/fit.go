@@ -82,13 +82,18 @@ func checkKeyGroups(old, now *holdfastv1.Operator) *holdfastv1.Error {
 // CheckFiles looks whether every file is there with its size. What is in them shows
 // when they are read.
 func (r *Reader) CheckFiles(ctx context.Context) error {
+	return checkFiles(ctx, r.files, r.snap.Metadata)
+}
+
+// checkFiles looks for the files of a manifest in what its paths are relative to.
+func checkFiles(ctx context.Context, s storage.Storage, m *holdfastv1.CheckpointMetadata) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2 * storage.DefaultWorkers)
-	for _, f := range metadata.Files(r.snap.Metadata) {
+	for _, f := range metadata.Files(m) {
 		g.Go(func() error {
-			info, err := r.files.Stat(ctx, f.Handle.Path)
+			info, err := s.Stat(ctx, f.Handle.Path)
 			if err == nil && info.Size != f.Handle.Size {
-				err = &storage.Error{Op: "read", URL: storage.JoinURL(r.files.URL(), f.Handle.Path), Kind: storage.ErrCorrupt,
+				err = &storage.Error{Op: "read", URL: storage.JoinURL(s.URL(), f.Handle.Path), Kind: storage.ErrCorrupt,
 					Err: fmt.Errorf("it has %d bytes, and should have %d", info.Size, f.Handle.Size)}
 			}
 			if err != nil {
