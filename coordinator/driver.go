@@ -157,7 +157,7 @@ func (d *Driver) findLost(now time.Time, j jobState) []*internalv1.Command {
 func (d *Driver) findBack(now time.Time, j jobState) []*internalv1.Command {
 	var out []*internalv1.Command
 	forSubtasks(j, func(_ vertexState, st subtaskState) {
-		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING || st.SessionId == "" || d.exited(st.ProcessId) || !d.reported(now, st) {
+		if st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING || st.GivenUp || st.SessionId == "" || d.exited(st.ProcessId) || !d.reported(now, st) {
 			return
 		}
 		out = append(out, &internalv1.Command{Command: &internalv1.Command_ResumeSubtask{ResumeSubtask: &internalv1.ResumeSubtask{

@@ -325,3 +325,26 @@ func TestDriver_PauseAfterACheckpointNobodySawPending(t *testing.T) {
 		t.Fatalf("counts: %v", c)
 	}
 }
+
+// An attempt whose state was on the host of a stream that broke, and that its operator
+// gave up for another stream, is not taken back though the host still shows the stream.
+func TestDriver_AttemptThatWasGivenUpIsNotTakenBack(t *testing.T) {
+	l := newLeader(t)
+	l.hosts()
+	l.must(submit(onDisk(counterSpec("count")), "", "job"))
+	l.must(splits("job", 0))
+	l.incarnations = map[string]string{"node": "inc", "other": "inc2"}
+	l.connect("node", "s1", "i1", "p1")
+	l.pass(200 * time.Millisecond)
+	v := l.session("s1")
+	l.connect("other", "s2", "i1", "p1")
+	l.pass(300 * time.Millisecond)
+	l.session("s1") // a second stream alone says nothing: the report of it may be old
+	l.must(&internalv1.Command{Command: &internalv1.Command_LoseSubtask{LoseSubtask: &internalv1.LoseSubtask{
+		SubtaskId: 1, FencingToken: v.Token, TimeMs: l.now.UnixMilli(), GivenUp: true, Error: Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "its stream ended"),
+	}}})
+	l.pass(200 * time.Millisecond)
+	if now := l.session("s2"); now.Attempt == v.Attempt {
+		t.Fatalf("the attempt goes on: %+v", now)
+	}
+}

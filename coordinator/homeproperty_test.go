@@ -118,7 +118,9 @@ func (w *homeWorld) step() {
 			w.frames = append(w.frames, loseHost(v.Home.NodeID, v.Home.Incarnation, w.index))
 		}
 	case 10:
-		w.do(lose(s, v.Token))
+		gone := lose(s, v.Token)
+		gone.GetLoseSubtask().GivenUp = rapid.Bool().Draw(w.r, "given up")
+		w.do(gone)
 	case 11:
 		w.do(fail(s, v.Token, holdfastv1.ErrorReason_ERROR_REASON_USER_CODE, 5))
 	case 12:

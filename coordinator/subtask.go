@@ -172,7 +172,7 @@ func (m *Machine) assignOne(index uint64, ref subtaskRef, t *internalv1.AssignTa
 	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, seqOfNewAttempt(st), nil
 	st.NodeId, st.InstanceId, st.ProcessId = t.NodeId, t.InstanceId, t.ProcessId
 	m.setSession(st, t.SessionId)
-	st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING
+	st.Status, st.GivenUp = holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING, false
 	st.LastAborted, st.FlushedBytes = 0, 0
 	dropParts(j, func(p *internalv1.AckParts) bool { return p.SubtaskId == st.Id })
 	makeHome(index, ref, t)
@@ -197,7 +197,7 @@ func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) 
 		return refusal(jobGone())
 	}
 	running := st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING || st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
-	if st.Attempt != c.Attempt || st.InstanceId != c.InstanceId || st.FencingToken != c.ExpectedToken || !running {
+	if st.Attempt != c.Attempt || st.InstanceId != c.InstanceId || st.FencingToken != c.ExpectedToken || !running || st.GivenUp {
 		return m.answer(st, fenced(st))
 	}
 	if other, ok := m.bySession[c.SessionId]; ok && other != st.Id || onHost(ref.job) && c.SessionId != st.SessionId {
@@ -217,14 +217,14 @@ func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) 
 }
 
 // applyLose records that the process of an attempt is gone. The attempt stays
-// current until the next Assign, so it may still resume.
+// current until the next Assign, so it may still resume, unless its operator gave it up.
 func (m *Machine) applyLose(c *internalv1.LoseSubtask) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
 	if ref.st == nil || ref.st.FencingToken != c.FencingToken || ref.st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is not running"))
 	}
 	m.remember(ref, c.Error, holdfastv1.ExceptionClass_EXCEPTION_CLASS_LOST, c.TimeMs)
-	ref.st.Status = holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING
+	ref.st.Status, ref.st.GivenUp = holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING, c.GivenUp
 	m.settleStatus(ref.job)
 	m.touch(ref.job)
 	return m.answer(ref.st, nil)
@@ -295,7 +295,7 @@ func (m *Machine) fence(index uint64, st subtaskState, status holdfastv1.Subtask
 	st.Attempt, st.FencingToken, st.LastSeq, st.Refusal = index, index, 0, nil
 	st.NodeId, st.InstanceId, st.ProcessId = "", "", ""
 	m.setSession(st, "")
-	st.Status = status
+	st.Status, st.GivenUp = status, false
 }
 
 func (m *Machine) setSession(st subtaskState, session string) {

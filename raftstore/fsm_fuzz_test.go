@@ -68,7 +68,7 @@ func seedCommands(tb testing.TB) []*internalv1.Command {
 		&internalv1.Assign{JobId: "b", Targets: []*internalv1.AssignTarget{{SubtaskId: 2, SessionId: "s3", InstanceId: "j"}, {SubtaskId: 3, SessionId: "s4", InstanceId: "k"}}},
 		&internalv1.Flush{SubtaskId: 3, FencingToken: 11, Seq: 1, Sections: section(1, proto.Uint32(2))},
 		&internalv1.FailSubtask{SubtaskId: 2, FencingToken: 11, FailureClass: holdfastv1.FailureClass_FAILURE_CLASS_USER, Error: &holdfastv1.Error{Message: "boom"}, TimeMs: 9, Jitter: 0.5},
-		&internalv1.LoseSubtask{SubtaskId: 3, FencingToken: 11, Error: &holdfastv1.Error{Message: "gone"}},
+		&internalv1.LoseSubtask{SubtaskId: 3, FencingToken: 11, Error: &holdfastv1.Error{Message: "gone"}, GivenUp: true},
 		&internalv1.BeginCheckpoint{JobId: "a"},
 		&internalv1.AbortCheckpoint{JobId: "a", CheckpointId: 2, Reason: &holdfastv1.Error{Message: "late"}},
 		&internalv1.Finish{SubtaskId: 1, FencingToken: 8, Seq: 3, Positions: at},

@@ -222,6 +222,23 @@ func (x *session) cause() error {
 	return status.Error(codes.Unavailable, err.Error())
 }
 
+// giveUp tells the log that an attempt is over of which its own operator says that
+// the stream broke, so that the subtask need not wait for its host to be missed. An
+// error is that the log was not reached: the client says so again.
+func (x *session) giveUp(ctx context.Context, v coordinator.SubtaskView) *holdfastv1.Error {
+	if v.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+		return nil
+	}
+	_, _, e := x.s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_LoseSubtask{LoseSubtask: &internalv1.LoseSubtask{
+		SubtaskId: v.ID, FencingToken: v.Token, TimeMs: x.s.clock.now().UnixMilli(), GivenUp: true,
+		Error: coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "its stream ended, and with it the working state on the host"),
+	}}})
+	if e.GetReason() == holdfastv1.ErrorReason_ERROR_REASON_FENCED {
+		return nil // it is over already
+	}
+	return e
+}
+
 // resume settles Hello.resume: the attempt moves to this stream, or the client
 // is told what is current. It proposes with the token that this node shows and
 // tries again while that is behind.
@@ -245,6 +262,10 @@ func (x *session) resume() {
 		if v.Attempt == attempt && v.OnHost {
 			// Its working state belongs to the stream that broke: another one gets the
 			// subtask by a new attempt.
+			if e := x.giveUp(ctx, v); e != nil {
+				x.fail(e)
+				return
+			}
 			v = coordinator.SubtaskView{}
 		}
 		if v.Attempt != attempt {

@@ -2184,13 +2184,16 @@ func (x *FailSubtask) GetJitter() float64 {
 }
 
 // LoseSubtask records that the process of an attempt is gone. It counts
-// against nothing; the attempt may still resume.
+// against nothing; the attempt may still resume, unless its operator gave it up.
 type LoseSubtask struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SubtaskId     uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
-	FencingToken  uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	Error         *v1.Error              `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	TimeMs        int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	SubtaskId    uint64                 `protobuf:"varint,1,opt,name=subtask_id,json=subtaskId,proto3" json:"subtask_id,omitempty"`
+	FencingToken uint64                 `protobuf:"varint,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Error        *v1.Error              `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	TimeMs       int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// The operator itself has another stream and keeps nothing of the attempt: that is
+	// not taken back, whatever its host says later.
+	GivenUp       bool `protobuf:"varint,5,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2251,6 +2254,13 @@ func (x *LoseSubtask) GetTimeMs() int64 {
 		return x.TimeMs
 	}
 	return 0
+}
+
+func (x *LoseSubtask) GetGivenUp() bool {
+	if x != nil {
+		return x.GivenUp
+	}
+	return false
 }
 
 // RegisterNode records what a member says of itself.
@@ -2813,13 +2823,14 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\rfailure_class\x18\x03 \x01(\x0e2\x19.holdfast.v1.FailureClassR\ffailureClass\x12(\n" +
 	"\x05error\x18\x04 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
 	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06jitter\x18\x06 \x01(\x01R\x06jitter\"\x94\x01\n" +
+	"\x06jitter\x18\x06 \x01(\x01R\x06jitter\"\xaf\x01\n" +
 	"\vLoseSubtask\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12(\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"\xf1\x02\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x19\n" +
+	"\bgiven_up\x18\x05 \x01(\bR\agivenUp\"\xf1\x02\n" +
 	"\fRegisterNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +

@@ -765,8 +765,10 @@ type Subtask struct {
 	HomeLost bool `protobuf:"varint,25,opt,name=home_lost,json=homeLost,proto3" json:"home_lost,omitempty"`
 	// Without checkpoints: the attempt that began from the job's restore.
 	RestoredAttempt uint64 `protobuf:"varint,26,opt,name=restored_attempt,json=restoredAttempt,proto3" json:"restored_attempt,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The operator gave its attempt up, for another stream: it is not taken back.
+	GivenUp       bool `protobuf:"varint,27,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Subtask) Reset() {
@@ -979,6 +981,13 @@ func (x *Subtask) GetRestoredAttempt() uint64 {
 		return x.RestoredAttempt
 	}
 	return 0
+}
+
+func (x *Subtask) GetGivenUp() bool {
+	if x != nil {
+		return x.GivenUp
+	}
+	return false
 }
 
 type Node struct {
@@ -1213,7 +1222,7 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\x0fsplits_recorded\x18\x06 \x01(\bR\x0esplitsRecorded\x12*\n" +
 	"\x06splits\x18\a \x03(\v2\x12.holdfast.v1.SplitR\x06splits\x129\n" +
 	"\bsubtasks\x18\b \x03(\v2\x1d.holdfast.internal.v1.SubtaskR\bsubtasks\x121\n" +
-	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xcf\a\n" +
+	"\tstate_ids\x18\t \x03(\v2\x14.holdfast.v1.StateIdR\bstateIds\"\xea\a\n" +
 	"\aSubtask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12&\n" +
@@ -1246,7 +1255,8 @@ const file_holdfast_internal_v1_record_proto_rawDesc = "" +
 	"\vhome_origin\x18\x18 \x01(\x04R\n" +
 	"homeOrigin\x12\x1b\n" +
 	"\thome_lost\x18\x19 \x01(\bR\bhomeLost\x12)\n" +
-	"\x10restored_attempt\x18\x1a \x01(\x04R\x0frestoredAttempt\"\x9d\x02\n" +
+	"\x10restored_attempt\x18\x1a \x01(\x04R\x0frestoredAttempt\x12\x19\n" +
+	"\bgiven_up\x18\x1b \x01(\bR\agivenUp\"\x9d\x02\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
