@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/stateserver/storage"
@@ -13,7 +14,9 @@ import (
 
 // Delete deletes a checkpoint or savepoint by its directory, and counts its files. One
 // that is gone is no error. Of a checkpoint the files that others beside it name stay.
-// The manifest goes last, so that what was begun can be done again.
+// The manifest goes last, behind everything that is found by it: whoever is killed in
+// the middle leaves a snapshot that the next deletion finds and finishes, and that no
+// job begins from, because a file that it names is missing (CheckFiles).
 func Delete(ctx context.Context, registry *storage.Registry, url string) (files int, err error) {
 	if registry == nil {
 		return 0, fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, url)
@@ -28,7 +31,7 @@ func Delete(ctx context.Context, registry *storage.Registry, url string) (files 
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	named := metadata.Files(snap.Metadata)
 	if snap.Metadata.Kind == holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT {
-		return len(named) + 1, snap.Files.DeleteAll(ctx, "")
+		return len(named) + 1, deleteDir(ctx, snap.Files)
 	}
 	others, err := namedBeside(ctx, snap)
 	if err != nil {
@@ -43,8 +46,35 @@ func Delete(ctx context.Context, registry *storage.Registry, url string) (files 
 		}
 		files++
 	}
-	return files + 1, snap.Files.DeleteAll(ctx, snap.Dir)
+	return files + 1, deleteDir(ctx, storage.Sub(snap.Files, snap.Dir))
 }
+
+// deleteDir deletes a directory, what a manifest names and what it does not, and the
+// manifest behind that. DeleteAll alone promises no order.
+func deleteDir(ctx context.Context, dir storage.Storage) error {
+	all, err := storage.ListAll(ctx, dir, "")
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		if f.Name == storage.MetadataName {
+			continue
+		}
+		if err := dir.Delete(ctx, f.Name); err != nil {
+			return err
+		}
+	}
+	if _, err := dir.DeleteUnfinished(ctx, "", farFuture); err != nil {
+		return err
+	}
+	if err := dir.Delete(ctx, storage.MetadataName); err != nil {
+		return err
+	}
+	return dir.DeleteAll(ctx, "") // the directories
+}
+
+// farFuture is behind whatever was written.
+var farFuture = time.Unix(1<<40, 0)
 
 // namedBeside are the files that other checkpoints of the same job name.
 func namedBeside(ctx context.Context, snap *metadata.Snapshot) (map[string]bool, error) {
