@@ -30,10 +30,14 @@ func (s Savepoint) target() Target {
 }
 
 // Write writes the savepoint and tells its directory. One that this leader has written
-// whole, and was not told of, is not written again.
+// whole, and was not told of, is not written again. What an earlier try has left
+// unfinished goes first: nobody else writes there.
 func (s Savepoint) Write(ctx context.Context, src Source) (url string, err error) {
 	to := s.target()
 	whole, err := s.whole(ctx, to)
+	if err == nil && !whole {
+		_, err = to.Files.DeleteUnfinished(ctx, "", farFuture)
+	}
 	if err == nil && !whole {
 		err = WriteCanonical(ctx, to, s.Snap, src)
 	}

@@ -212,3 +212,23 @@ func TestSavepoint_OfAnotherPast(t *testing.T) {
 		t.Errorf("both are %s", first)
 	}
 }
+
+// What a try left unfinished, because the storage did not take its end, goes with the
+// next try.
+func TestSavepoint_UnfinishedFilesGo(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(17, 18)), "memory", 3)
+	s := w.savepoint(t, 3)
+	dir := strings.TrimPrefix(s.target().Files.URL(), "file://")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, ".tmp-0011223344556677-1-0-a_b")
+	if err := os.WriteFile(left, []byte("left"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := mustWrite(t, s, w.memory(t))
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("the unfinished file is left: %v", err)
+	}
+	w.checkWhole(t, "unfinished files were there", url)
+}
