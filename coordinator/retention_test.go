@@ -253,6 +253,35 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
+// Orphans of a job that ended and keeps a checkpoint: what its manifest does not name.
+func TestOrphansOfEnded(t *testing.T) {
+	l, tok := onHosts(t, func(s *holdfastv1.JobSpec) {
+		s.Checkpoint.Retention = holdfastv1.CheckpointRetention_CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION
+	})
+	lost := l.checkpointed(tok, 0, oneFile(tok))
+	n := l.checkpointed(tok, 0, oneFile(tok))
+	needed := sst(tok, n, 1, "a")
+	named := map[string]bool{needed: true, fmt.Sprintf("chk-%d/%d-%d-1-own", n, tok, n): true}
+	gone := []string{sst(tok, n, 1, "other"), sst(tok, lost, 1, "x"), sst(tok, n+9, 1, "early"), fmt.Sprintf("chk-%d/x", lost), "chk-99/1-99-1-early", fmt.Sprintf("chk-%d/%d-%d-1-other", n, tok, n)}
+	stays := []string{needed, fmt.Sprintf("chk-%d/%d-%d-1-own", n, tok, n), fmt.Sprintf("chk-%d/_metadata", n), fmt.Sprintf("chk-%d/0-0-uid", n), "shared/note.txt", "taskowned/1-1-1-x", "note"}
+	all := append(slices.Clone(gone), stays...)
+	if got := l.m.OrphansOfEnded("job", all, named); got != nil {
+		t.Errorf("of a job that goes on: %v", got)
+	}
+	l.must(cancel("job"))
+	if got := l.m.OrphansOfEnded("job", all, named); got != nil {
+		t.Errorf("before the manifest is written: %v", got)
+	}
+	l.must(exported(n, false, "s3://b/c/job/chk-2", nil))
+	l.must(&internalv1.Command{Command: &internalv1.Command_FilesDeleted{FilesDeleted: &internalv1.FilesDeleted{JobId: "job", Files: l.m.byID["job"].Deletions}}})
+	if got := l.m.OrphansOfEnded("job", all, named); !slices.Equal(got, gone) {
+		t.Errorf("got  %v\nwant %v", got, gone)
+	}
+	if d := l.m.JobDirectories(); len(d) != 1 || !slices.Equal(d[0].Kept, []uint64{n}) {
+		t.Errorf("directories %v", d)
+	}
+}
+
 // Ended jobs whose files are to be deleted are remembered longer, not for ever.
 func TestTrimEnded_WaitsForDeletions(t *testing.T) {
 	l := newLog(t)

@@ -2,18 +2,22 @@ package stateserver
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
 )
 
 // How often the directory of a job is looked through: the first after a leader began,
-// and at these bounds half the time that a checkpoint may take.
+// and at these bounds half the time that a checkpoint may take. Where a job has ended
+// and nothing is young any more, nothing comes but what was stopped for long.
 const (
 	collectLeast = time.Second
 	collectMost  = 10 * time.Minute
+	collectEnded = time.Hour
 )
 
 // orphanBatch is how many files are asked about at a time.
@@ -30,10 +34,19 @@ func (x *exporter) collect(ctx context.Context, t *exportTask, d coordinator.Job
 		return err
 	}
 	s := storage.Sub(dir, d.JobID)
+	named, err := namedByKept(ctx, s, d)
+	if errors.Is(err, storage.ErrNotFound) {
+		t.again = collectEnded // a person has deleted the checkpoint, or this is another directory
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	before := x.s.clock.now().Add(-age)
+	young := false
 	var names []string
 	flush := func() error {
-		n, err := x.deleteOrphans(ctx, s, d.JobID, names)
+		n, err := x.deleteOrphans(ctx, s, d, named, names)
 		if n > 0 {
 			x.metrics.deleted.WithLabelValues("orphan").Add(float64(n))
 			x.log.Info("files that no checkpoint names are deleted", "job", d.JobID, "files", n)
@@ -46,6 +59,7 @@ func (x *exporter) collect(ctx context.Context, t *exportTask, d coordinator.Job
 			return err
 		}
 		if info.Modified.After(before) {
+			young = true
 			continue
 		}
 		if names = append(names, info.Name); len(names) == orphanBatch {
@@ -57,13 +71,38 @@ func (x *exporter) collect(ctx context.Context, t *exportTask, d coordinator.Job
 	if err := flush(); err != nil {
 		return err
 	}
+	if d.Kept != nil && !young {
+		t.again = collectEnded
+	}
 	_, err = s.DeleteUnfinished(ctx, "", before)
 	return err
 }
 
-func (x *exporter) deleteOrphans(ctx context.Context, s storage.Storage, job string, names []string) (n int, err error) {
+// namedByKept is what the manifests of the checkpoints name that a job which has ended
+// keeps. All must be read, or nothing of the job is an orphan.
+func namedByKept(ctx context.Context, s storage.Storage, d coordinator.JobDirectory) (map[string]bool, error) {
+	named := map[string]bool{}
+	for _, n := range d.Kept {
+		m, err := metadata.Read(ctx, s, storage.CheckpointDir(n))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range metadata.Files(m) {
+			named[f.Handle.Path] = true
+		}
+	}
+	return named, nil
+}
+
+func (x *exporter) deleteOrphans(ctx context.Context, s storage.Storage, d coordinator.JobDirectory, named map[string]bool, names []string) (n int, err error) {
 	var orphans []string
-	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) { orphans = m.Orphans(job, names) })
+	x.s.store.Read(func(m *coordinator.Machine, _ *keyed.Store) {
+		if d.Kept != nil {
+			orphans = m.OrphansOfEnded(d.JobID, names, named)
+		} else {
+			orphans = m.Orphans(d.JobID, names)
+		}
+	})
 	for _, f := range orphans {
 		if err := s.Delete(ctx, f); err != nil {
 			return n, err

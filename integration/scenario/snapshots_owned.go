@@ -179,7 +179,8 @@ func writtenOrLost(t *testing.T, c *harness.Cluster, operation string) (path str
 // that were given up leave them: they are deleted, and nothing that is needed is
 // (rules C9 and C10).
 func Orphans(t *testing.T, c *harness.Cluster, backend string) {
-	cfg := harness.FlusherConfig{Job: "litter", StateBackend: backend, Directory: c.CheckpointDir("litter"), CheckpointMs: 100, TimeoutMs: 2000, Pause: traffic, Incremental: true, InlineThreshold: 1}
+	cfg := harness.FlusherConfig{Job: "litter", StateBackend: backend, Directory: c.CheckpointDir("litter"), CheckpointMs: 100, TimeoutMs: 2000, Pause: traffic, Incremental: true, InlineThreshold: 1,
+		Retention: holdfastv1.CheckpointRetention_CHECKPOINT_RETENTION_RETAIN_ON_CANCELLATION}
 	f := harness.StartFlusher(c, cfg)
 	c.WaitCheckpoint(f.JobID, 2)
 	dir := filepath.Join(harness.LocalDir(cfg.Directory), f.JobID)
@@ -222,6 +223,28 @@ func Orphans(t *testing.T, c *harness.Cluster, backend string) {
 	})
 	f.Continue()
 	f.Check()
+	orphansOfEnded(t, c, f, dir, stays[:2], stays[2])
+}
+
+// orphansOfEnded cancels a job that keeps its checkpoint: nobody writes for it any more,
+// so files of checkpoints that never came go too.
+func orphansOfEnded(t *testing.T, c *harness.Cluster, f *harness.Flusher, dir string, gone []string, stays string) {
+	t.Helper()
+	if err := c.Cancel(f.JobID); err != nil {
+		t.Fatal(err)
+	}
+	harness.Until(t, "the orphans of the job that has ended to be deleted", func() error {
+		for _, name := range gone {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				return errorf("%s is there", name)
+			}
+		}
+		return nil
+	})
+	if _, err := os.Stat(filepath.Join(dir, stays)); err != nil {
+		t.Errorf("%s is gone: %v", stays, err)
+	}
+	verifyClean(t, c, c.WaitExported(f.JobID, 0).ExternalPath)
 }
 
 // SavepointFails asks for savepoints where none can be written: the operation fails
