@@ -2,6 +2,7 @@ package stateserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -23,6 +24,14 @@ import (
 const (
 	probeWait = 5 * time.Second
 	askWait   = time.Second
+)
+
+// The files of a try are in a directory of their own, so that those of a node that was
+// killed are found without looking through all jobs. They count as left at an age that
+// no two clocks differ by.
+const (
+	probesDir = "probes"
+	probeAge  = time.Hour
 )
 
 // checkDirectories refuses directories that this node does not allow.
@@ -57,21 +66,40 @@ func (s *Server) tryDirectory(ctx context.Context, spec *holdfastv1.JobSpec) *ho
 		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
 	defer dir.Close()
-	if err := storage.Probe(ctx, dir); err != nil {
+	probes := storage.Sub(dir, probesDir)
+	if err := storage.Probe(ctx, probes); err != nil {
 		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
-	mark, err := storage.PlantMark(ctx, dir)
+	mark, err := storage.PlantMark(ctx, probes)
 	if err != nil {
 		return s.unusable("", url, err.Error(), storage.Permanent(err))
 	}
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeWait)
 		defer cancel()
-		if err := dir.Delete(clean, mark); err != nil {
-			s.log.Warn("a mark was left in a checkpoint directory", "path", storage.JoinURL(url, mark), "err", err)
+		err := errors.Join(probes.Delete(clean, mark), deleteProbes(clean, dir, s.clock.now()))
+		if err != nil {
+			s.log.Warn("a file that was to show whether a checkpoint directory can be used is left there", "path", probes.URL(), "err", err)
 		}
 	}()
-	return s.askDirectories(ctx, url, mark)
+	return s.askDirectories(ctx, url, probesDir+"/"+mark)
+}
+
+// deleteProbes deletes what nodes have left that were killed while they tried a
+// directory.
+func deleteProbes(ctx context.Context, dir storage.Storage, now time.Time) error {
+	before := now.Add(-probeAge)
+	probes := storage.Sub(dir, probesDir)
+	for info, err := range probes.List(ctx, "") {
+		if err == nil && info.Modified.Before(before) {
+			err = probes.Delete(ctx, info.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := probes.DeleteUnfinished(ctx, "", before)
+	return err
 }
 
 // askDirectories asks all other nodes at once.

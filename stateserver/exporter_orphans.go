@@ -74,8 +74,10 @@ func (x *exporter) collect(ctx context.Context, t *exportTask, d coordinator.Job
 	if d.Kept != nil && !young {
 		t.again = collectEnded
 	}
-	_, err = s.DeleteUnfinished(ctx, "", before)
-	return err
+	if _, err := s.DeleteUnfinished(ctx, "", before); err != nil {
+		return err
+	}
+	return deleteProbes(ctx, dir, x.s.clock.now())
 }
 
 // namedByKept is what the manifests of the checkpoints name that a job which has ended
