@@ -55,7 +55,7 @@ type Config struct {
 	// Backends has the state backends beside memory. nil: none.
 	Backends *backend.Registry
 	// StateDir is where their working state may be on the node's disk, a directory
-	// each; StateCacheBytes bounds what each may take of memory, 0: no bound.
+	// each. It is theirs alone, and removed first. StateCacheBytes bounds what each may take of memory, 0: no bound.
 	StateDir        string
 	StateCacheBytes int64
 	// StateOption gives the backends what the node's configuration has for them.
@@ -115,7 +115,7 @@ func cutOffError() *holdfastv1.Error {
 }
 
 // New builds the edge over a store. Serve starts it. The error is of the registry
-// of the metrics.
+// of the metrics, or of StateDir.
 func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
@@ -125,7 +125,11 @@ func New(store *raftstore.Store, cfg Config) (*Server, error) {
 	}
 	var backends *backend.Set
 	if cfg.Backends != nil {
-		backends = backend.NewSet(cfg.Backends, backend.Env{Dir: cfg.StateDir, CacheBytes: cfg.StateCacheBytes, Option: cfg.StateOption, Logger: cfg.Logger})
+		var err error
+		if backends, err = backend.NewSet(cfg.Backends, backend.Env{Dir: cfg.StateDir, CacheBytes: cfg.StateCacheBytes, Option: cfg.StateOption, Logger: cfg.Logger}); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	s.states = newHostStates(s, backends, newStores(cfg.Storages))
 	s.exporter = newExporter(s)

@@ -128,7 +128,7 @@ type Raft struct {
 
 // State configures the state backends of a node.
 type State struct {
-	Directory string          `key:"state.directory" derived:"state in data-dir" since:"0.1.0" about:"Directory in which the state backends of the node keep working state. What an earlier process left of a backend is deleted when the first job needs that backend: what survives a node is in checkpoints."`
+	Directory string          `key:"state.directory" derived:"state in data-dir" since:"0.1.0" about:"Directory in which the state backends of the node keep working state, in holdfast-state, which is emptied when the node starts: what survives a node is in checkpoints. No two nodes may have the same."`
 	CacheSize flinkunits.Size `key:"state.cache-size" default:"256 mb" min:"1 mb" max:"1 tb" since:"0.1.0" about:"Memory that a state backend with its state on the disk (rocksdb) takes for its caches, for all jobs of the node together."`
 	// TransferThreads is an option of the rocksdb backend, by Flink's name.
 	TransferThreads uint32 `key:"state.backend.rocksdb.checkpoint.transfer.thread.num" default:"4" min:"1" max:"64" since:"0.1.0" about:"Files of one checkpoint of the rocksdb backend that are written or read at a time."`

@@ -12,9 +12,9 @@ import (
 
 // Env is what a node gives to the backend that it makes.
 type Env struct {
-	// Dir is a directory of this backend alone on the node's disk. What an earlier
-	// process of the node left there is of no use to anyone: working state is
-	// rebuilt from a checkpoint.
+	// Dir is an empty directory of this backend alone on the node's disk. The next
+	// process of the node finds it empty again: working state is rebuilt from a
+	// checkpoint.
 	Dir string
 	// CacheBytes bounds the memory that the backend takes for all its states
 	// together; 0: it may take what they need.

@@ -55,12 +55,15 @@ func TestRegistry_Names(t *testing.T) {
 	}
 }
 
-// TestSet_MakesEachBackendOnce, in an empty directory of its own.
+// TestSet_MakesEachBackendOnce, in an empty directory of its own. What an earlier
+// process left of any backend goes before the first one is needed.
 func TestSet_MakesEachBackendOnce(t *testing.T) {
-	dir := t.TempDir()
-	left := filepath.Join(dir, "mine", "left")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600)); err != nil {
-		t.Fatal(err)
+	dir := filepath.Join(t.TempDir(), "state")
+	for _, name := range []string{"mine", "of another release"} {
+		left := filepath.Join(dir, name, "left")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	made, closed := 0, 0
 	r := NewRegistry()
@@ -74,7 +77,13 @@ func TestSet_MakesEachBackendOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewSet(r, Env{Dir: dir})
+	s, err := NewSet(r, Env{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the working state of an earlier process is there: %v", err)
+	}
 	for range 2 {
 		if _, err := s.Get("mine"); err != nil {
 			t.Fatal(err)

@@ -19,23 +19,26 @@ type Set struct {
 	closed bool
 }
 
-// NewSet makes the set of a node. Each backend gets a directory of its own below
-// env.Dir, and the rest of env as it is.
-func NewSet(registry *Registry, env Env) *Set {
+// NewSet makes the set of a node and removes env.Dir, where each backend gets a
+// directory of its own: what an earlier process left there is of no use, though none
+// of its backends is ever needed again. The rest of env a backend gets as it is.
+func NewSet(registry *Registry, env Env) (*Set, error) {
 	if env.Option == nil {
 		env.Option = func(string) string { return "" }
 	}
 	if env.Logger == nil {
 		env.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Set{registry: registry, env: env, made: map[string]Backend{}}
+	if err := os.RemoveAll(env.Dir); err != nil {
+		return nil, fmt.Errorf("remove the working state that an earlier process left in %s: %w", env.Dir, err)
+	}
+	return &Set{registry: registry, env: env, made: map[string]Backend{}}, nil
 }
 
 // Names lists the backends that a job can name here, Memory apart.
 func (s *Set) Names() []string { return s.registry.Names() }
 
-// Get returns a backend and makes it if it is not there yet. The directory is
-// emptied before: what an earlier process left is of no use.
+// Get returns a backend and makes it, and its directory, if it is not there yet.
 func (s *Set) Get(name string) (Backend, error) {
 	name = s.registry.Canonical(name)
 	factory, err := s.registry.Lookup(name)
@@ -53,8 +56,8 @@ func (s *Set) Get(name string) (Backend, error) {
 	env := s.env
 	env.Dir = filepath.Join(s.env.Dir, name)
 	env.Logger = s.env.Logger.With("backend", name)
-	if err := freshDir(env.Dir); err != nil {
-		return nil, fmt.Errorf("state backend %q: %w", name, err)
+	if err := os.MkdirAll(env.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of state backend %q: %w", name, err)
 	}
 	b, err := factory(env)
 	if err != nil {
@@ -62,16 +65,6 @@ func (s *Set) Get(name string) (Backend, error) {
 	}
 	s.made[name] = b
 	return b, nil
-}
-
-func freshDir(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("empty its directory: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make its directory: %w", err)
-	}
-	return nil
 }
 
 // Close closes every backend that was made. Every State is closed by then.

@@ -44,10 +44,11 @@ func (c Config) stateSettings() config.State {
 	return s
 }
 
-// stateDir is where the backends have their directories.
+// stateDir is where the backends have their directories. In a directory of the user
+// it is one with a name that nobody else has: it is removed when the node starts.
 func (c Config) stateDir() string {
 	if c.StateDir != "" {
-		return c.StateDir
+		return filepath.Join(c.StateDir, "holdfast-state")
 	}
 	return filepath.Join(c.DataDir, "state")
 }

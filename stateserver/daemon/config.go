@@ -60,8 +60,8 @@ type Config struct {
 	// MaxStreams bounds the streams that clients have open on the node at a time.
 	MaxStreams uint32
 
-	// StateDir is where state backends have their directories; empty: state in
-	// DataDir. What is there is removed when the node starts.
+	// StateDir is where state backends have their directories, in holdfast-state;
+	// empty: state in DataDir. What they have there is removed when the node starts.
 	StateDir string
 	// StateCacheBytes bounds the memory that each backend takes for its caches.
 	StateCacheBytes int64
