@@ -72,7 +72,7 @@ func New(env backend.Env) (backend.Backend, error) {
 	}
 	b.cache = pebble.NewCache(b.memory)
 	b.files = pebble.NewFileCache(1, maxOpenFiles)
-	b.local = newLocalFiles(filepath.Join(b.dir, keptDir))
+	b.local = newLocalFiles(filepath.Join(b.dir, keptDir), keepFor)
 	return b, nil
 }
 
@@ -137,6 +137,7 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.closed = true
+	b.local.close()
 	b.cache.Unref()
 	b.files.Unref()
 	entries, err := os.ReadDir(b.dir)

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/internal/await"
 	"github.com/holdfast-io/holdfast/raftstore/keyed"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 )
@@ -155,6 +159,33 @@ func TestRestore_TaskLocal(t *testing.T) {
 			puts(t, s, want, r, 10_000, 1000)
 			base = files.write(t, s, 2, base, true)
 		}
+	}
+}
+
+// TestClose_LocalCopiesGo: what a closed state leaves goes in its time, though nothing
+// else happens on the node: its job may have been the last.
+func TestClose_LocalCopiesGo(t *testing.T) {
+	b, files := newBackend(t), newStorage()
+	b.local.keepFor = time.Millisecond
+	for i := range 3 {
+		s := openState(t, b, "a", testSpace())
+		apply(t, s, section(stBytes).put("k", fmt.Sprint("v", i)))
+		files.write(t, s, 1, nil, true)
+		mustDo(t, s.Close())
+		if b.local.moved != i+1 {
+			t.Fatalf("%d local copies were left, want %d", b.local.moved, i+1)
+		}
+		await.Until(t, time.Minute, "the end of local copies", func() bool {
+			left, err := os.ReadDir(b.dir)
+			mustDo(t, err)
+			kept, err := os.ReadDir(filepath.Join(b.dir, keptDir))
+			return err == nil && len(left) == 1 && len(kept) == 0
+		})
+		b.local.mu.Lock()
+		if n := len(b.local.paths); n != 0 {
+			t.Errorf("%d files are known that are gone", n)
+		}
+		b.local.mu.Unlock()
 	}
 }
 

@@ -132,6 +132,8 @@ type storage struct {
 	written int    // bytes
 	opened  int    // files
 	fail    error  // of writes
+
+	snapshots int // so far
 }
 
 func newStorage() *storage { return &storage{files: map[string][]byte{}} }
@@ -200,7 +202,8 @@ func (s *storage) write(t testing.TB, st backend.State, n uint64, base *backend.
 
 func (s *storage) finish(t testing.TB, snap backend.Snapshot, n uint64, base *backend.Base, incremental bool) *backend.Base {
 	t.Helper()
-	s.prefix = fmt.Sprintf("chk-%d-%p", n, snap)
+	s.snapshots++
+	s.prefix = fmt.Sprintf("chk-%d-%d", n, s.snapshots)
 	handles, err := snap.Write(context.Background(), s, base, incremental)
 	mustDo(t, err)
 	snap.Release()

@@ -22,12 +22,16 @@ const keepFor = 15 * time.Minute
 // state that is restored here need not be downloaded (task-local recovery). A file
 // is known by size and hash, both of what this process wrote or read itself.
 type localFiles struct {
-	dir string
+	dir     string
+	keepFor time.Duration
 
 	mu    sync.Mutex
 	paths map[string]string // by fileKey
 	left  []keptSet         // of closed states, oldest first
 	moved int               // sets so far
+	// tidier runs when the oldest of left has waited enough; nil: none has waited yet.
+	tidier *time.Timer
+	closed bool
 }
 
 // keptSet is the local copy of one checkpoint.
@@ -48,8 +52,8 @@ func (k keptSet) sharesWith(other keptSet) bool {
 	return false
 }
 
-func newLocalFiles(dir string) *localFiles {
-	return &localFiles{dir: dir, paths: map[string]string{}}
+func newLocalFiles(dir string, keepFor time.Duration) *localFiles {
+	return &localFiles{dir: dir, keepFor: keepFor, paths: map[string]string{}}
 }
 
 // fileKey is what a file is known by.
@@ -95,8 +99,6 @@ func (l *localFiles) dropLocked(set keptSet) {
 func (l *localFiles) leave(sets []keptSet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	l.expire(now)
 	l.left = slices.DeleteFunc(l.left, func(old keptSet) bool {
 		same := slices.ContainsFunc(sets, old.sharesWith)
 		if same {
@@ -115,14 +117,25 @@ func (l *localFiles) leave(sets []keptSet) {
 			moved := filepath.Join(dir, filepath.Base(path))
 			set.files[key], l.paths[key] = moved, moved
 		}
-		set.dir, set.closed = dir, now
+		set.dir, set.closed = dir, time.Now()
 		l.left = append(l.left, set)
 	}
+	l.expire()
 }
 
-// expire drops the sets that waited too long.
-func (l *localFiles) expire(now time.Time) {
-	for len(l.left) > 0 && now.Sub(l.left[0].closed) > keepFor {
+// expire drops the sets that waited too long, and sees to it that the others go in
+// their turn, though no state may be opened or closed here any more.
+func (l *localFiles) expire() {
+	for len(l.left) > 0 && !l.closed {
+		wait := l.keepFor - time.Since(l.left[0].closed)
+		if wait > 0 {
+			if l.tidier == nil {
+				l.tidier = time.AfterFunc(wait, l.tidy)
+			} else {
+				l.tidier.Reset(wait)
+			}
+			return
+		}
 		l.dropLocked(l.left[0])
 		l.left = l.left[1:]
 	}
@@ -132,5 +145,15 @@ func (l *localFiles) expire(now time.Time) {
 func (l *localFiles) tidy() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire(time.Now())
+	l.expire()
+}
+
+// close ends the waiting. What is left goes with the backend's directory.
+func (l *localFiles) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.tidier != nil {
+		l.tidier.Stop()
+	}
 }

@@ -36,7 +36,6 @@ func (s *State) restore(ctx context.Context, files backend.Files, handles []*hol
 	if err := os.RemoveAll(s.dbDir()); err != nil {
 		return err
 	}
-	s.b.local.tidy()
 	if err := s.b.fetch(ctx, files, handles, s.dbDir(), true); err != nil {
 		return err
 	}
