@@ -98,7 +98,7 @@ model: ## every state of the model of host state, then its mutations (docs/model
 	python3 docs/model/host_state_model.py
 
 .PHONY: bench
-bench: build ## benchmarks: figures, no verdict; those of the cluster need about three minutes
+bench: build ## benchmarks: figures, no verdict; those of the commands need about eight minutes
 	go test -run='^$$' -p=1 $(BENCH_ARGS) ./raftstore/... ./stateserver/storage/... ./stateserver/backend/... ./clients/go/...
 	bin/holdfast bench state
 	bin/holdfast bench flush
@@ -106,6 +106,18 @@ bench: build ## benchmarks: figures, no verdict; those of the cluster need about
 	bin/holdfast bench failover
 	bin/holdfast bench memory
 	bin/holdfast bench checkpoints
+	$(MAKE) bench-state
+
+.PHONY: bench-state
+bench-state: build ## the figures of state on hosts beside their peers: about four minutes
+	bin/holdfast bench path
+	bin/holdfast bench map
+	bin/holdfast bench cuts
+	bin/holdfast bench savepoint
+
+.PHONY: bench-large
+bench-large: build ## rocksdb and Pebble with ten million keys and a cache of an eighth of them: minutes
+	bin/holdfast bench path --backends rocksdb --keys 10000000 --cache-mb 40 --rounds 3
 
 ##@ Check
 

@@ -96,3 +96,52 @@ func TestBench_TLSOfTheShellIsNotForItsOwnNodes(t *testing.T) {
 		t.Error("nothing was counted")
 	}
 }
+
+// TestBench_StateOnHosts runs the measurements of state on hosts with little state:
+// they compare every count before they tell anything, and what they tell is there.
+func TestBench_StateOnHosts(t *testing.T) {
+	type spread struct{ Rounds int }
+	var path struct {
+		Peers []struct {
+			Name      string
+			PerSecond spread `json:"per_second"`
+		}
+		Ratio *spread `json:"rocksdb_to_pebble"`
+	}
+	bench(t, &path, "path", "--keys", "4096", "--rounds", "2", "--batches", "4", "--cache-mb", "8")
+	if len(path.Peers) != 3 || path.Ratio == nil || path.Ratio.Rounds != 2 {
+		t.Errorf("path: %+v", path)
+	}
+	var counted struct {
+		Rows []struct {
+			Keys    int64
+			Ratio   spread
+			Counted int64 `json:"counted_records"`
+		}
+	}
+	bench(t, &counted, "map", "--keys", "1000", "--interval", "100ms", "--warm-up", "1s", "--duration", "1s", "--rounds", "1")
+	if len(counted.Rows) != 1 || counted.Rows[0].Ratio.Rounds != 1 || counted.Rows[0].Counted == 0 {
+		t.Errorf("map: %+v", counted)
+	}
+	var cuts struct {
+		Rows []struct {
+			Name        string
+			Checkpoints int
+			Restored    spread `json:"restored_keys_per_second"`
+		}
+	}
+	bench(t, &cuts, "cuts", "--keys", "20000", "--dirty", "2000", "--filesystem", "3", "--rocksdb", "2", "--restores", "1")
+	if len(cuts.Rows) != 2 || cuts.Rows[0].Checkpoints != 3 || cuts.Rows[1].Restored.Rounds != 1 {
+		t.Errorf("cuts: %+v", cuts)
+	}
+	for _, backend := range []string{"filesystem", "rocksdb"} {
+		var savepoint struct {
+			Peak uint64 `json:"peak_anonymous_bytes"`
+			File uint64 `json:"file_bytes"`
+		}
+		bench(t, &savepoint, "savepoint", "--keys", "20000", "--backend", backend, "--cache-mb", "8")
+		if savepoint.Peak == 0 || savepoint.File < 20000*8 {
+			t.Errorf("savepoint on %s: %+v", backend, savepoint)
+		}
+	}
+}

@@ -137,7 +137,9 @@ func (r *reader) dueAt(i int) time.Time {
 	return r.began.Add(time.Duration(n / r.o.RecordsPerSecond * float64(time.Second)))
 }
 
-func (r *reader) due(i int) bool { return !r.done(i) && !time.Now().Before(r.dueAt(i)) }
+func (r *reader) due(i int) bool {
+	return !r.done(i) && (r.o.RecordsPerSecond == 0 || !time.Now().Before(r.dueAt(i)))
+}
 
 // untilDue is how long to wait for the next record, at most 50 ms.
 func (r *reader) untilDue() time.Duration {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,8 +36,9 @@ type Config struct {
 	Note func(what string)
 }
 
-// size is the number of nodes of a cluster of a measurement's own.
-const size = 3
+// size is the number of nodes of a cluster of a measurement's own, and alone that of
+// one whose state on a host is measured.
+const size, alone = 3, 1
 
 // startLimit bounds the start of the nodes.
 const startLimit = time.Minute
@@ -60,11 +62,15 @@ type node struct {
 // open starts three nodes in a temporary directory, or takes the cluster at
 // Config.Addresses. flags go to each holdfastd.
 func open(ctx context.Context, cfg Config, flags ...string) (*cluster, error) {
+	return openSized(ctx, cfg, size, flags...)
+}
+
+func openSized(ctx context.Context, cfg Config, n int, flags ...string) (*cluster, error) {
 	c := &cluster{cfg: cfg, conns: map[string]*grpc.ClientConn{}}
 	addresses := cfg.Addresses
 	if len(addresses) == 0 {
-		cfg.Note("starting three nodes")
-		if err := c.start(ctx, flags); err != nil {
+		cfg.Note("starting nodes")
+		if err := c.start(ctx, n, flags); err != nil {
 			return nil, errors.Join(err, c.close())
 		}
 		addresses = c.local.Addresses()
@@ -84,11 +90,17 @@ func open(ctx context.Context, cfg Config, flags ...string) (*cluster, error) {
 	return c, nil
 }
 
-func (c *cluster) start(ctx context.Context, flags []string) (err error) {
+// roomFlag in flags stands for the directory of the measurement.
+const roomFlag = "{dir}"
+
+func (c *cluster) start(ctx context.Context, n int, flags []string) (err error) {
 	if c.dir, err = os.MkdirTemp("", "holdfast-bench-"); err != nil {
 		return err
 	}
-	if c.local, err = nodes.Create(c.dir, size, 0, ""); err != nil {
+	for i := range flags {
+		flags[i] = strings.ReplaceAll(flags[i], roomFlag, c.dir)
+	}
+	if c.local, err = nodes.Create(c.dir, n, 0, ""); err != nil {
 		return err
 	}
 	c.local.Bound, c.local.Flags = true, flags
@@ -134,7 +146,7 @@ func (c *cluster) nodes(ctx context.Context) (leader node, others []node, err er
 	give := time.Now().Add(c.patience())
 	for {
 		leader, others, err = c.look(ctx)
-		if err == nil && leader.address != "" && len(others) > 0 {
+		if err == nil && leader.address != "" && (len(others) > 0 || len(c.calls.Addresses()) == 1) {
 			return leader, others, nil
 		}
 		if time.Now().After(give) {

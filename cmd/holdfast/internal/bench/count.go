@@ -3,7 +3,6 @@ package bench
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +98,7 @@ type counter struct {
 }
 
 func (c *cluster) startCounter(ctx context.Context, f CountConfig) (*counter, error) {
-	op := &counter{c: c, job: "bench-" + rand.Text()[:8]}
+	op := &counter{c: c, job: jobName()}
 	args := append(append([]string(nil), f.Operator[1:]...), "--job", op.job, "--keys", fmt.Sprint(f.Keys),
 		"--interval", f.Interval.String(), "--warm-up", f.WarmUp.String(), "--duration", f.Duration.String())
 	op.cmd = exec.CommandContext(ctx, f.Operator[0], args...)

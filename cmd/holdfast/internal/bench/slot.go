@@ -56,6 +56,9 @@ type slot struct {
 	err     error // why, after ended
 }
 
+// jobName makes a name that no other job has.
+func jobName() string { return "bench-" + rand.Text()[:8] }
+
 // spec is the job of a slot. Checkpoints are enabled with any interval above 0.
 func spec(name string, interval time.Duration) *holdfastv1.JobSpec {
 	s := &holdfastv1.JobSpec{
@@ -80,7 +83,7 @@ func (c *cluster) openSlot(ctx context.Context, address string, interval time.Du
 		return nil, err
 	}
 	s := &slot{
-		c: c, job: "bench-" + rand.Text()[:8], jobs: holdfastv1.NewJobServiceClient(conn), want: map[int]int64{}, acks: make(chan uint64, 4096),
+		c: c, job: jobName(), jobs: holdfastv1.NewJobServiceClient(conn), want: map[int]int64{}, acks: make(chan uint64, 4096),
 		values: make(chan *holdfastv1.Values, 64), control: make(chan *holdfastv1.HostMessage, 256), ended: make(chan struct{}),
 	}
 	submitted, err := jobs.Call(ctx, c.calls, func(ctx context.Context, j holdfastv1.JobServiceClient) (*holdfastv1.SubmitResponse, error) {

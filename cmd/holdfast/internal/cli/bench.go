@@ -29,7 +29,7 @@ for the disk as nodes do, and leaves nothing behind. With --address it measures 
 running cluster instead, where that makes sense. What the nodes counted is compared
 with what was sent before a figure is printed; the size of the machine stands beside
 it, and claims are for that machine only.`
-	cmd.AddCommand(a.benchStateCommand(), a.benchFlushCommand(), a.benchFailoverCommand(), a.benchCountCommand(),
+	cmd.AddCommand(a.benchStateCommand(), a.benchPathCommand(), a.benchCutsCommand(), a.benchSavepointCommand(), a.benchMapCommand(), a.benchMapCounterCommand(), a.benchFlushCommand(), a.benchFailoverCommand(), a.benchCountCommand(),
 		a.benchMemoryCommand(), a.benchCheckpointsCommand(), a.benchCounterCommand())
 	return cmd
 }
