@@ -110,13 +110,6 @@ func (s *Stream) StopReading() { s.readMu.Lock() }
 // ReadAgain is for after StopReading.
 func (s *Stream) ReadAgain() { s.readMu.Unlock() }
 
-// HalfClose says that nothing more will be sent.
-func (s *Stream) HalfClose() error {
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
-	return s.stream.CloseSend()
-}
-
 // Wake has a value whenever there may be something for TryNext.
 func (s *Stream) Wake() <-chan struct{} { return s.wake }
 

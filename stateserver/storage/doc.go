@@ -3,5 +3,5 @@
 // handles themselves. DESIGN.md has layout, formats and decisions.
 //
 // A scheme implements Storage; what is the same for all of them (hashes, inline
-// handles, retries, parallel transfers, roots) is in this package above it.
+// handles, retries, roots) is in this package above it.
 package storage

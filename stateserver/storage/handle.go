@@ -11,6 +11,9 @@ import (
 // default of execution.checkpointing.data-inline-threshold (20 kb).
 const DefaultInlineThreshold = 20 << 10
 
+// DefaultWorkers is how many files are read or looked for at a time.
+const DefaultWorkers = 4
+
 // DefaultMaxInline is what the jobmanager storage takes in one handle, as
 // Flink's JobManagerCheckpointStorage does: 5 MiB.
 const DefaultMaxInline = 5 << 20

@@ -13,9 +13,6 @@ const (
 	MetadataName = "_metadata"
 	SharedDir    = "shared"
 	TaskOwnedDir = "taskowned"
-
-	checkpointPrefix = "chk-"
-	savepointPrefix  = "savepoint-"
 )
 
 // maxName bounds a name as a whole: what S3 allows for a key, with room for the
@@ -50,42 +47,12 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CheckDir is CheckName for a directory: it may be "", the storage's own.
-func CheckDir(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	return CheckName(dir)
-}
-
 func nameByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("._=@+-", c) >= 0
 }
 
 // CheckpointDir is the directory of a checkpoint in that of its job: chk-N.
-func CheckpointDir(id uint64) string { return checkpointPrefix + strconv.FormatUint(id, 10) }
-
-// CheckpointID is the checkpoint of a directory that CheckpointDir named.
-func CheckpointID(dir string) (id uint64, ok bool) {
-	digits, ok := strings.CutPrefix(dir, checkpointPrefix)
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(digits, 10, 64)
-	return id, err == nil && CheckpointDir(id) == dir
-}
-
-// NewSavepointDir names the directory of a new savepoint, as Flink does:
-// savepoint-<short job id>-<random>.
-func NewSavepointDir(jobID string) string {
-	return savepointPrefix + jobID[:min(6, len(jobID))] + "-" + randomHex(6)
-}
-
-// NewFileName names a new file that the holder of a fencing token writes for a
-// subtask. No two calls give the same.
-func NewFileName(subtask uint32, token uint64) string {
-	return fmt.Sprintf("%d-%d-%s", subtask, token, randomHex(8))
-}
+func CheckpointDir(id uint64) string { return "chk-" + strconv.FormatUint(id, 10) }
 
 func randomHex(n int) string {
 	b := make([]byte, n)

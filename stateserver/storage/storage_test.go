@@ -185,18 +185,6 @@ func TestNames_Layout(t *testing.T) {
 	if d := storage.CheckpointDir(12); d != "chk-12" {
 		t.Errorf("directory %q", d)
 	}
-	for dir, want := range map[string]bool{"chk-12": true, "chk-012": false, "chk-": false, "chk-x": false, "shared": false, "chk--1": false} {
-		if _, ok := storage.CheckpointID(dir); ok != want {
-			t.Errorf("%q is a checkpoint: %v, want %v", dir, ok, want)
-		}
-	}
-	d := storage.NewSavepointDir("0123456789abcdef0123456789abcdef")
-	if !strings.HasPrefix(d, "savepoint-012345-") || len(d) != len("savepoint-012345-")+12 || storage.CheckName(d) != nil {
-		t.Errorf("savepoint directory %q", d)
-	}
-	if a, b := storage.NewFileName(3, 99), storage.NewFileName(3, 99); a == b || !strings.HasPrefix(a, "3-99-") || storage.CheckName(a) != nil {
-		t.Errorf("file names %q and %q", a, b)
-	}
 }
 
 // A storage that is slow, and a caller that waits no longer.

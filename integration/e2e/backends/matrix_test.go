@@ -2,6 +2,7 @@ package backends_test
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ type directories struct {
 
 func newDirectories(t *testing.T, endpoint, nameNode string) *directories {
 	t.Helper()
-	name := storage.NewSavepointDir("matrix")
+	name := "matrix-" + rand.Text()
 	d := &directories{endpoint: endpoint, nameNode: nameNode, urls: map[string]string{
 		s3Storage: "s3://ckpt/" + name, hdfsStorage: "hdfs://" + nameNode + "/" + name,
 	}}

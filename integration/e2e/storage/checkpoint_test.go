@@ -36,7 +36,7 @@ func checkpoint(t *testing.T, schemes map[string]storage.Scheme, base string) {
 	operator := &holdfastv1.Operator{Uid: "count", Parallelism: 1, MaxParallelism: groups, States: []*holdfastv1.StateDescriptor{{
 		Name: "count", Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "int64",
 	}}}
-	h, err := storage.PutHandle(t.Context(), job, storage.CheckpointDir(1)+"/"+storage.NewFileName(0, 7), storage.DefaultInlineThreshold, storage.RetryPolicy{},
+	h, err := storage.PutHandle(t.Context(), job, storage.CheckpointDir(1)+"/"+"7-1-0-state", storage.DefaultInlineThreshold, storage.RetryPolicy{},
 		func(w io.Writer) error { return writeState(w, operator) })
 	if err != nil {
 		t.Fatal(err)

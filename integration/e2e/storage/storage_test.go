@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func open(t *testing.T, schemes map[string]storage.Scheme, url string) storage.S
 // fresh is a directory of the test's own below base; it is deleted at the end.
 func fresh(t *testing.T, schemes map[string]storage.Scheme, base string) storage.Storage {
 	t.Helper()
-	s := open(t, schemes, base+"/"+storage.NewSavepointDir("suite"))
+	s := open(t, schemes, base+"/"+"suite-"+rand.Text())
 	t.Cleanup(func() {
 		again := open(t, schemes, s.URL())
 		defer again.Close()

@@ -165,7 +165,3 @@ func (c *Writer) Close() error {
 	c.err = errors.New("the snapshot is closed")
 	return nil
 }
-
-// Header is the header so far, with the entries and bytes of the states. It is not
-// to be changed.
-func (c *Writer) Header() *holdfastv1.SnapshotHeader { return c.header }

@@ -41,16 +41,6 @@ func New(c Config) (*storage.Registry, error) {
 	return r, nil
 }
 
-// ForUser makes the registry of a command that a user runs: every directory is
-// allowed that the user may read.
-func ForUser(s config.S3) (*storage.Registry, error) {
-	all, err := Config{S3: s}.schemes()
-	if err != nil {
-		return nil, err
-	}
-	return storage.NewRegistry(storage.AnyRoot(), all), nil
-}
-
 func (c Config) schemes() (map[string]storage.Scheme, error) {
 	bucket, err := s3.NewScheme(s3.Config{
 		Endpoint: c.S3.Endpoint, PathStyle: c.S3.PathStyle, Region: c.S3.Region, AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey,

@@ -44,16 +44,3 @@ func TestSchemes_WrongSettings(t *testing.T) {
 		}
 	}
 }
-
-// A user's command needs no roots.
-func TestSchemes_ForUser(t *testing.T) {
-	r, err := schemes.ForUser(config.S3{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := r.Open(t.Context(), "file://"+t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-}

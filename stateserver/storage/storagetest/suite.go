@@ -58,7 +58,7 @@ func Run(t *testing.T, c Config) {
 		{"Sub", subs},
 		{"Probe", probes},
 		{"Corrupt", corrupts},
-		{"Transfer", transfers},
+		{"Retry", retries},
 		{"OpenAt", openAt},
 	} {
 		t.Run(test.name, func(t *testing.T) {

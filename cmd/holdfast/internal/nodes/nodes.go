@@ -148,13 +148,6 @@ func (c *Cluster) Nodes() []Node {
 	return append([]Node(nil), c.nodes...)
 }
 
-// Reload reads the file anew: another program may have started or ended nodes.
-func (c *Cluster) Reload() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.load()
-}
-
 // Addresses are the client addresses of all nodes.
 func (c *Cluster) Addresses() []string {
 	var out []string

@@ -32,10 +32,9 @@ type Spec struct {
 
 // Process is a child of this process. Safe for concurrent use.
 type Process struct {
-	pid     int
-	started time.Time
-	done    chan struct{}
-	exit    Exit
+	pid  int
+	done chan struct{}
+	exit Exit
 }
 
 // Exit tells how a process ended.
@@ -79,7 +78,7 @@ func Start(spec Spec) (*Process, error) {
 	if err := start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
-	p := &Process{pid: cmd.Process.Pid, started: time.Now(), done: make(chan struct{})}
+	p := &Process{pid: cmd.Process.Pid, done: make(chan struct{})}
 	bug.Go(func() { p.wait(cmd) })
 	p.awaitIdentity()
 	return p, nil
@@ -117,9 +116,6 @@ func exitOf(state *os.ProcessState) Exit {
 
 // Pid is the process id.
 func (p *Process) Pid() int { return p.pid }
-
-// Started is when it was started.
-func (p *Process) Started() time.Time { return p.started }
 
 // Done is closed when the process has ended and was reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -115,9 +114,4 @@ func clean(s string) string {
 		}
 		return '_'
 	}, s)
-}
-
-// String shows the pattern, for messages.
-func (l LogNames) String() string {
-	return filepath.Join(l.Dir, fmt.Sprintf("%s*%s.out", l.prefix(), l.suffix()))
 }

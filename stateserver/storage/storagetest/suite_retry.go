@@ -2,12 +2,9 @@ package storagetest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,47 +14,45 @@ import (
 // quick is a policy for faults of a test.
 var quick = storage.RetryPolicy{Initial: time.Millisecond, Max: 10 * time.Millisecond, Elapsed: 20 * time.Second}
 
-func transfers(t *testing.T, _ Config, s storage.Storage) {
-	dir := t.TempDir()
-	uploads := make([]storage.Upload, 9)
-	for i := range uploads {
-		uploads[i] = storage.Upload{Local: filepath.Join(dir, fmt.Sprint("up", i)), Name: fmt.Sprint("shared/", i)}
-		if err := os.WriteFile(uploads[i].Local, Contents(uint64(i), i*20_000), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Each kind of operation fails now and then, and passes.
+// retries: what fails now and then is written and read all the same, by several at a
+// time.
+func retries(t *testing.T, _ Config, s storage.Storage) {
 	f := New(s)
 	for _, op := range []Op{OpCreate, OpWrite, OpCommit, OpOpen, OpRead} {
 		fault := Outage()
 		fault.Op, fault.After, fault.Times = op, 2, 3
 		defer f.Inject(fault)()
 	}
-	t.Run("up", func(t *testing.T) {
-		handles, err := storage.UploadAll(t.Context(), f, uploads, storage.TransferConfig{Workers: 3, Retry: quick})
-		if err != nil {
-			t.Fatalf("upload: %v", err)
-		}
-		downloads := make([]storage.Download, len(handles))
-		for i := range handles {
-			downloads[i] = storage.Download{Handle: storage.Handle{File: &handles[i]}, Local: filepath.Join(dir, fmt.Sprint("down", i))}
-		}
-		if err := storage.DownloadAll(t.Context(), f, downloads, storage.TransferConfig{Workers: 3, Retry: quick}); err != nil {
-			t.Fatalf("download: %v", err)
-		}
-		for i, d := range downloads {
-			got, err := os.ReadFile(d.Local)
-			if err != nil || !bytes.Equal(got, Contents(uint64(i), i*20_000)) {
+	const files = 9
+	var wg sync.WaitGroup
+	for i := range files {
+		wg.Go(func() {
+			contents := Contents(uint64(i), i*20_000)
+			h, err := storage.Put(t.Context(), f, fmt.Sprint("shared/", i), quick, write(contents))
+			if err != nil {
+				t.Errorf("write file %d: %v", i, err)
+				return
+			}
+			got, err := storage.ReadAll(t.Context(), storage.WithRetry(f, quick), storage.Handle{File: &h})
+			if err != nil || !bytes.Equal(got, contents) {
 				t.Errorf("file %d: %d bytes, %v", i, len(got), err)
 			}
-		}
-	})
-	if got := listed(t, s, ""); len(got) != len(uploads) {
-		t.Errorf("list = %q, want %d files", got, len(uploads))
+		})
+	}
+	wg.Wait()
+	if got := listed(t, s, ""); len(got) != files {
+		t.Errorf("list = %q, want %d files", got, files)
 	}
 	t.Run("resumed reading", func(t *testing.T) { resumed(t, s) })
-	t.Run("full", func(t *testing.T) { full(t, s, uploads) })
-	t.Run("wrong file", func(t *testing.T) { wrongDownload(t, s, dir) })
+	t.Run("full", func(t *testing.T) { full(t, s) })
+}
+
+// write writes all of a file.
+func write(contents []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(contents)
+		return err
+	}
 }
 
 // resumed: a reader that breaks goes on where it was.
@@ -83,30 +78,16 @@ func resumed(t *testing.T, s storage.Storage) {
 }
 
 // full: what is permanent is not tried again, and what failed leaves nothing.
-func full(t *testing.T, s storage.Storage, uploads []storage.Upload) {
+func full(t *testing.T, s storage.Storage) {
 	f := New(s)
 	defer f.Inject(Full())()
-	_, err := storage.UploadAll(t.Context(), f, uploads[1:2], storage.TransferConfig{Retry: quick})
-	wantKind(t, "upload to a full disk", err, storage.ErrNoSpace)
+	_, err := storage.Put(t.Context(), f, "full", quick, write(Contents(1, 20_000)))
+	wantKind(t, "a write to a full disk", err, storage.ErrNoSpace)
 	if n := f.Calls(OpCreate); n != 1 {
 		t.Errorf("tried %d times, want once", n)
 	}
 	if n, err := s.DeleteUnfinished(t.Context(), "", time.Now().Add(time.Hour)); n != 0 || err != nil {
 		t.Errorf("left %d unfinished files, %v", n, err)
-	}
-}
-
-// wrongDownload: a local file appears only with the right contents.
-func wrongDownload(t *testing.T, s storage.Storage, dir string) {
-	h := Write(t, s, "wrong", Contents(1, 1000))
-	Write(t, s, "wrong", Contents(2, 1000))
-	local := filepath.Join(dir, "wrong")
-	err := storage.DownloadAll(t.Context(), s, []storage.Download{{Handle: storage.Handle{File: &h}, Local: local}}, storage.TransferConfig{Retry: quick})
-	wantKind(t, "download of a flipped file", err, storage.ErrCorrupt)
-	for _, name := range []string{local, local + ".tmp"} {
-		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is there after a download that failed (%v)", name, err)
-		}
 	}
 }
 
