@@ -77,6 +77,11 @@ matrix: build ## the counter on every state backend and every checkpoint storage
 	HOLDFAST_TEST_MATRIX=1 HOLDFAST_TEST_KAFKA=none E2E_PKGS=./integration/e2e/backends \
 	  scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) -run='^TestBackends_Matrix$$' -v $(TEST_ARGS)
 
+.PHONY: savepoints
+savepoints: build ## a savepoint of each state backend restored into each other one, at parallelism 1, 4 and 2: one table
+	HOLDFAST_TEST_KAFKA=none HOLDFAST_TEST_S3=none HOLDFAST_TEST_HDFS=none E2E_PKGS=./integration/e2e/backends \
+	  scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) -run='^TestBackends_SavepointPairs$$' -v $(TEST_ARGS)
+
 .PHONY: race
 race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)

@@ -106,12 +106,13 @@ type OperatorConfig struct {
 	Seed       uint64
 	Keys       int
 	Partitions int
-	// Parallelism above 1 is co-partitioned.
-	Parallelism  int
-	Slots        int
-	CheckpointMs int64
-	TimeoutMs    int64
-	Retained     uint32
+	// Parallelism above 1 is co-partitioned, and 1 with CoPartitioned.
+	Parallelism   int
+	CoPartitioned bool
+	Slots         int
+	CheckpointMs  int64
+	TimeoutMs     int64
+	Retained      uint32
 	// Tolerable is how many checkpoints may fail one after the other.
 	Tolerable   uint32
 	AtLeastOnce bool

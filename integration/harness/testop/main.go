@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 	}
 	records := holdfast.FromSource(env, harness.OperatorSource, &feed{cfg: cfg}, deserialize)
 	keyBy := holdfast.KeyBy[string, record]
-	if cfg.Parallelism > 1 && !cfg.ForgottenKeyBy {
+	if (cfg.Parallelism > 1 || cfg.CoPartitioned) && !cfg.ForgottenKeyBy {
 		keyBy = holdfast.KeyByCoPartitioned[string, record]
 	}
 	keyed := keyBy(records, func(r record) string { return r.Key })
