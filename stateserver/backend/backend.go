@@ -124,7 +124,8 @@ type Files interface {
 // Writer writes one file. Either Commit or Abort ends it.
 type Writer interface {
 	io.Writer
-	// Commit makes the file durable and visible.
+	// Commit makes the file durable and visible. What is small may be inline in the
+	// handle; then it has no File and no Sha256.
 	Commit() (*holdfastv1.StateHandle, error)
 	Abort()
 }

@@ -75,13 +75,14 @@ func (w *fileWriter) Commit() (*holdfastv1.StateHandle, error) {
 	w.done = true
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
-	sum := sha256.Sum256(w.data)
-	w.h.Size, w.h.Sha256 = uint64(len(w.data)), sum[:]
+	w.h.Size = uint64(len(w.data))
 	w.f.written += int64(len(w.data))
 	if len(w.data) <= w.f.Inline {
 		w.h.File, w.h.Inline = "", w.data
 		return w.h, nil
 	}
+	sum := sha256.Sum256(w.data)
+	w.h.Sha256 = sum[:]
 	w.f.content[w.h.File] = w.data
 	return w.h, nil
 }
@@ -96,10 +97,10 @@ func (f *Files) Open(ctx context.Context, h *holdfastv1.StateHandle) (io.ReadClo
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	data, ok := f.content[h.File]
 	if h.File == "" {
-		data, ok = h.Inline, true
+		return io.NopCloser(bytes.NewReader(h.Inline)), nil
 	}
+	data, ok := f.content[h.File]
 	if !ok {
 		return nil, fmt.Errorf("%s does not exist", h.File)
 	}

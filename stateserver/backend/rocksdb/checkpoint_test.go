@@ -76,6 +76,30 @@ func TestSnapshot_SameNameOtherTable(t *testing.T) {
 	attempt("c", "2", 3, other) // as if it had been its own
 }
 
+// TestSnapshot_InlineTablesOfOneSize: tables that are inline have no hash, and two of
+// the same size are not the same.
+func TestSnapshot_InlineTablesOfOneSize(t *testing.T) {
+	b, files := newBackend(t), newStorage()
+	files.inline = 1 << 20
+	s := openState(t, b, "a", testSpace())
+	want := map[string]string{}
+	var base *backend.Base
+	for n := range uint64(4) {
+		key := fmt.Sprintf("k%d", n)
+		want[key] = fmt.Sprint(n)
+		apply(t, s, section(stBytes).put(key, want[key]))
+		base = files.write(t, s, n+1, base, true)
+	}
+	if got := readAll(t, b, files, base.Handles)[stBytes]; !maps.Equal(got, want) {
+		t.Errorf("the snapshot has %v, want %v", got, want)
+	}
+	again := openState(t, b, "again", testSpace())
+	mustDo(t, again.Restore(t.Context(), files, base.Handles))
+	if got := contents(t, again, stBytes); !maps.Equal(got, want) {
+		t.Errorf("restored: %v, want %v", got, want)
+	}
+}
+
 // TestRestore_Damaged: a part that is missing, short, changed, doubled or foreign is
 // an error that names it.
 func TestRestore_Damaged(t *testing.T) {

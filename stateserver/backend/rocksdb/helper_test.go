@@ -132,6 +132,7 @@ type storage struct {
 	written int    // bytes
 	opened  int    // files
 	fail    error  // of writes
+	inline  int    // up to this size, bytes are inline
 
 	snapshots int // so far
 }
@@ -160,8 +161,13 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 func (w *writer) Commit() (*holdfastv1.StateHandle, error) {
+	w.h.Size = uint64(w.b.Len())
+	if w.b.Len() <= w.s.inline {
+		w.h.File, w.h.Inline = "", w.b.Bytes()
+		return w.h, nil
+	}
 	sum := sha256.Sum256(w.b.Bytes())
-	w.h.Size, w.h.Sha256 = uint64(w.b.Len()), sum[:]
+	w.h.Sha256 = sum[:]
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	if _, ok := w.s.files[w.h.File]; ok {
@@ -178,6 +184,9 @@ func (s *storage) Open(_ context.Context, h *holdfastv1.StateHandle) (io.ReadClo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened++
+	if h.File == "" {
+		return io.NopCloser(bytes.NewReader(h.Inline)), nil
+	}
 	b, ok := s.files[h.File]
 	if !ok {
 		return nil, fmt.Errorf("%s is not there", h.File)

@@ -56,9 +56,13 @@ func newLocalFiles(dir string, keepFor time.Duration) *localFiles {
 	return &localFiles{dir: dir, keepFor: keepFor, paths: map[string]string{}}
 }
 
-// fileKey is what a file is known by.
-func fileKey(h *holdfastv1.StateHandle) string {
-	return fmt.Sprintf("%d-%s", h.GetSize(), hex.EncodeToString(h.GetSha256()))
+// fileKey is what a file is known by. A part that is inline has no hash, so nothing
+// knows it; there is nothing to download of it either.
+func fileKey(h *holdfastv1.StateHandle) (key string, ok bool) {
+	if len(h.GetSha256()) == 0 {
+		return "", false
+	}
+	return fmt.Sprintf("%d-%s", h.GetSize(), hex.EncodeToString(h.GetSha256())), true
 }
 
 // add makes the files of a set known.
@@ -72,9 +76,13 @@ func (l *localFiles) add(set keptSet) {
 
 // link links the file of a handle to path, if it is on this disk.
 func (l *localFiles) link(h *holdfastv1.StateHandle, path string) bool {
+	key, ok := fileKey(h)
+	if !ok {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	have, ok := l.paths[fileKey(h)]
+	have, ok := l.paths[key]
 	return ok && os.Link(have, path) == nil
 }
 

@@ -149,7 +149,9 @@ func (s *State) remember(checkpoint uint64, dir string, handles []*holdfastv1.St
 	for _, h := range handles {
 		if tableRE.MatchString(h.GetName()) {
 			s.shared[h.GetName()] = h
-			set.files[fileKey(h)] = filepath.Join(dir, h.GetName())
+			if key, ok := fileKey(h); ok {
+				set.files[key] = filepath.Join(dir, h.GetName())
+			}
 		}
 	}
 	s.kept = append(s.kept, set)
