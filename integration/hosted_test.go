@@ -26,3 +26,11 @@ func TestHostedKills_Filesystem(t *testing.T) {
 func TestHostedWithoutCheckpoints_Filesystem(t *testing.T) {
 	scenario.HostedWithoutCheckpoints(t, harness.InProcess(t, harness.Options{Tune: mixed}), scenario.Hosted{Backend: "filesystem"}, 2)
 }
+
+func TestSharedFiles(t *testing.T) {
+	c := harness.InProcess(t, harness.Options{Tune: mixed})
+	for _, backend := range []string{"filesystem", "rocksdb"} {
+		t.Run(backend, func(t *testing.T) { scenario.SharedFiles(t, c.For(t), backend) })
+	}
+	c.VerifyReplicas()
+}

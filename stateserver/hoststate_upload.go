@@ -134,7 +134,7 @@ func (h *hosted) write(ctx context.Context, sn backend.Snapshot, base *backend.B
 		return nil, err
 	}
 	return backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
-		out, err := sn.Write(ctx, files, base, base != nil && h.config.GetIncremental())
+		out, err := sn.Write(ctx, files, base, h.config.GetIncremental())
 		if err != nil && !transient(err) {
 			return nil, backoff.Permanent(err)
 		}

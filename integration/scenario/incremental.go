@@ -114,3 +114,44 @@ func missing(a, b map[string]bool) (out []string) {
 	slices.Sort(out)
 	return out
 }
+
+// SharedFiles takes checkpoints of a job in peace: none is refused, and they share
+// files from the first one on (invariant 12).
+func SharedFiles(t *testing.T, c *harness.Cluster, backend string) {
+	f := harness.StartFlusher(c, harness.FlusherConfig{
+		Job: "shares-" + backend, StateBackend: backend, Directory: c.CheckpointDir("shares"), CheckpointMs: 50, Pause: traffic,
+		Incremental: true, InlineThreshold: 1, Retained: 10, Keys: 5000, // of which few change
+	})
+	c.WaitExported(f.JobID, c.WaitCheckpoint(f.JobID, 7).Id-1)
+	f.Check()
+	r := c.Checkpoints(f.JobID)
+	if n := r.Counts; n.GetAborted() > 0 || n.GetCompleted() < 8 {
+		t.Errorf("%s: %v; no checkpoint may be refused: %v", backend, n, r.Checkpoints)
+	}
+	of := map[string]int{} // checkpoints that name a file
+	for _, k := range r.Checkpoints {
+		if !k.Retained || k.ExternalPath == "" {
+			continue
+		}
+		names := map[string]bool{}
+		if err := namedBy(t, k.ExternalPath, names); err != nil {
+			t.Fatal(err)
+		}
+		for name := range names {
+			of[name]++
+		}
+	}
+	shared := 0
+	for _, n := range of {
+		if n > 1 {
+			shared++
+		}
+	}
+	if shared == 0 {
+		t.Errorf("%s: no two checkpoints share a file: %v", backend, of)
+	}
+	t.Logf("%s: %d checkpoints, %d files, %d of them in several", backend, r.Counts.GetCompleted(), len(of), shared)
+	if err := c.Cancel(f.JobID); err != nil {
+		t.Error(err)
+	}
+}
