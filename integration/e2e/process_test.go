@@ -41,6 +41,10 @@ func TestProcess_CheckpointStatistics(t *testing.T) {
 	scenario.CheckpointStatistics(t, cluster(t, harness.Options{}))
 }
 
+func TestProcess_SavepointLeaderStopped(t *testing.T) {
+	scenario.SavepointLeaderStopped(t, cluster(t, harness.Options{}), "memory", 3)
+}
+
 func TestProcess_OperatorKill(t *testing.T) {
 	scenario.OperatorKill(t, cluster(t, harness.Options{}), 3)
 }

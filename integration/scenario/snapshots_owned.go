@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,6 +151,63 @@ func SavepointLeaderKill(t *testing.T, c *harness.Cluster, backend string, kills
 	})
 	f.Check()
 	c.VerifyReplicas()
+}
+
+// SavepointLeaderStopped stops the leader while it writes savepoints, and lets it go on
+// when another one has recorded them: it changes nothing of what is recorded.
+func SavepointLeaderStopped(t *testing.T, c *harness.Cluster, backend string, stops int) {
+	f := harness.StartFlusher(c, harness.FlusherConfig{
+		Job: "held up", StateBackend: backend, Directory: c.CheckpointDir("stopped"), CheckpointMs: 2000, Pause: traffic, InlineThreshold: 1})
+	c.WaitCheckpoint(f.JobID, 0)
+	dir := c.CheckpointDir("savepoints")
+	for written := 0; written < stops; {
+		before := len(files(harness.LocalDir(dir)))
+		old := c.Leader()
+		op := c.BeginSavepoint(f.JobID, dir)
+		_ = harness.Soon(c.SessionTimeout, func() error { // else its checkpoint was aborted
+			if len(files(harness.LocalDir(dir))) == before {
+				return errorf("the leader has not begun")
+			}
+			return nil
+		})
+		freeze(t, c, old.Index)
+		now := c.WaitForNewLeader(old)
+		path := writtenOrLost(t, c, op.OperationId)
+		if path == "" {
+			c.Thaw(old.Index)
+			c.WaitCaughtUp(old.Index)
+			continue
+		}
+		written++
+		problems, done, err := c.VerifySnapshot(now.Index, path)
+		if err != nil || len(problems) > 0 || done == nil {
+			t.Fatalf("verification of %s while the old leader is stopped: %v %v %v", path, problems, done, err)
+		}
+		recorded := stamps(t, path)
+		c.Thaw(old.Index)
+		c.WaitCaughtUp(old.Index)
+		c.WaitCheckpoint(f.JobID, c.Completed(f.JobID)) // it has had the time
+		verifyClean(t, c, path)
+		if again := stamps(t, path); !maps.Equal(again, recorded) {
+			t.Errorf("the leader that was stopped changed a savepoint that is recorded: %v, and was %v", again, recorded)
+		}
+	}
+	f.Check()
+	c.VerifyReplicas()
+}
+
+// stamps are the files of a directory with the time at which each was written.
+func stamps(t *testing.T, url string) map[string]time.Time {
+	t.Helper()
+	out := map[string]time.Time{}
+	for _, name := range files(harness.LocalDir(url)) {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = info.ModTime()
+	}
+	return out
 }
 
 // writtenOrLost waits for the end of a savepoint; "" if its checkpoint was aborted: the
