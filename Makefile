@@ -82,6 +82,11 @@ savepoints: build ## a savepoint of each state backend restored into each other 
 	HOLDFAST_TEST_KAFKA=none HOLDFAST_TEST_S3=none HOLDFAST_TEST_HDFS=none E2E_PKGS=./integration/e2e/backends \
 	  scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) -run='^TestBackends_SavepointPairs$$' -v $(TEST_ARGS)
 
+.PHONY: large-state
+large-state: build ## a node under a hard limit of memory with a state five times as large (minutes, 3 GB of disk)
+	HOLDFAST_TEST_LARGE_STATE=1 HOLDFAST_TEST_KAFKA=none HOLDFAST_TEST_S3=none HOLDFAST_TEST_HDFS=none E2E_PKGS=./integration/e2e/backends \
+	  scripts/e2e.sh $(E2E_LIMIT) $(CLUSTER_FLAGS) -run='^TestBackends_LargerThanMemory$$' -v $(TEST_ARGS)
+
 .PHONY: race
 race: ## the core packages under the race detector (limit RACE_LIMIT)
 	CGO_ENABLED=1 scripts/gotest.sh race $(RACE_LIMIT) $(CORE_PKGS) -- -race $(UNIT_FLAGS) $(TEST_ARGS)

@@ -254,6 +254,21 @@ func (r StateRef) selector() *holdfastv1.StateSelector {
 // twice is an error.
 func (c *Cluster) Scan(i int, ref StateRef, pageSize uint32) (map[string][]byte, error) {
 	out := map[string][]byte{}
+	err := c.ScanEach(i, ref, pageSize, func(e *holdfastv1.StateEntry) error {
+		if _, twice := out[string(e.Key)]; twice {
+			return fmt.Errorf("the key %q came twice", e.Key)
+		}
+		out[string(e.Key)] = e.Value
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ScanEach reads a whole state through one node, page by page, and keeps none.
+func (c *Cluster) ScanEach(i int, ref StateRef, pageSize uint32, each func(*holdfastv1.StateEntry) error) error {
 	var token []byte
 	for {
 		var page *holdfastv1.ScanResponse
@@ -262,19 +277,18 @@ func (c *Cluster) Scan(i int, ref StateRef, pageSize uint32) (map[string][]byte,
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if pageSize > 0 && len(page.Entries) > int(pageSize) {
-			return nil, fmt.Errorf("a page of %d entries, asked for at most %d", len(page.Entries), pageSize)
+			return fmt.Errorf("a page of %d entries, asked for at most %d", len(page.Entries), pageSize)
 		}
 		for _, e := range page.Entries {
-			if _, twice := out[string(e.Key)]; twice {
-				return nil, fmt.Errorf("the key %q came twice", e.Key)
+			if err := each(e); err != nil {
+				return err
 			}
-			out[string(e.Key)] = e.Value
 		}
 		if token = page.NextPageToken; len(token) == 0 {
-			return out, nil
+			return nil
 		}
 	}
 }

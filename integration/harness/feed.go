@@ -125,6 +125,9 @@ type OperatorConfig struct {
 	// the checkpoints of a job that is cancelled.
 	InlineBytes int
 	Retain      bool
+	// Configured sets neither backend, storage nor checkpoints, so that the
+	// configuration of the process counts; with StateBackend or Directory only those.
+	Configured bool
 	// Earliest begins at the first record instead of the newest.
 	Earliest bool
 	// Limit ends the source at this offset of each partition; 0: it is unbounded.
@@ -147,7 +150,7 @@ type OperatorConfig struct {
 	NoSource bool
 	// Kinds keeps states of every kind; see KindList and the others.
 	Kinds bool
-	// ValueBytes makes values of this size instead of counts.
+	// ValueBytes keeps RecordValue of the newest record of a key instead of counts.
 	ValueBytes int
 	// ForgottenKeyBy keys by hash at a parallelism above 1.
 	ForgottenKeyBy bool

@@ -52,6 +52,10 @@ func Histories() int { return number("HOLDFAST_TEST_HISTORIES", 6) }
 // (HOLDFAST_TEST_MATRIX, 0 or 1), instead of each of them once.
 func WholeMatrix() bool { return number("HOLDFAST_TEST_MATRIX", 0) != 0 }
 
+// LargeState asks for the state that is larger than the memory of its node
+// (HOLDFAST_TEST_LARGE_STATE, 0 or 1).
+func LargeState() bool { return number("HOLDFAST_TEST_LARGE_STATE", 0) != 0 }
+
 // Outage is how long a checkpoint storage is away at least (HOLDFAST_TEST_OUTAGE, a
 // duration, by default until a checkpoint has failed; 1m for the acceptance).
 func Outage() time.Duration {

@@ -32,11 +32,13 @@ type Options struct {
 	// SnapshotThreshold is for processes: entries after which a snapshot is
 	// taken, looked at every second; 0 is what users get.
 	SnapshotThreshold int
+	// DataLimit is for processes: RLIMIT_DATA of each, in bytes; 0 is none.
+	DataLimit uint64
 	// Program is what processes run; "" is holdfastd.
 	Program string
-	// Flags are more of them for processes, and Roots more directories below which
+	// Env are more variables of processes, Flags more flags of them, and Roots more directories below which
 	// checkpoints of theirs may go.
-	Flags, Roots []string
+	Env, Flags, Roots []string
 	// Tune changes the configuration of a node in process before each start;
 	// processes run with the configuration that users get.
 	Tune func(n Node, cfg *daemon.Config)

@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -53,6 +55,35 @@ func RecordCounts(seed uint64, from, to map[uint32]int64, keys int) map[string]i
 		}
 	}
 	return counts
+}
+
+// RecordValue is what an operator with OperatorConfig.ValueBytes keeps of a record:
+// bytes that nobody can compress.
+func RecordValue(seed uint64, partition uint32, offset int64, size int) []byte {
+	var s [32]byte
+	binary.LittleEndian.PutUint64(s[:], seed)
+	binary.LittleEndian.PutUint32(s[8:], partition)
+	binary.LittleEndian.PutUint64(s[12:], uint64(offset))
+	v := make([]byte, size)
+	_, _ = rand.NewChaCha8(s).Read(v) // it never fails
+	return v
+}
+
+// NewestOffsets are, by key, the last of the records up to, not including, to[p].
+func NewestOffsets(seed uint64, to map[uint32]int64, keys int) map[string]RecordAt {
+	newest := map[string]RecordAt{}
+	for p, end := range to {
+		for offset := range end {
+			newest[RecordKey(seed, p, offset, keys)] = RecordAt{p, offset}
+		}
+	}
+	return newest
+}
+
+// RecordAt is where a record is.
+type RecordAt struct {
+	Partition uint32
+	Offset    int64
 }
 
 // Deviation is by how much a result is below what it must be, and by how much above,

@@ -22,7 +22,7 @@ func Processes(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	binary := Binary(t, o.program())
 	c := newCluster(t, o, func(c *Cluster) Backend {
-		return &processes{binary: binary, builds: map[int]string{}, dir: c.dir, security: c.security, flags: o.flags(), running: map[int]*Process{}, roots: o.Roots}
+		return &processes{binary: binary, builds: map[int]string{}, dir: c.dir, security: c.security, flags: o.flags(), env: o.Env, running: map[int]*Process{}, roots: o.Roots, dataLimit: o.DataLimit}
 	})
 	c.SessionTimeout, c.ElectionTimeout = 15*time.Second, raftstore.DefaultConfig().HeartbeatTimeout
 	if o.SessionTimeout > 0 {
@@ -53,9 +53,11 @@ func (o Options) program() string {
 type processes struct {
 	binary, dir string
 	security    *Security
-	flags       []string
+	flags, env  []string
 	// roots are directories for checkpoints, beside the cluster's own.
 	roots []string
+	// dataLimit is RLIMIT_DATA, 0 for none.
+	dataLimit uint64
 
 	mu      sync.Mutex
 	running map[int]*Process
@@ -78,7 +80,7 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		flags = append(slices.Clone(flags), b.security.flags(n.Name)...)
 	}
 	p, err := Spawn(Command{
-		Path: b.build(n),
+		Path: b.build(n), Env: b.env,
 		Args: append([]string{
 			"--data-dir", n.DataDir, "--name", n.Name, "--listen", n.ListenAddress, "--advertise", n.ClientAddress, "--peer-listen", n.PeerAddress,
 			"--peer-advertise", n.PeerAdvertise, "--storage-allowed-roots", strings.Join(append([]string{checkpointRoot(b.dir)}, b.roots...), ","),
@@ -89,9 +91,9 @@ func (b *processes) Start(n Node, initialCluster string) error {
 		return err
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.running[n.Index] = p
-	return nil
+	b.mu.Unlock()
+	return limitData(p.Pid(), b.dataLimit)
 }
 
 // Kill implements Backend.

@@ -114,7 +114,21 @@ func (c *Cluster) Dispose(path string) (files uint32, err error) {
 func (c *Cluster) SnapshotCounts(node int, path, uid, state string) (map[string]int64, error) {
 	c.t.Helper()
 	out := map[string]int64{}
-	err := c.OnWithin(node, snapshotTimeout, func(ctx context.Context, conn *grpc.ClientConn) error {
+	err := c.SnapshotEach(node, path, uid, state, func(e *holdfastv1.StateEntry) error {
+		if _, twice := out[string(e.Key)]; twice {
+			return fmt.Errorf("the key %q came twice", e.Key)
+		}
+		out[string(e.Key)] = mustInt64(c, string(e.Key), e.Value)
+		return nil
+	})
+	return out, err
+}
+
+// SnapshotEach reads a state of a snapshot in a directory through one node, and keeps
+// none of it; the error is the cluster's.
+func (c *Cluster) SnapshotEach(node int, path, uid, state string, each func(*holdfastv1.StateEntry) error) error {
+	c.t.Helper()
+	return c.OnWithin(node, snapshotTimeout, func(ctx context.Context, conn *grpc.ClientConn) error {
 		s, err := holdfastv1.NewStateServiceClient(conn).ReadSnapshot(ctx, &holdfastv1.ReadSnapshotRequest{Path: path, OperatorUid: uid, StateName: state})
 		if err != nil {
 			return err
@@ -128,14 +142,12 @@ func (c *Cluster) SnapshotCounts(node int, path, uid, state string) (map[string]
 				return err
 			}
 			for _, e := range r.Entries {
-				if _, twice := out[string(e.Key)]; twice {
-					return fmt.Errorf("the key %q came twice", e.Key)
+				if err := each(e); err != nil {
+					return err
 				}
-				out[string(e.Key)] = mustInt64(c, string(e.Key), e.Value)
 			}
 		}
 	})
-	return out, err
 }
 
 // DescribeSnapshot describes a snapshot in a directory; the error is the cluster's.

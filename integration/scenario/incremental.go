@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -154,4 +155,93 @@ func SharedFiles(t *testing.T, c *harness.Cluster, backend string) {
 	if err := c.Cancel(f.JobID); err != nil {
 		t.Error(err)
 	}
+}
+
+// DiskUse is a state of a bounded size that is written again and again.
+type DiskUse struct {
+	Backend     string
+	Checkpoints uint64
+	Kills       int
+	Keys        int
+	ValueBytes  int
+	// Most is how many times the live state the checkpoint directory may take.
+	Most int64
+}
+
+// DiskUseLevelsOff takes incremental checkpoints of a state that keeps its size, and
+// kills the operator, its host and the leader in turn: the bytes below the checkpoint
+// directory stay within a multiple of the live state, and the second half of the
+// checkpoints takes no more than the first. In the end the directory has the files of
+// the retained checkpoints and no other, `holdfast verify` finds each of them, and the
+// state has the newest value of every key.
+func DiskUseLevelsOff(t *testing.T, c *harness.Cluster, u DiskUse) {
+	m := startCell(t, c, Cell{Backend: u.Backend, Storage: "disk", Directory: c.CheckpointDir("disk-" + u.Backend)}, func(cfg *harness.OperatorConfig) {
+		cfg.CheckpointMs, cfg.TimeoutMs, cfg.Retained, cfg.Tolerable, cfg.HeadFile = 50, 4000, 3, 1000, false
+		cfg.ValueBytes, cfg.Keys = u.ValueBytes, u.Keys
+	})
+	m.feed.Keys = u.Keys
+	m.feed.Produce(int64(5 * u.Keys)) // nearly every key is there from now on
+	c.WaitCheckpoint(m.cfg.Job, c.WaitCheckpoint(m.cfg.Job, 0).Id)
+	live := int64(u.Keys * u.ValueBytes)
+	dir := filepath.Join(harness.LocalDir(m.cfg.Directory), c.MustDescribe(m.cfg.Job).Summary.JobId)
+	rows := []string{"checkpoints  bytes at most  times the live state"}
+	var most []int64
+	for n := range u.Kills {
+		kill, again := m.aim([]Victim{OperatorVictim, HostVictim, LeaderVictim}[n%3])
+		kill()
+		c.WaitCheckpoint(m.cfg.Job, c.WaitCheckpoint(m.cfg.Job, c.Completed(m.cfg.Job)).Id)
+		again()
+		until, largest := u.Checkpoints*uint64(n+1)/uint64(u.Kills), int64(0)
+		harness.Until(t, fmt.Sprintf("%d completed checkpoints", until), func() error {
+			largest = max(largest, bytesIn(dir))
+			if done := c.Checkpoints(m.cfg.Job).Counts.GetCompleted(); done < until {
+				return errorf("there are %d", done)
+			}
+			return nil
+		})
+		most = append(most, largest)
+		rows = append(rows, fmt.Sprintf("%11d  %13d  %.2f", until, largest, float64(largest)/float64(live)))
+	}
+	m.stop()
+	checkNewest(t, c, m)
+	for _, o := range m.operators {
+		o.Kill()
+	}
+	for _, k := range waitNoOrphans(t, c, m.cfg.Job, dir) {
+		t.Log(strings.TrimSpace(c.CommandLine().Must("verify", k.ExternalPath)))
+	}
+	n := c.Checkpoints(m.cfg.Job).Counts
+	t.Logf("%s: %d checkpoints completed and %d aborted through %d kills; live state %d bytes; %d bytes in the end\n%s",
+		u.Backend, n.GetCompleted(), n.GetAborted(), u.Kills, live, bytesIn(dir), strings.Join(rows, "\n"))
+	half := len(most) / 2
+	if first, second := slices.Max(most[:half]), slices.Max(most[half:]); second > u.Most*live || second > 2*first {
+		t.Errorf("at most %d bytes in the first half and %d in the second; the live state has %d, and may take %d times that", first, second, live, u.Most)
+	}
+}
+
+// checkNewest waits until the live state has the newest value of every key.
+func checkNewest(t *testing.T, c *harness.Cluster, m *cellRun) {
+	t.Helper()
+	ref := harness.StateRef{Job: m.cfg.Job, Operator: harness.OperatorUID, State: harness.OperatorState}
+	l := LargeState{ValueBytes: m.cfg.ValueBytes}
+	harness.Until(t, "the newest value of every key", func() error {
+		v := l.verifier(m.feed)
+		if err := c.ScanEach(c.RunningNodes()[0], ref, 0, v.entry); err != nil {
+			return err
+		}
+		if len(v.left) > 0 {
+			return errorf("%d keys are missing", len(v.left))
+		}
+		return nil
+	})
+}
+
+// bytesIn is what the files below a directory have.
+func bytesIn(dir string) (n int64) {
+	for _, name := range files(dir) {
+		if info, err := os.Stat(name); err == nil { // it may be deleted meanwhile
+			n += info.Size()
+		}
+	}
+	return n
 }

@@ -104,7 +104,7 @@ func (m *cellRun) cancel() string {
 
 func positions(k *holdfastv1.Checkpoint) map[uint32]int64 {
 	out := map[uint32]int64{}
-	for _, a := range k.Acks {
+	for _, a := range k.GetAcks() {
 		for _, p := range a.Positions {
 			out[p.Partition] = p.NextOffset
 		}

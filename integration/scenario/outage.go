@@ -14,8 +14,19 @@ type Outage struct {
 	Directory string
 	Begin     func()
 	End       func()
-	// Says is what the reason of a checkpoint that failed contains.
-	Says string
+	// Reason is why a checkpoint fails, by default STORAGE_UNAVAILABLE, and Says what
+	// it contains.
+	Reason holdfastv1.ErrorReason
+	Says   string
+	// TimeoutMs is that of checkpoints; 0: what users get.
+	TimeoutMs int64
+}
+
+func (o Outage) reason() holdfastv1.ErrorReason {
+	if o.Reason == 0 {
+		return holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE
+	}
+	return o.Reason
 }
 
 // StorageOutage lets the storage of a running job be away: checkpoints are aborted
@@ -26,6 +37,7 @@ func StorageOutage(t *testing.T, c *harness.Cluster, backend string, o Outage) {
 	stop := feed.Flow(10, 2*traffic)
 	cfg := feed.Operator("outage-" + backend)
 	cfg.CheckpointMs, cfg.StateBackend, cfg.Directory, cfg.Incremental, cfg.InlineBytes, cfg.Tolerable = 100, backend, o.Directory, true, 1, 1000
+	cfg.TimeoutMs = o.TimeoutMs
 	harness.StartOperator(t, cfg, c.Addresses())
 	c.WaitStatus(cfg.Job, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	c.WaitExported(cfg.Job, c.WaitCheckpoint(cfg.Job, 2).Id)
@@ -46,8 +58,8 @@ func StorageOutage(t *testing.T, c *harness.Cluster, backend string, o Outage) {
 		}
 		return nil
 	})
-	if r := aborted.Reason; r.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STORAGE_UNAVAILABLE || !strings.Contains(r.GetMessage(), o.Says) {
-		t.Errorf("checkpoint %d is aborted with %v\nwant STORAGE_UNAVAILABLE with %q", aborted.Id, r, o.Says)
+	if r := aborted.Reason; r.GetReason() != o.reason() || !strings.Contains(r.GetMessage(), o.Says) {
+		t.Errorf("checkpoint %d is aborted with %v\nwant %s with %q", aborted.Id, r, o.reason(), o.Says)
 	}
 	<-time.After(harness.Outage() - time.Since(at))
 	c.WaitCounted(cfg.Job, 100)

@@ -59,11 +59,7 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 			env.SetCheckpointTimeout(time.Duration(cfg.TimeoutMs) * time.Millisecond)
 		}
 	}
-	env.SetStateBackend(holdfast.MemoryStateBackend{MaxSize: cfg.MaxBytes})
-	if cfg.StateBackend != "" {
-		env.SetStateBackend(holdfast.NamedStateBackend{Name: cfg.StateBackend})
-		env.EnableIncrementalCheckpoints(cfg.Incremental)
-	}
+	setBackend(env, cfg)
 	setStorage(env, cfg)
 	if err := setRestart(env, cfg.Restart); err != nil {
 		return err
@@ -87,6 +83,18 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		counted.Print()
 	}
 	return env.Execute(ctx, cfg.Job)
+}
+
+func setBackend(env *holdfast.StreamExecutionEnvironment, cfg harness.OperatorConfig) {
+	switch {
+	case cfg.StateBackend != "":
+		env.SetStateBackend(holdfast.NamedStateBackend{Name: cfg.StateBackend})
+		if !cfg.Configured {
+			env.EnableIncrementalCheckpoints(cfg.Incremental)
+		}
+	case !cfg.Configured:
+		env.SetStateBackend(holdfast.MemoryStateBackend{MaxSize: cfg.MaxBytes})
+	}
 }
 
 func setStorage(env *holdfast.StreamExecutionEnvironment, cfg harness.OperatorConfig) {
@@ -211,6 +219,6 @@ func (f *filler) Open(ctx holdfast.RuntimeContext) (err error) {
 }
 
 // FlatMap keeps one value.
-func (f *filler) FlatMap(record, holdfast.Collector[string]) error {
-	return f.value.Update(make([]byte, f.cfg.ValueBytes))
+func (f *filler) FlatMap(r record, _ holdfast.Collector[string]) error {
+	return f.value.Update(harness.RecordValue(f.cfg.Seed, r.Partition, r.Offset, f.cfg.ValueBytes))
 }
