@@ -128,6 +128,8 @@ type OperatorConfig struct {
 	// Configured sets neither backend, storage nor checkpoints, so that the
 	// configuration of the process counts; with StateBackend or Directory only those.
 	Configured bool
+	// UID is the operator's; "": OperatorUID.
+	UID string
 	// Earliest begins at the first record instead of the newest.
 	Earliest bool
 	// Limit ends the source at this offset of each partition; 0: it is unbounded.

@@ -31,3 +31,17 @@ func otherPairs() (out [][2]string) {
 	}
 	return out
 }
+
+func TestBackends_SavepointMovedAway(t *testing.T) {
+	harness.RequireEnv(t, harness.EnvBin)
+	c := harness.Processes(t, harness.Options{Program: harness.CustomBuild})
+	for _, backend := range allBackends {
+		t.Run(backend, func(t *testing.T) { scenario.SavepointMovedAway(t, c.For(t), backend) })
+	}
+	c.VerifyReplicas()
+}
+
+func TestBackends_EndedNames(t *testing.T) {
+	harness.RequireEnv(t, harness.EnvBin)
+	scenario.EndedNames(t, harness.Processes(t, harness.Options{}), "rocksdb")
+}

@@ -1,6 +1,7 @@
 package testop
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -25,7 +26,7 @@ func Main(m *testing.M) {
 	if raw := os.Getenv(harness.EnvOperator); raw != "" {
 		if err := fromEnv(raw); err != nil {
 			fmt.Fprintln(os.Stderr, "operator ended:", err)
-			os.Exit(1)
+			os.Exit(holdfast.ExitCode(err))
 		}
 		os.Exit(0)
 	}
@@ -78,7 +79,7 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 		holdfast.FlatMap(keyed, harness.OperatorUID, &kinds{})
 		return env.Execute(ctx, cfg.Job)
 	}
-	counted := holdfast.FlatMap(keyed, harness.OperatorUID, &counter{cfg: cfg})
+	counted := holdfast.FlatMap(keyed, cmp.Or(cfg.UID, harness.OperatorUID), &counter{cfg: cfg})
 	if cfg.Print {
 		counted.Print()
 	}
