@@ -27,9 +27,9 @@ func answer(b *testing.B, s *Store) {
 // BenchmarkUpdates is one read, one change, and its share of a flush for every
 // 100,000 of them.
 func BenchmarkUpdates(b *testing.B) {
-	for _, keys := range []int{1, 1000, 100000} {
+	for _, keys := range []int{1, 1000, 100000, 1000000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			s := New(Options{MaxBytes: 64 << 20})
+			s := New(Options{MaxBytes: 1 << 30})
 			table := s.Table(1)
 			names := make([][]byte, keys)
 			for i := range names {

@@ -87,6 +87,7 @@ func (s *Store) NextFrame(seq uint64, maxBytes int) *Frame {
 			list = &t.sealed
 		}
 		taken := 0
+		f.listed = len(*list)
 		for _, e := range *list {
 			if !f.take(e) {
 				break
@@ -111,6 +112,7 @@ type frameBuilder struct {
 	seq      uint64
 	maxBytes int
 	frame    Frame
+	listed   int // entries of the table in hand
 	sections map[sectionKey]*holdfastv1.FlushSection
 	lastKey  sectionKey
 	last     *holdfastv1.FlushSection
@@ -135,7 +137,7 @@ func (f *frameBuilder) take(e *Entry) bool {
 	if !newest {
 		value, found = sealedOf(e)
 	}
-	size := len(e.key) + len(value) + opOverheadBytes
+	size := e.keySize() + len(value) + opOverheadBytes
 	if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {
 		return false
 	}
@@ -143,7 +145,7 @@ func (f *frameBuilder) take(e *Entry) bool {
 	f.frame.Bytes += size
 	e.seq = f.seq
 	if newest {
-		s.unflushed -= e.cost
+		s.unflushed -= int(e.cost)
 		e.gen, e.cost = 0, 0
 	}
 	e.takeOld()
@@ -163,7 +165,7 @@ func (f *frameBuilder) takeChange(e *Entry, newest bool) bool {
 	}
 	for done := c.op == 0; !done; {
 		op, operand := c.next(e.table.rules.State.Kind)
-		size := len(e.key) + len(operand) + opOverheadBytes
+		size := e.keySize() + len(operand) + opOverheadBytes
 		if len(f.frame.Sections) > 0 && f.frame.Bytes+size > f.maxBytes {
 			e.settle()
 			return false
@@ -174,7 +176,7 @@ func (f *frameBuilder) takeChange(e *Entry, newest bool) bool {
 		done = c.taken(op, operand)
 	}
 	if newest {
-		s.unflushed -= e.cost
+		s.unflushed -= int(e.cost)
 		e.gen, e.cost = 0, 0
 	} else {
 		e.takeOld()
@@ -193,9 +195,17 @@ func (f *frameBuilder) add(e *Entry, value []byte, found bool) {
 
 func (f *frameBuilder) addOp(e *Entry, op byte, value []byte) {
 	sec := f.section(sectionKey{e.table.id, e.group})
+	key := e.keyBytes()
+	if len(sec.Ops) == 0 && !f.store.coPartitioned {
+		// As if all were like the first one, so that columns are not copied as they
+		// grow. Co-partitioned frames have many small sections.
+		n := min(f.listed, f.maxBytes/(len(key)+len(value)+opOverheadBytes)+1)
+		sec.Ops, sec.KeyLengths, sec.ValueLengths = make([]byte, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
+		sec.Keys, sec.Values = make([]byte, 0, n*len(key)), make([]byte, 0, n*len(value))
+	}
 	sec.Ops = append(sec.Ops, op)
-	sec.KeyLengths = append(sec.KeyLengths, uint32(len(e.key)))
-	sec.Keys = append(sec.Keys, e.key...)
+	sec.KeyLengths = append(sec.KeyLengths, uint32(len(key)))
+	sec.Keys = append(sec.Keys, key...)
 	sec.ValueLengths = append(sec.ValueLengths, uint32(len(value)))
 	sec.Values = append(sec.Values, value...)
 }
@@ -225,7 +235,7 @@ func (e *Entry) takeOld() {
 	if e.old == nil {
 		return
 	}
-	e.table.store.unflushed -= e.old.cost
+	e.table.store.unflushed -= int(e.old.cost)
 	e.table.store.bytes -= cap(e.old.value)
 	e.old = nil
 }

@@ -45,7 +45,7 @@ func FuzzFill(f *testing.F) {
 			if value, found := e.Value(); e.Loading() && (found || len(value) > 0) || r.Done() && e.Loading() {
 				t.Fatalf("entry %q is %q, %v, loading %v, and the request done %v", e.Key(), value, found, e.Loading(), r.Done())
 			}
-			bytes += len(e.key) + cap(e.value) + entryOverhead
+			bytes += len(e.Key()) + cap(e.value) + entryOverhead
 		}
 		if s.Bytes() != bytes {
 			t.Fatalf("counted %d bytes of %d", s.Bytes(), bytes)

@@ -33,7 +33,7 @@ func (s *Store) NextRequest(maxKeys, maxBytes int) *Request {
 	full := false
 	for _, e := range s.wants {
 		// Four bytes are the most that a length takes beside its key.
-		cost := len(e.key) + 4
+		cost := e.keySize() + 4
 		full = full || taken == maxKeys || taken > 0 && size+cost > maxBytes
 		if full || s.inFlight(e) {
 			rest = append(rest, e)
@@ -66,8 +66,9 @@ func (r *Request) add(index map[sectionKey]int, e *Entry) {
 		r.entries = append(r.entries, nil)
 	}
 	sec := r.sections[i]
-	sec.KeyLengths = append(sec.KeyLengths, uint32(len(e.key)))
-	sec.Keys = append(sec.Keys, e.key...)
+	key := e.keyBytes()
+	sec.KeyLengths = append(sec.KeyLengths, uint32(len(key)))
+	sec.Keys = append(sec.Keys, key...)
 	r.entries[i] = append(r.entries[i], e)
 }
 
@@ -145,9 +146,10 @@ func (e *Entry) load(value []byte, found bool) error {
 	}
 	e.loading = false
 	if found {
+		before := cap(e.value)
 		e.value = append(e.value[:0], value...)
 		e.found = true
-		e.table.store.bytes += cap(e.value)
+		e.table.store.bytes += cap(e.value) - before
 	}
 	return nil
 }

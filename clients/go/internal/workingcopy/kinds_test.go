@@ -109,7 +109,7 @@ func (m *kindModel) entry(t *rapid.T) *Entry {
 	return e
 }
 
-func (m *kindModel) cell(e *Entry) string { return cellKey(e.table.id, 0, e.key) }
+func (m *kindModel) cell(e *Entry) string { return cellKey(e.table.id, 0, e.Key()) }
 
 // fetch is what the attempt does: ask, and wait for acknowledgements where that must
 // come first.
@@ -348,7 +348,7 @@ func (m *kindModel) finish(t *rapid.T) {
 		if e.gen != 0 || e.old != nil || e.cost != 0 || e.loading || e.detail.pending.size() != 0 {
 			t.Fatalf("entry %+v is not clean", e)
 		}
-		bytes += len(e.key) + e.detail.counted + entryOverhead
+		bytes += len(e.Key()) + e.detail.counted + entryOverhead
 	}
 	if m.store.bytes != bytes || m.store.unflushed != 0 || m.store.pendingCount != 0 {
 		t.Fatalf("counted %d bytes of %d, %d unflushed, %d pending", m.store.bytes, bytes, m.store.unflushed, m.store.pendingCount)

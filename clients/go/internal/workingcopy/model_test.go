@@ -167,11 +167,11 @@ func (m *model) step(t *rapid.T) {
 		e := m.use(t)
 		v := rapid.SampledFrom([]string{"", "x", "yy", "zzz", "long value"}).Draw(t, "value")
 		e.Put([]byte(v))
-		m.truth[cellKey(e.table.id, e.group, e.key)] = v
+		m.truth[cellKey(e.table.id, e.group, e.Key())] = v
 	case "delete":
 		e := m.use(t)
 		e.Delete()
-		delete(m.truth, cellKey(e.table.id, e.group, e.key))
+		delete(m.truth, cellKey(e.table.id, e.group, e.Key()))
 	case "flush":
 		m.flush(t)
 	case "ack":
@@ -214,7 +214,7 @@ func (m *model) checkAccounts(t *rapid.T) {
 		if e.gen != 0 || e.old != nil || e.cost != 0 || e.loading {
 			t.Fatalf("entry %+v is not clean", e)
 		}
-		bytes += len(e.key) + cap(e.value) + entryOverhead
+		bytes += len(e.Key()) + cap(e.value) + entryOverhead
 	}
 	if m.store.bytes != bytes || m.store.unflushed != 0 || m.store.pendingCount != 0 {
 		t.Fatalf("counted %d bytes of %d, %d unflushed, %d pending",

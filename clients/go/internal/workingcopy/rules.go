@@ -103,9 +103,9 @@ func (t *Table) ttl() statevalue.TTL {
 func (e *Entry) settle() {
 	d, s := e.detail, e.table.store
 	if e.gen != 0 {
-		s.unflushed -= e.cost
-		e.cost = len(e.key) + d.pending.size()
-		s.unflushed += e.cost
+		s.unflushed -= int(e.cost)
+		e.cost = int32(e.keySize() + d.pending.size())
+		s.unflushed += int(e.cost)
 	}
 	counted := detailOverhead + cap(e.value) + d.pending.size() + d.size
 	if e.old != nil && e.old.change != nil {

@@ -6,11 +6,14 @@
 // Nothing here is safe for concurrent use: one goroutine owns a store.
 package workingcopy
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
-// entryOverhead is what an entry costs beyond its key and value: the struct,
-// its place in the map and in the clock.
-const entryOverhead = 184
+// entryOverhead is what an entry costs beyond its key and value: the struct without
+// what is in place, its slot in the index and in the clock.
+const entryOverhead = 144
 
 // Store is the working copy of one attempt.
 type Store struct {
@@ -52,10 +55,10 @@ type Table struct {
 	store  *Store
 	id     uint32
 	index  int
-	groups map[uint32]map[string]*Entry
+	groups map[uint32]*index
 	// The group used last, because a batch mostly stays in one.
 	lastGroup uint32
-	last      map[string]*Entry
+	last      *index
 	dirty     []*Entry
 	sealed    []*Entry
 	// rules is nil where the table holds plain values. blind: keys are not asked for.
@@ -68,41 +71,75 @@ func (s *Store) Table(id uint32) *Table {
 	if t := s.byID[id]; t != nil {
 		return t
 	}
-	t := &Table{store: s, id: id, index: len(s.tables), groups: map[uint32]map[string]*Entry{}}
-	t.last = map[string]*Entry{}
+	t := &Table{store: s, id: id, index: len(s.tables), groups: map[uint32]*index{}}
+	t.last = newIndex()
 	t.groups[0] = t.last
 	s.tables = append(s.tables, t)
 	s.byID[id] = t
 	return t
 }
 
+// Short keys and values are in the entry itself, which takes two lines of the
+// processor's cache: what a record needs is found with one look.
+const inlineKey, inlineValue = 24, 16
+
 // Entry is one key of one state.
 type Entry struct {
-	table *Table
-	key   string
-	group uint32
-	value []byte
+	short   [inlineKey]byte // the key, if it is short
+	long    *[]byte         // else
+	group   uint32
+	keyLen  uint8 // of short
+	found   bool
+	loading bool
+	used    bool
+	value   []byte
+	inline  [inlineValue]byte // where a short value is
 	// gen is the generation of the newest change that is in no frame yet, 0 if
 	// there is none.
 	gen uint64
 	// seq is the newest frame that carries a change of this entry.
-	seq uint64
+	seq   uint64
+	table *Table
 	// old is what a seal holds where a newer change was made after it.
 	old *sealedValue
 	// detail is set where the table has rules.
 	detail *detail
 	// cost is what the newest change counts for in Store.unflushed.
-	cost    int
-	found   bool
-	loading bool
-	used    bool
+	cost int32
+}
+
+func newEntry(t *Table, group uint32, key []byte) *Entry {
+	e := &Entry{table: t, group: group, used: true}
+	if len(key) <= inlineKey {
+		e.keyLen = uint8(copy(e.short[:], key))
+	} else {
+		long := bytes.Clone(key)
+		e.long = &long
+	}
+	e.value = e.inline[:0]
+	return e
+}
+
+// keyBytes is the key in place.
+func (e *Entry) keyBytes() []byte {
+	if e.long != nil {
+		return *e.long
+	}
+	return e.short[:e.keyLen]
+}
+
+func (e *Entry) keySize() int {
+	if e.long != nil {
+		return len(*e.long)
+	}
+	return int(e.keyLen)
 }
 
 // sealedValue is what a seal holds: a value, or with a detail a change.
 type sealedValue struct {
 	value  []byte
 	found  bool
-	cost   int
+	cost   int32
 	change *change
 }
 
@@ -114,36 +151,39 @@ func (e *Entry) Loading() bool { return e.loading }
 func (e *Entry) Value() (value []byte, found bool) { return e.value, e.found }
 
 // Key is the encoded key.
-func (e *Entry) Key() string { return e.key }
+func (e *Entry) Key() string { return string(e.keyBytes()) }
 
 // Entry finds the entry of a key. One that is not in the copy is made, in the
 // loading state, and put on the list of what the next Get asks for, unless its table
 // is blind. group is 0 unless the store is co-partitioned.
 func (t *Table) Entry(group uint32, key []byte) *Entry {
-	m := t.last
+	x := t.last
 	if group != t.lastGroup {
-		m = t.groups[group]
-		if m == nil {
-			m = map[string]*Entry{}
-			t.groups[group] = m
+		x = t.groups[group]
+		if x == nil {
+			x = newIndex()
+			t.groups[group] = x
 		}
-		t.last, t.lastGroup = m, group
+		t.last, t.lastGroup = x, group
 	}
-	if e := m[string(key)]; e != nil {
+	hash := hashOf(key)
+	if e := x.find(hash, key); e != nil {
 		e.used = true
 		if e.detail != nil && !t.blind {
 			e.Want()
 		}
 		return e
 	}
-	e := &Entry{table: t, key: string(key), group: group, used: true}
-	m[e.key] = e
+	e := newEntry(t, group, key)
+	x.add(hash, e)
 	s := t.store
-	s.bytes += len(e.key) + entryOverhead
+	s.bytes += len(key) + entryOverhead
 	s.clock = append(s.clock, e)
 	if t.rules != nil {
 		e.detail = &detail{}
 		e.settle()
+	} else {
+		s.bytes += cap(e.value)
 	}
 	if !t.blind {
 		e.loading = true
@@ -169,19 +209,19 @@ func (e *Entry) change(value []byte, found bool) {
 	case e.gen == 0:
 		e.enlist()
 	case e.gen <= s.sealedGen:
-		// A seal holds the value that is there: it moves aside, and the new
-		// one gets bytes of its own.
-		e.old = &sealedValue{value: e.value, found: e.found, cost: e.cost}
-		e.value, e.cost = nil, 0
+		// A seal holds the value that is there: it moves aside.
+		e.old = &sealedValue{value: bytes.Clone(e.value), found: e.found, cost: e.cost}
+		e.cost = 0
+		s.bytes += cap(e.old.value)
 		e.enlist()
 	}
 	before := cap(e.value)
 	e.value = append(e.value[:0], value...)
 	e.found = found
 	s.bytes += cap(e.value) - before
-	s.unflushed -= e.cost
-	e.cost = len(e.key) + len(e.value)
-	s.unflushed += e.cost
+	s.unflushed -= int(e.cost)
+	e.cost = int32(e.keySize() + len(e.value))
+	s.unflushed += int(e.cost)
 	e.used = true
 }
 
@@ -237,8 +277,8 @@ func (s *Store) remove(e *Entry) {
 	s.clock[s.hand] = s.clock[last]
 	s.clock[last] = nil
 	s.clock = s.clock[:last]
-	delete(e.table.groups[e.group], e.key)
-	s.bytes -= len(e.key) + entryOverhead
+	e.table.groups[e.group].remove(e)
+	s.bytes -= e.keySize() + entryOverhead
 	if e.detail != nil {
 		s.bytes -= e.detail.counted
 	} else {
