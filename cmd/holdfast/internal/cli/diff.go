@@ -55,7 +55,7 @@ type differ struct {
 	states int
 }
 
-// stateRef names a state of a snapshot.
+// stateRef names a state of a checkpoint or savepoint.
 type stateRef struct{ uid, name string }
 
 type snapshotState struct {
@@ -118,7 +118,7 @@ func (d *differ) choose(sides [2]map[stateRef]snapshotState) ([]stateRef, error)
 		}
 	}
 	if len(out) == 0 && (d.flags.uid != "" || d.flags.state != "") {
-		return nil, exit.Errorf(exit.NotFound, "neither snapshot has such a state; `holdfast diff` without --uid and --state compares all")
+		return nil, exit.Errorf(exit.NotFound, "neither of the two has such a state; `holdfast diff` without --uid and --state compares all")
 	}
 	slices.SortFunc(out, func(a, b stateRef) int { return slices.Compare([]string{a.uid, a.name}, []string{b.uid, b.name}) })
 	return out, nil
@@ -132,7 +132,7 @@ func (d *differ) state(ctx context.Context, ref stateRef, a, b snapshotState) er
 	case b.descriptor == nil:
 		return d.whole("state_removed", ref, fmt.Sprintf("- state %s/%s", ref.uid, ref.name))
 	case a.maxParallelism != b.maxParallelism:
-		return exit.Errorf(exit.Refused, "state %s/%s has %d key groups in one snapshot and %d in the other, so its keys are in another order", ref.uid, ref.name, a.maxParallelism, b.maxParallelism)
+		return exit.Errorf(exit.Refused, "state %s/%s has %d key groups in one and %d in the other, so its keys are in another order", ref.uid, ref.name, a.maxParallelism, b.maxParallelism)
 	}
 	if !proto.Equal(a.descriptor, b.descriptor) {
 		if err := d.whole("state_changed", ref, fmt.Sprintf("~ state %s/%s: %s -> %s", ref.uid, ref.name, descriptorText(a.descriptor), descriptorText(b.descriptor))); err != nil {

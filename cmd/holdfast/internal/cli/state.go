@@ -27,7 +27,7 @@ type stateFlags struct {
 	checkpoint, savepoint string
 }
 
-// registerState registers those that name a state of a snapshot.
+// registerState registers those that name a state.
 func (f *stateFlags) registerState(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.uid, "uid", "", "uid of the operator; not needed if the job has only one state")
 	cmd.Flags().StringVar(&f.state, "state", "", "name of the state; not needed if the job has only one state")
@@ -42,7 +42,7 @@ func (f *stateFlags) register(cmd *cobra.Command) {
 	completeFlag(cmd, "savepoint", fixedWords())
 }
 
-// path is the directory of a snapshot, or "" where a job is read.
+// path is the directory of a checkpoint or savepoint, or "" where a job is read.
 func (f *stateFlags) path() string {
 	switch {
 	case f.savepoint != "":
@@ -51,6 +51,14 @@ func (f *stateFlags) path() string {
 		return snapshots.URL(f.checkpoint)
 	}
 	return ""
+}
+
+// what says what path is.
+func (f *stateFlags) what() string {
+	if f.savepoint != "" {
+		return "savepoint"
+	}
+	return "checkpoint"
 }
 
 // args asks for JOB and then names, or for the names alone where a directory takes
@@ -63,7 +71,7 @@ func (f *stateFlags) args(rest ...string) cobra.PositionalArgs {
 		}
 		switch {
 		case f.path() != "" && f.savepoint != "" && strings.ContainsAny(f.checkpoint, "/:"):
-			return exit.Errorf(exit.Usage, "--checkpoint and --savepoint are two snapshots; one is read at a time; see `%s --help`", cmd.CommandPath())
+			return exit.Errorf(exit.Usage, "--checkpoint and --savepoint are two directories; one is read at a time; see `%s --help`", cmd.CommandPath())
 		case len(names) > 0 && names[len(names)-1] == "KEY":
 			return atLeast(names...)(cmd, args)
 		case len(names) == 0 && len(args) > 0:
@@ -147,7 +155,7 @@ func onlyState(where string, operators []*holdfastv1.Operator, uid, state string
 }
 
 func (a *app) stateCommand() *cobra.Command {
-	cmd := a.parent("state", groupState, "Read keyed state, of a job or of a snapshot",
+	cmd := a.parent("state", groupState, "Read keyed state, of a job, a checkpoint or a savepoint",
 		"  holdfast state list CheckpointExample\n  holdfast state get CheckpointExample a b c\n  holdfast state scan --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab")
 	cmd.AddCommand(a.stateGetCommand(), a.stateListCommand(), a.stateScanCommand(), a.stateStatesCommand())
 	return cmd
@@ -282,7 +290,7 @@ func (f *stateFlags) page(limit uint32, token string, keysOnly bool) (*holdfastv
 		return nil, exit.Errorf(exit.Usage, "--limit is 1 to 10000, not %d", limit)
 	}
 	if token != "" && f.path() != "" {
-		return nil, exit.Errorf(exit.Usage, "--page-token is one of a job; `holdfast state scan` prints the whole state of a snapshot")
+		return nil, exit.Errorf(exit.Usage, "--page-token is one of a job; `holdfast state scan` prints the whole state of a checkpoint or savepoint")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
-// openSnapshotState opens the state of a snapshot that the flags name.
+// openSnapshotState opens the state of the checkpoint or savepoint that the flags name.
 func (f *stateFlags) openSnapshotState(ctx context.Context, c *connect.Cluster, keys [][]byte, keysOnly bool) (*snapshots.Reader, error) {
 	request := &holdfastv1.ReadSnapshotRequest{Path: f.path(), OperatorUid: f.uid, StateName: f.state, Keys: keys, KeysOnly: keysOnly}
 	if f.uid == "" || f.state == "" {
@@ -28,21 +28,21 @@ func (f *stateFlags) openSnapshotState(ctx context.Context, c *connect.Cluster, 
 		for _, o := range description.GetOperators() {
 			operators = append(operators, o.GetOperator())
 		}
-		if request.OperatorUid, request.StateName, err = onlyState("the snapshot "+f.path(), operators, f.uid, f.state); err != nil {
+		if request.OperatorUid, request.StateName, err = onlyState("the "+f.what()+" "+f.path(), operators, f.uid, f.state); err != nil {
 			return nil, err
 		}
 	}
 	return snapshots.Open(ctx, c, request)
 }
 
-// getFromSnapshot prints keys of a snapshot.
+// getFromSnapshot prints keys of a checkpoint or savepoint.
 func (a *app) getFromSnapshot(ctx context.Context, f stateFlags, texts []string) error {
 	keys, err := f.encode(texts)
 	if err != nil {
 		return err
 	}
 	answer := &holdfastv1.GetResponse{}
-	err = a.withCluster("reading the snapshot", func(c *connect.Cluster) error {
+	err = a.withCluster("reading the "+f.what(), func(c *connect.Cluster) error {
 		r, err := f.openSnapshotState(ctx, c, keys, false)
 		if err != nil {
 			return err
@@ -68,10 +68,10 @@ func (a *app) getFromSnapshot(ctx context.Context, f stateFlags, texts []string)
 	return a.printGot(f.keyType, answer)
 }
 
-// listSnapshot prints the first entries of a snapshot.
+// listSnapshot prints the first entries of a checkpoint or savepoint.
 func (a *app) listSnapshot(ctx context.Context, f stateFlags, limit int, keysOnly bool) error {
 	answer, more := &holdfastv1.ScanResponse{}, false
-	err := a.withCluster("reading the snapshot", func(c *connect.Cluster) error {
+	err := a.withCluster("reading the "+f.what(), func(c *connect.Cluster) error {
 		r, err := f.openSnapshotState(ctx, c, nil, keysOnly)
 		if err != nil {
 			return err
@@ -191,7 +191,7 @@ func (s *scanner) print(d *holdfastv1.StateDescriptor, e *holdfastv1.StateEntry)
 	return err
 }
 
-// stateView is one state of a job or snapshot. What only its backend could count is
+// stateView is one state of a job, checkpoint or savepoint. What only its backend could count is
 // absent.
 type stateView struct {
 	UID     string  `json:"uid"`
@@ -220,7 +220,7 @@ func kindName(k holdfastv1.StateKind) string {
 func (a *app) stateStatesCommand() *cobra.Command {
 	var f stateFlags
 	cmd := &cobra.Command{
-		Use: "states JOB", Short: "List the named states of a job or of a snapshot", Args: f.args(),
+		Use: "states JOB", Short: "List the named states of a job, a checkpoint or a savepoint", Args: f.args(),
 		Example: "  holdfast state states CheckpointExample\n  holdfast state states --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab",
 	}
 	f.keyType = "string"
