@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -243,10 +244,8 @@ func (w *hostWorld) collect(uint64) {
 	if len(w.older) > 0 && rapid.Bool().Draw(w.r, "behind") {
 		m = w.older[rapid.IntRange(0, len(w.older)-1).Draw(w.r, "copy")]
 	}
-	for f := range w.storage {
-		if m.Orphan("job", f) {
-			delete(w.storage, f)
-		}
+	for _, f := range m.Orphans("job", slices.Collect(maps.Keys(w.storage))) {
+		delete(w.storage, f)
 	}
 }
 

@@ -7,15 +7,10 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
-// Orphan tells whether a file in a job's directory, by its name relative to that,
-// belongs to nothing: nobody writes it any more, and nothing that is retained names
-// it. Any node may ask and delete, however far behind it is; age only spares
-// uploads that are about to fail.
-func (m *Machine) Orphan(jobID, file string) bool {
-	return len(m.Orphans(jobID, []string{file})) > 0
-}
-
-// Orphans is Orphan of many files: those of them that are.
+// Orphans are those of the files in a job's directory, by their names relative to
+// that, which belong to nothing: nobody writes them any more, and nothing that is
+// retained names them. Any node may ask and delete, however far behind it is; age only
+// spares uploads that are about to fail.
 func (m *Machine) Orphans(jobID string, files []string) []string {
 	j := m.byID[jobID]
 	if j == nil || ended(j.Status) && !j.DeleteDirectory {

@@ -227,8 +227,9 @@ func TestEnd_MemoryWaitsForItsExport(t *testing.T) {
 }
 
 // Orphans: what nobody writes any more and nothing names.
-func TestOrphan(t *testing.T) {
+func TestOrphans(t *testing.T) {
 	l, tok := onHosts(t, nil)
+	orphan := func(job, name string) bool { return len(l.m.Orphans(job, []string{name})) > 0 }
 	n := l.checkpointed(tok, 0, oneFile(tok))
 	old := l.must(begin("job")).CheckpointId
 	l.must(abort("job", old))
@@ -240,15 +241,15 @@ func TestOrphan(t *testing.T) {
 		sst(tok, 0, 2, "end"): false, sst(tok, 0, 2, "end2"): true, sst(tok, 0, 77, "x"): false,
 		"chk-1/_metadata": false, "chk-2/x": true, "chk-3/x": false, "chk-9/x": false, "chk-x/x": false, "taskowned/x": false, "shared/x": false,
 	} {
-		if got := l.m.Orphan("job", name); got != want {
+		if got := orphan("job", name); got != want {
 			t.Errorf("%s: orphan %v, want %v", name, got, want)
 		}
 	}
-	if l.m.Orphan("unknown", "chk-2/x") {
+	if orphan("unknown", "chk-2/x") {
 		t.Error("of a job that is not known")
 	}
 	l.must(cancel("job"))
-	if !l.m.Orphan("job", sst(tok, n, 1, "a")) {
+	if !orphan("job", sst(tok, n, 1, "a")) {
 		t.Error("everything of a job that is deleted is an orphan")
 	}
 }

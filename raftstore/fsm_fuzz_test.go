@@ -268,7 +268,7 @@ func lookAtAll(f *fsm) {
 			m.Undiscovered(s.JobId)
 			m.HomeElsewhere(s.JobId, "n", []string{"source", "counter"})
 			m.SnapshotOf(s.JobId, 1)
-			m.Orphan(s.JobId, "shared/1-1-1-a")
+			m.Orphans(s.JobId, []string{"shared/1-1-1-a"})
 		}
 		m.Deletions()
 		m.Exports()
