@@ -73,10 +73,9 @@ func churn(t T, st backend.State, o *oracle, round int) {
 		b := &batch{}
 		for i := part; i < 800; i += 8 {
 			key := fmt.Sprintf("churn-%d", i)
-			switch {
-			case (i/8+round)%5 == 0:
+			if (i/8+round)%5 == 0 {
 				b.remove(stateBytes, key)
-			default:
+			} else {
 				b.put(stateBytes, key, fmt.Sprint(round, strings.Repeat("v", 100+20*round+i%40)))
 			}
 			if i%16 == part {
