@@ -68,9 +68,9 @@ func mayBegin(j jobState, id string) *holdfastv1.Error {
 }
 
 // ack takes the contribution of one subtask to the pending checkpoint: the
-// state of this moment is its version n. The first ack stands. times are what its
-// host measured, if it did.
-func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs int64, times *holdfastv1.SubtaskCheckpointTimes) {
+// state of this moment is its version n, and handles are its operator state. The first
+// ack stands. times are what its host measured, if it did.
+func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, handles []*holdfastv1.StateHandle, timeMs int64, times *holdfastv1.SubtaskCheckpointTimes) {
 	p := ref.job.Pending
 	if m.ackStands(p, ref.st.Id) {
 		m.metrics.countUnchanged("ready", reasonSecondAck)
@@ -78,7 +78,8 @@ func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs i
 	}
 	m.keyed.Freeze(ref.st.Id, p.Id)
 	m.addAck(ref, &holdfastv1.SubtaskAck{
-		AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id), FlushedBytes: ref.st.FlushedBytes, Times: times,
+		AckedMs: timeMs, Positions: positions, StateBytes: m.keyed.Bytes(ref.st.Id) + inlineBytes(handles), FlushedBytes: ref.st.FlushedBytes, Times: times,
+		Handles: handles,
 	})
 }
 
@@ -86,7 +87,7 @@ func (m *Machine) ack(ref subtaskRef, positions []*holdfastv1.Position, timeMs i
 func (m *Machine) ackFinished(ref subtaskRef, timeMs int64) {
 	switch {
 	case !onHost(ref.job):
-		m.ack(ref, ref.st.FinishedPositions, timeMs, nil)
+		m.ack(ref, ref.st.FinishedPositions, ref.st.FinishedHandles, timeMs, nil)
 	case !acked(ref.job.Pending, ref.st.Id):
 		m.addAck(ref, &holdfastv1.SubtaskAck{
 			AckedMs: timeMs, Positions: ref.st.FinishedPositions, StateBytes: ref.st.FinishedBytes, Handles: ref.st.FinishedHandles,

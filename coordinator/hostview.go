@@ -13,10 +13,14 @@ import (
 type RestorePoint struct {
 	// CheckpointID is 0 where it begins from empty.
 	CheckpointID uint64
-	// Handles are those of the same subtask in a checkpoint of the job itself.
+	// Handles are those of the same subtask in a checkpoint of the job itself, without
+	// the operator state.
 	Handles []*holdfastv1.StateHandle
 	// Token is the attempt that made them: a copy that it left may stand for them.
 	Token uint64
+	// OperatorState is that of all subtasks of the chain, in the order of their indexes,
+	// in a checkpoint of the job itself; nil for a subtask without any.
+	OperatorState []*holdfastv1.StateHandle
 	// From is set where the job's restore is the restore point, and nil where it is a
 	// checkpoint of the job itself.
 	From *internalv1.Restore
@@ -42,7 +46,25 @@ func (m *Machine) RestorePointOf(subtask uint64) (RestorePoint, bool) {
 		return RestorePoint{}, false
 	}
 	a := ackOf(c, subtask)
-	return RestorePoint{CheckpointID: c.Id, Handles: a.GetHandles(), Token: a.GetFencingToken()}, true
+	rp := RestorePoint{CheckpointID: c.Id, Handles: BackendParts(a.GetHandles()), Token: a.GetFencingToken()}
+	for _, x := range ref.vertex.Subtasks {
+		rp.OperatorState = append(rp.OperatorState, OperatorStatePart(ackOf(c, x.Id).GetHandles()))
+	}
+	return rp, true
+}
+
+// OperatorStateLimitOf bounds the operator state of a subtask of a job, in bytes.
+func (m *Machine) OperatorStateLimitOf(jobID string) int {
+	return OperatorStateLimit(m.byID[jobID].GetSpec().GetStateBackend().GetName())
+}
+
+// OperatorStatesOf lists the operator states of a subtask's chain.
+func (m *Machine) OperatorStatesOf(subtask uint64) []DeclaredOperatorState {
+	ref, ok := m.bySubtask[subtask]
+	if !ok {
+		return nil
+	}
+	return operatorStates(ref.job, ref.vertex)
 }
 
 // BaseOf returns the checkpoint whose files the next ack of a subtask may share, 0
@@ -56,7 +78,7 @@ func (m *Machine) BaseOf(subtask uint64) (id uint64, handles []*holdfastv1.State
 	if c == nil || !c.Retained {
 		return 0, nil
 	}
-	return c.Id, ackOf(c, subtask).GetHandles()
+	return c.Id, BackendParts(ackOf(c, subtask).GetHandles())
 }
 
 // SpaceOf describes the keyed state of a subtask.

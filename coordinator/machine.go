@@ -138,7 +138,7 @@ func (m *Machine) apply(index uint64, cmd *internalv1.Command) (*internalv1.Comm
 	case *internalv1.Command_Flush:
 		return m.applyFlush(index, c.Flush), nil
 	case *internalv1.Command_Ready:
-		return m.applyReady(c.Ready), nil
+		return m.applyReady(index, c.Ready), nil
 	case *internalv1.Command_Finish:
 		return m.applyFinish(index, c.Finish), nil
 	case *internalv1.Command_Assign:

@@ -60,7 +60,10 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	if x := s.RestartStrategy.GetFailureRate(); x.GetMaxFailuresPerInterval() > maxRateFailures {
 		return nil, invalid("restart_strategy", fmt.Sprintf("failure-rate counts at most %d failures an interval", maxRateFailures))
 	}
-	return s, normalizeOperators(s)
+	if e := normalizeOperators(s); e != nil {
+		return s, e
+	}
+	return s, needsCheckpoints(s)
 }
 
 func invalid(field, message string) *holdfastv1.Error {
@@ -112,7 +115,7 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	seen := map[string]*holdfastv1.Operator{}
 	head := map[string]string{}
-	states, groups, subtasks := 0, 0, 0
+	states, unkeyed, groups, subtasks := 0, 0, 0, 0
 	for _, o := range s.Operators {
 		if e := normalizeOperator(o, seen); e != nil {
 			return e
@@ -123,6 +126,7 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 		}
 		head[o.Uid], seen[o.Uid] = h, o
 		states += len(o.States)
+		unkeyed += len(o.OperatorStates)
 		if o.Source != nil {
 			subtasks += int(o.Parallelism)
 		}
@@ -130,6 +134,9 @@ func normalizeOperators(s *holdfastv1.JobSpec) *holdfastv1.Error {
 	}
 	if subtasks > MaxParallelism {
 		return invalid("operators", fmt.Sprintf("the job has %d subtasks, at most %d are allowed", subtasks, MaxParallelism))
+	}
+	if unkeyed > MaxStates {
+		return invalid("operators", fmt.Sprintf("the job has %d operator states, at most %d are allowed", unkeyed, MaxStates))
 	}
 	if states > MaxStates || states*groups > MaxTables {
 		return invalid("operators", fmt.Sprintf("the job has %d named states in up to %d key groups; at most %d states and %d tables are allowed", states, groups, MaxStates, MaxTables))
@@ -153,7 +160,10 @@ func normalizeOperator(o *holdfastv1.Operator, seen map[string]*holdfastv1.Opera
 	if o.MaxParallelism < o.Parallelism || o.MaxParallelism > MaxParallelism {
 		return invalid(field+".max_parallelism", fmt.Sprintf("operator %q: max parallelism %d is not from the parallelism %d to %d", o.Uid, o.MaxParallelism, o.Parallelism, MaxParallelism))
 	}
-	return normalizeStates(o, field)
+	if e := normalizeStates(o, field); e != nil {
+		return e
+	}
+	return normalizeOperatorStates(o, field)
 }
 
 func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {

@@ -70,7 +70,7 @@ func nameState(ref subtaskRef, e *holdfastv1.Error) {
 
 // applyReady takes the seq of the frame whatever became of the checkpoint, so
 // that a Ready for a decided one leaves no gap, and acks a pending one once.
-func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
+func (m *Machine) applyReady(index uint64, c *internalv1.Ready) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
 	if r := m.takeSeq(ref, "ready", c.FencingToken, c.Seq); r != nil {
 		return r
@@ -78,12 +78,26 @@ func (m *Machine) applyReady(c *internalv1.Ready) *internalv1.CommandResult {
 	if takesSeq(ref.job, c.CheckpointId) {
 		ref.st.LastSeq = c.Seq
 	}
-	if waitsFor(ref.job, c.CheckpointId) {
-		m.ack(ref, c.Positions, c.TimeMs, c.Times)
-	} else {
+	res := m.answer(ref.st, nil)
+	if !waitsFor(ref.job, c.CheckpointId) {
 		m.metrics.countUnchanged("ready", reasonDecided)
+		return res
 	}
-	return m.answer(ref.st, nil)
+	if !m.ackStands(ref.job.Pending, ref.st.Id) {
+		declined := c.Declined
+		if declined == nil {
+			declined = checkInLog(ref, c.Handles)
+		}
+		if declined != nil {
+			m.applyAbort(index, &internalv1.AbortCheckpoint{
+				JobId: ref.job.JobId, CheckpointId: c.CheckpointId, Reason: declined, TimeMs: c.TimeMs, Jitter: c.Jitter,
+			})
+			return res
+		}
+		ref.job.PendingInlineBytes += inlineBytes(c.Handles)
+	}
+	m.ack(ref, c.Positions, c.Handles, c.TimeMs, c.Times)
+	return res
 }
 
 // applyFinish ends a subtask. Its last state and positions stand for it in the
@@ -96,7 +110,11 @@ func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.Co
 	if r := m.takeSeq(ref, "finish", c.FencingToken, c.Seq); r != nil {
 		return r
 	}
-	ref.st.LastSeq = c.Seq
+	if e := checkInLog(ref, c.Handles); e != nil {
+		return m.answer(ref.st, e)
+	}
+	ref.st.LastSeq, ref.st.FinishedHandles = c.Seq, c.Handles
+	ref.job.PendingInlineBytes += inlineBytes(c.Handles)
 	return m.finish(index, ref, c)
 }
 

@@ -196,6 +196,31 @@ func (m *Machine) StateOf(sel *holdfastv1.StateSelector) (StateView, *holdfastv1
 		fmt.Sprintf("job %q has no state %s of operator %s; it has: %s", j.Spec.Name, quote(sel.StateName), quote(sel.OperatorUid), stateNames(j)))
 }
 
+// OperatorStateOf finds the operator state that a selector names, and its job; nil if
+// the operator has none of this name. It is there of retained checkpoints only.
+func (m *Machine) OperatorStateOf(sel *holdfastv1.StateSelector) (jobID string, d *holdfastv1.OperatorStateDescriptor, e *holdfastv1.Error) {
+	id, e := m.JobID(sel.GetJob())
+	if e != nil {
+		return "", nil, e
+	}
+	j := m.byID[id]
+	for _, o := range j.Spec.Operators {
+		for _, x := range o.OperatorStates {
+			if o.Uid == sel.OperatorUid && x.Name == sel.StateName {
+				d = proto.CloneOf(x)
+			}
+		}
+	}
+	switch {
+	case d == nil:
+		return "", nil, nil
+	case sel.CheckpointId == 0 && !ended(j.Status):
+		return "", nil, Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND,
+			fmt.Sprintf("the operator state %q of operator %q is in the memory of the operator's process; read it of a checkpoint (--checkpoint ID; `holdfast checkpoints` lists them, the newest completed one is %d)", d.Name, sel.OperatorUid, j.LatestCompleted))
+	}
+	return id, d, hasCheckpoint(j, sel.CheckpointId)
+}
+
 // StateView names where a state is.
 type StateView struct {
 	StateID     uint32
@@ -235,6 +260,14 @@ func stateNames(j jobState) string {
 				s += ", "
 			}
 			s += fmt.Sprintf("%s of %s", id.StateName, id.OperatorUid)
+		}
+	}
+	for _, o := range j.Spec.Operators {
+		for _, d := range o.OperatorStates {
+			if s != "" {
+				s += ", "
+			}
+			s += fmt.Sprintf("%s of %s", d.Name, o.Uid)
 		}
 	}
 	if s == "" {

@@ -534,7 +534,13 @@ type Ready struct {
 	Positions    []*v1.Position         `protobuf:"bytes,5,rep,name=positions,proto3" json:"positions,omitempty"`
 	TimeMs       int64                  `protobuf:"varint,6,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// What the host measured. For display only.
-	Times         *v1.SubtaskCheckpointTimes `protobuf:"bytes,7,opt,name=times,proto3" json:"times,omitempty"`
+	Times *v1.SubtaskCheckpointTimes `protobuf:"bytes,7,opt,name=times,proto3" json:"times,omitempty"`
+	// The operator state, inline; none where the job has none.
+	Handles []*v1.StateHandle `protobuf:"bytes,8,rep,name=handles,proto3" json:"handles,omitempty"`
+	// The subtask cannot take part: the checkpoint is aborted with this reason.
+	Declined *v1.Error `protobuf:"bytes,9,opt,name=declined,proto3" json:"declined,omitempty"`
+	// As in FailSubtask, for the restart that too many failed checkpoints cause.
+	Jitter        float64 `protobuf:"fixed64,10,opt,name=jitter,proto3" json:"jitter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -616,6 +622,27 @@ func (x *Ready) GetTimes() *v1.SubtaskCheckpointTimes {
 		return x.Times
 	}
 	return nil
+}
+
+func (x *Ready) GetHandles() []*v1.StateHandle {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *Ready) GetDeclined() *v1.Error {
+	if x != nil {
+		return x.Declined
+	}
+	return nil
+}
+
+func (x *Ready) GetJitter() float64 {
+	if x != nil {
+		return x.Jitter
+	}
+	return 0
 }
 
 // AckCheckpoint is the ack of a subtask whose working state is on its host. It has
@@ -1159,7 +1186,8 @@ type Finish struct {
 	Seq          uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	Positions    []*v1.Position         `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
 	TimeMs       int64                  `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// Of a backend on hosts: the last state. It has no seq then.
+	// Of a backend on hosts: the last state. It has no seq then. Of memory: the
+	// operator state, inline.
 	Handles    []*v1.StateHandle `protobuf:"bytes,6,rep,name=handles,proto3" json:"handles,omitempty"`
 	StateBytes uint64            `protobuf:"varint,7,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
 	Parts      uint32            `protobuf:"varint,8,opt,name=parts,proto3" json:"parts,omitempty"`
@@ -2670,7 +2698,7 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\rfencing_token\x18\x02 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x125\n" +
 	"\bsections\x18\x04 \x03(\v2\x19.holdfast.v1.FlushSectionR\bsections\x12\x17\n" +
-	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\x8b\x02\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\x87\x03\n" +
 	"\x05Ready\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -2679,7 +2707,11 @@ const file_holdfast_internal_v1_command_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\x04R\fcheckpointId\x123\n" +
 	"\tpositions\x18\x05 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12\x17\n" +
 	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\x129\n" +
-	"\x05times\x18\a \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\"\xe6\x03\n" +
+	"\x05times\x18\a \x01(\v2#.holdfast.v1.SubtaskCheckpointTimesR\x05times\x122\n" +
+	"\ahandles\x18\b \x03(\v2\x18.holdfast.v1.StateHandleR\ahandles\x12.\n" +
+	"\bdeclined\x18\t \x01(\v2\x12.holdfast.v1.ErrorR\bdeclined\x12\x16\n" +
+	"\x06jitter\x18\n" +
+	" \x01(\x01R\x06jitter\"\xe6\x03\n" +
 	"\rAckCheckpoint\x12\x1d\n" +
 	"\n" +
 	"subtask_id\x18\x01 \x01(\x04R\tsubtaskId\x12#\n" +
@@ -2945,37 +2977,39 @@ var file_holdfast_internal_v1_command_proto_depIdxs = []int32{
 	28, // 23: holdfast.internal.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
 	29, // 24: holdfast.internal.v1.Ready.positions:type_name -> holdfast.v1.Position
 	30, // 25: holdfast.internal.v1.Ready.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	29, // 26: holdfast.internal.v1.AckCheckpoint.positions:type_name -> holdfast.v1.Position
-	31, // 27: holdfast.internal.v1.AckCheckpoint.handles:type_name -> holdfast.v1.StateHandle
-	30, // 28: holdfast.internal.v1.AckCheckpoint.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	31, // 29: holdfast.internal.v1.AckPart.handles:type_name -> holdfast.v1.StateHandle
-	28, // 30: holdfast.internal.v1.LoadState.sections:type_name -> holdfast.v1.FlushSection
-	32, // 31: holdfast.internal.v1.RecordExport.error:type_name -> holdfast.v1.Error
-	32, // 32: holdfast.internal.v1.LoseHost.error:type_name -> holdfast.v1.Error
-	29, // 33: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
-	31, // 34: holdfast.internal.v1.Finish.handles:type_name -> holdfast.v1.StateHandle
-	11, // 35: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
-	33, // 36: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	34, // 37: holdfast.internal.v1.BeginCheckpoint.kind:type_name -> holdfast.v1.CheckpointKind
-	35, // 38: holdfast.internal.v1.BeginCheckpoint.then:type_name -> holdfast.v1.BarrierThen
-	32, // 39: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
-	36, // 40: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
-	16, // 41: holdfast.internal.v1.SubmitJob.restore:type_name -> holdfast.internal.v1.Restore
-	37, // 42: holdfast.internal.v1.Restore.from:type_name -> holdfast.v1.RestoreFrom
-	17, // 43: holdfast.internal.v1.Restore.positions:type_name -> holdfast.internal.v1.RestorePositions
-	29, // 44: holdfast.internal.v1.RestorePositions.positions:type_name -> holdfast.v1.Position
-	38, // 45: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
-	32, // 46: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
-	39, // 47: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
-	32, // 48: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
-	32, // 49: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
-	32, // 50: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
-	40, // 51: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	31, // 26: holdfast.internal.v1.Ready.handles:type_name -> holdfast.v1.StateHandle
+	32, // 27: holdfast.internal.v1.Ready.declined:type_name -> holdfast.v1.Error
+	29, // 28: holdfast.internal.v1.AckCheckpoint.positions:type_name -> holdfast.v1.Position
+	31, // 29: holdfast.internal.v1.AckCheckpoint.handles:type_name -> holdfast.v1.StateHandle
+	30, // 30: holdfast.internal.v1.AckCheckpoint.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	31, // 31: holdfast.internal.v1.AckPart.handles:type_name -> holdfast.v1.StateHandle
+	28, // 32: holdfast.internal.v1.LoadState.sections:type_name -> holdfast.v1.FlushSection
+	32, // 33: holdfast.internal.v1.RecordExport.error:type_name -> holdfast.v1.Error
+	32, // 34: holdfast.internal.v1.LoseHost.error:type_name -> holdfast.v1.Error
+	29, // 35: holdfast.internal.v1.Finish.positions:type_name -> holdfast.v1.Position
+	31, // 36: holdfast.internal.v1.Finish.handles:type_name -> holdfast.v1.StateHandle
+	11, // 37: holdfast.internal.v1.Assign.targets:type_name -> holdfast.internal.v1.AssignTarget
+	33, // 38: holdfast.internal.v1.BeginCheckpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	34, // 39: holdfast.internal.v1.BeginCheckpoint.kind:type_name -> holdfast.v1.CheckpointKind
+	35, // 40: holdfast.internal.v1.BeginCheckpoint.then:type_name -> holdfast.v1.BarrierThen
+	32, // 41: holdfast.internal.v1.AbortCheckpoint.reason:type_name -> holdfast.v1.Error
+	36, // 42: holdfast.internal.v1.SubmitJob.spec:type_name -> holdfast.v1.JobSpec
+	16, // 43: holdfast.internal.v1.SubmitJob.restore:type_name -> holdfast.internal.v1.Restore
+	37, // 44: holdfast.internal.v1.Restore.from:type_name -> holdfast.v1.RestoreFrom
+	17, // 45: holdfast.internal.v1.Restore.positions:type_name -> holdfast.internal.v1.RestorePositions
+	29, // 46: holdfast.internal.v1.RestorePositions.positions:type_name -> holdfast.v1.Position
+	38, // 47: holdfast.internal.v1.RecordSplits.splits:type_name -> holdfast.v1.Split
+	32, // 48: holdfast.internal.v1.RecordSplits.error:type_name -> holdfast.v1.Error
+	39, // 49: holdfast.internal.v1.FailSubtask.failure_class:type_name -> holdfast.v1.FailureClass
+	32, // 50: holdfast.internal.v1.FailSubtask.error:type_name -> holdfast.v1.Error
+	32, // 51: holdfast.internal.v1.LoseSubtask.error:type_name -> holdfast.v1.Error
+	32, // 52: holdfast.internal.v1.CommandResult.error:type_name -> holdfast.v1.Error
+	40, // 53: holdfast.internal.v1.CommandResult.job_status:type_name -> holdfast.v1.JobStatus
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_internal_v1_command_proto_init() }

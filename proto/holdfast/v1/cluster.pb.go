@@ -394,9 +394,11 @@ type Limits struct {
 	FlushesInFlight    uint32                 `protobuf:"varint,5,opt,name=flushes_in_flight,json=flushesInFlight,proto3" json:"flushes_in_flight,omitempty"`
 	FlushBytesInFlight uint32                 `protobuf:"varint,6,opt,name=flush_bytes_in_flight,json=flushBytesInFlight,proto3" json:"flush_bytes_in_flight,omitempty"`
 	// Keys in one Get.
-	GetKeys       uint32 `protobuf:"varint,7,opt,name=get_keys,json=getKeys,proto3" json:"get_keys,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	GetKeys uint32 `protobuf:"varint,7,opt,name=get_keys,json=getKeys,proto3" json:"get_keys,omitempty"`
+	// All operator states of a subtask with their names, by the job's state backend.
+	OperatorStateBytes uint32 `protobuf:"varint,8,opt,name=operator_state_bytes,json=operatorStateBytes,proto3" json:"operator_state_bytes,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -474,6 +476,13 @@ func (x *Limits) GetFlushBytesInFlight() uint32 {
 func (x *Limits) GetGetKeys() uint32 {
 	if x != nil {
 		return x.GetKeys
+	}
+	return 0
+}
+
+func (x *Limits) GetOperatorStateBytes() uint32 {
+	if x != nil {
+		return x.OperatorStateBytes
 	}
 	return 0
 }
@@ -1083,7 +1092,7 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"\x06leader\x18\x06 \x01(\bR\x06leader\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x12.\n" +
 	"\x13min_cluster_version\x18\b \x01(\rR\x11minClusterVersion\x12.\n" +
-	"\x13max_cluster_version\x18\t \x01(\rR\x11maxClusterVersion\"\x86\x02\n" +
+	"\x13max_cluster_version\x18\t \x01(\rR\x11maxClusterVersion\"\xb8\x02\n" +
 	"\x06Limits\x12#\n" +
 	"\rmessage_bytes\x18\x01 \x01(\rR\fmessageBytes\x12\x1b\n" +
 	"\tkey_bytes\x18\x02 \x01(\rR\bkeyBytes\x12\x1f\n" +
@@ -1093,7 +1102,8 @@ const file_holdfast_v1_cluster_proto_rawDesc = "" +
 	"flushBytes\x12*\n" +
 	"\x11flushes_in_flight\x18\x05 \x01(\rR\x0fflushesInFlight\x121\n" +
 	"\x15flush_bytes_in_flight\x18\x06 \x01(\rR\x12flushBytesInFlight\x12\x19\n" +
-	"\bget_keys\x18\a \x01(\rR\agetKeys\"\x17\n" +
+	"\bget_keys\x18\a \x01(\rR\agetKeys\x120\n" +
+	"\x14operator_state_bytes\x18\b \x01(\rR\x12operatorStateBytes\"\x17\n" +
 	"\x15VerifyReplicasRequest\"z\n" +
 	"\x16VerifyReplicasResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x14\n" +

@@ -78,6 +78,63 @@ func (Partitioning) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{0}
 }
 
+// OperatorStateMode says what a subtask has, and which of it each new subtask gets.
+type OperatorStateMode int32
+
+const (
+	OperatorStateMode_OPERATOR_STATE_MODE_UNSPECIFIED OperatorStateMode = 0
+	// A list. At another parallelism each element goes to one subtask; at the same one
+	// every subtask gets its own back. Flink's getListState.
+	OperatorStateMode_OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE OperatorStateMode = 1
+	// A list. Each subtask gets the elements of all. Flink's getUnionListState.
+	OperatorStateMode_OPERATOR_STATE_MODE_UNION OperatorStateMode = 2
+	// A map. Each subtask gets the map of one. Flink's getBroadcastState.
+	OperatorStateMode_OPERATOR_STATE_MODE_BROADCAST OperatorStateMode = 3
+)
+
+// Enum value maps for OperatorStateMode.
+var (
+	OperatorStateMode_name = map[int32]string{
+		0: "OPERATOR_STATE_MODE_UNSPECIFIED",
+		1: "OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE",
+		2: "OPERATOR_STATE_MODE_UNION",
+		3: "OPERATOR_STATE_MODE_BROADCAST",
+	}
+	OperatorStateMode_value = map[string]int32{
+		"OPERATOR_STATE_MODE_UNSPECIFIED":      0,
+		"OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE": 1,
+		"OPERATOR_STATE_MODE_UNION":            2,
+		"OPERATOR_STATE_MODE_BROADCAST":        3,
+	}
+)
+
+func (x OperatorStateMode) Enum() *OperatorStateMode {
+	p := new(OperatorStateMode)
+	*p = x
+	return p
+}
+
+func (x OperatorStateMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OperatorStateMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[1].Descriptor()
+}
+
+func (OperatorStateMode) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[1]
+}
+
+func (x OperatorStateMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OperatorStateMode.Descriptor instead.
+func (OperatorStateMode) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
 type StateKind int32
 
 const (
@@ -120,11 +177,11 @@ func (x StateKind) String() string {
 }
 
 func (StateKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[1].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[2].Descriptor()
 }
 
 func (StateKind) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[1]
+	return &file_holdfast_v1_job_proto_enumTypes[2]
 }
 
 func (x StateKind) Number() protoreflect.EnumNumber {
@@ -133,7 +190,7 @@ func (x StateKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StateKind.Descriptor instead.
 func (StateKind) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 type TtlUpdateType int32
@@ -170,11 +227,11 @@ func (x TtlUpdateType) String() string {
 }
 
 func (TtlUpdateType) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[2].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[3].Descriptor()
 }
 
 func (TtlUpdateType) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[2]
+	return &file_holdfast_v1_job_proto_enumTypes[3]
 }
 
 func (x TtlUpdateType) Number() protoreflect.EnumNumber {
@@ -183,7 +240,7 @@ func (x TtlUpdateType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TtlUpdateType.Descriptor instead.
 func (TtlUpdateType) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 type TtlVisibility int32
@@ -220,11 +277,11 @@ func (x TtlVisibility) String() string {
 }
 
 func (TtlVisibility) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[3].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[4].Descriptor()
 }
 
 func (TtlVisibility) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[3]
+	return &file_holdfast_v1_job_proto_enumTypes[4]
 }
 
 func (x TtlVisibility) Number() protoreflect.EnumNumber {
@@ -233,7 +290,7 @@ func (x TtlVisibility) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TtlVisibility.Descriptor instead.
 func (TtlVisibility) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 // CheckpointStorage: Flink's execution.checkpointing.storage.
@@ -272,11 +329,11 @@ func (x CheckpointStorage) String() string {
 }
 
 func (CheckpointStorage) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[4].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
 }
 
 func (CheckpointStorage) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[4]
+	return &file_holdfast_v1_job_proto_enumTypes[5]
 }
 
 func (x CheckpointStorage) Number() protoreflect.EnumNumber {
@@ -285,7 +342,7 @@ func (x CheckpointStorage) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStorage.Descriptor instead.
 func (CheckpointStorage) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 // CheckpointRetention: Flink's execution.checkpointing.externalized-checkpoint-retention.
@@ -330,11 +387,11 @@ func (x CheckpointRetention) String() string {
 }
 
 func (CheckpointRetention) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (CheckpointRetention) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[5]
+	return &file_holdfast_v1_job_proto_enumTypes[6]
 }
 
 func (x CheckpointRetention) Number() protoreflect.EnumNumber {
@@ -343,7 +400,7 @@ func (x CheckpointRetention) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointRetention.Descriptor instead.
 func (CheckpointRetention) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 type CheckpointMode int32
@@ -379,11 +436,11 @@ func (x CheckpointMode) String() string {
 }
 
 func (CheckpointMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
 }
 
 func (CheckpointMode) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[6]
+	return &file_holdfast_v1_job_proto_enumTypes[7]
 }
 
 func (x CheckpointMode) Number() protoreflect.EnumNumber {
@@ -392,7 +449,7 @@ func (x CheckpointMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointMode.Descriptor instead.
 func (CheckpointMode) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 type JobStatus int32
@@ -446,11 +503,11 @@ func (x JobStatus) String() string {
 }
 
 func (JobStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
 }
 
 func (JobStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[7]
+	return &file_holdfast_v1_job_proto_enumTypes[8]
 }
 
 func (x JobStatus) Number() protoreflect.EnumNumber {
@@ -459,7 +516,7 @@ func (x JobStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobStatus.Descriptor instead.
 func (JobStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 type SubtaskStatus int32
@@ -506,11 +563,11 @@ func (x SubtaskStatus) String() string {
 }
 
 func (SubtaskStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[9].Descriptor()
 }
 
 func (SubtaskStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[8]
+	return &file_holdfast_v1_job_proto_enumTypes[9]
 }
 
 func (x SubtaskStatus) Number() protoreflect.EnumNumber {
@@ -519,7 +576,7 @@ func (x SubtaskStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SubtaskStatus.Descriptor instead.
 func (SubtaskStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 // ClaimMode says whose the files of the restored snapshot are.
@@ -559,11 +616,11 @@ func (x ClaimMode) String() string {
 }
 
 func (ClaimMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[9].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[10].Descriptor()
 }
 
 func (ClaimMode) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[9]
+	return &file_holdfast_v1_job_proto_enumTypes[10]
 }
 
 func (x ClaimMode) Number() protoreflect.EnumNumber {
@@ -572,7 +629,7 @@ func (x ClaimMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ClaimMode.Descriptor instead.
 func (ClaimMode) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 // ExceptionClass says what kind of end an attempt had. All but LOST count
@@ -620,11 +677,11 @@ func (x ExceptionClass) String() string {
 }
 
 func (ExceptionClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[10].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[11].Descriptor()
 }
 
 func (ExceptionClass) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[10]
+	return &file_holdfast_v1_job_proto_enumTypes[11]
 }
 
 func (x ExceptionClass) Number() protoreflect.EnumNumber {
@@ -633,7 +690,7 @@ func (x ExceptionClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExceptionClass.Descriptor instead.
 func (ExceptionClass) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 type OperationStatus int32
@@ -672,11 +729,11 @@ func (x OperationStatus) String() string {
 }
 
 func (OperationStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[11].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[12].Descriptor()
 }
 
 func (OperationStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[11]
+	return &file_holdfast_v1_job_proto_enumTypes[12]
 }
 
 func (x OperationStatus) Number() protoreflect.EnumNumber {
@@ -685,7 +742,7 @@ func (x OperationStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationStatus.Descriptor instead.
 func (OperationStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 type CheckpointStatus int32
@@ -724,11 +781,11 @@ func (x CheckpointStatus) String() string {
 }
 
 func (CheckpointStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[12].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[13].Descriptor()
 }
 
 func (CheckpointStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[12]
+	return &file_holdfast_v1_job_proto_enumTypes[13]
 }
 
 func (x CheckpointStatus) Number() protoreflect.EnumNumber {
@@ -737,7 +794,7 @@ func (x CheckpointStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStatus.Descriptor instead.
 func (CheckpointStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 type CheckpointTrigger int32
@@ -773,11 +830,11 @@ func (x CheckpointTrigger) String() string {
 }
 
 func (CheckpointTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[13].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[14].Descriptor()
 }
 
 func (CheckpointTrigger) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[13]
+	return &file_holdfast_v1_job_proto_enumTypes[14]
 }
 
 func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
@@ -786,7 +843,7 @@ func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointTrigger.Descriptor instead.
 func (CheckpointTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 type CheckpointKind int32
@@ -824,11 +881,11 @@ func (x CheckpointKind) String() string {
 }
 
 func (CheckpointKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[14].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[15].Descriptor()
 }
 
 func (CheckpointKind) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[14]
+	return &file_holdfast_v1_job_proto_enumTypes[15]
 }
 
 func (x CheckpointKind) Number() protoreflect.EnumNumber {
@@ -837,7 +894,7 @@ func (x CheckpointKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointKind.Descriptor instead.
 func (CheckpointKind) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 // BarrierThen says what a client does after the cut.
@@ -881,11 +938,11 @@ func (x BarrierThen) String() string {
 }
 
 func (BarrierThen) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[15].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[16].Descriptor()
 }
 
 func (BarrierThen) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[15]
+	return &file_holdfast_v1_job_proto_enumTypes[16]
 }
 
 func (x BarrierThen) Number() protoreflect.EnumNumber {
@@ -894,7 +951,7 @@ func (x BarrierThen) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BarrierThen.Descriptor instead.
 func (BarrierThen) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 // JobSpec is what a program asks for. Two programs with an equal JobSpec are
@@ -990,9 +1047,11 @@ type Operator struct {
 	Inputs         []*OperatorInput   `protobuf:"bytes,5,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	States         []*StateDescriptor `protobuf:"bytes,6,rep,name=states,proto3" json:"states,omitempty"`
 	// Set for a source, which has no inputs.
-	Source        *SourceSpec `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Source *SourceSpec `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	// State without a key. It needs checkpoints.
+	OperatorStates []*OperatorStateDescriptor `protobuf:"bytes,8,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Operator) Reset() {
@@ -1070,6 +1129,13 @@ func (x *Operator) GetStates() []*StateDescriptor {
 func (x *Operator) GetSource() *SourceSpec {
 	if x != nil {
 		return x.Source
+	}
+	return nil
+}
+
+func (x *Operator) GetOperatorStates() []*OperatorStateDescriptor {
+	if x != nil {
+		return x.OperatorStates
 	}
 	return nil
 }
@@ -1216,6 +1282,88 @@ func (x *StateDescriptor) GetMapKeyType() string {
 	return ""
 }
 
+// OperatorStateDescriptor declares one named operator state: what a subtask has for
+// itself and not for a key. Flink's OperatorStateStore.
+type OperatorStateDescriptor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique in the operator, among its keyed states too.
+	Name string            `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Mode OperatorStateMode `protobuf:"varint,2,opt,name=mode,proto3,enum=holdfast.v1.OperatorStateMode" json:"mode,omitempty"`
+	// As in StateDescriptor: of the elements of a list, or of the values of a map.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// Version of the type, by the program's own count.
+	TypeVersion uint32 `protobuf:"varint,4,opt,name=type_version,json=typeVersion,proto3" json:"type_version,omitempty"`
+	// Of BROADCAST: the type of the keys of the map.
+	MapKeyType    string `protobuf:"bytes,5,opt,name=map_key_type,json=mapKeyType,proto3" json:"map_key_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorStateDescriptor) Reset() {
+	*x = OperatorStateDescriptor{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorStateDescriptor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorStateDescriptor) ProtoMessage() {}
+
+func (x *OperatorStateDescriptor) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorStateDescriptor.ProtoReflect.Descriptor instead.
+func (*OperatorStateDescriptor) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OperatorStateDescriptor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OperatorStateDescriptor) GetMode() OperatorStateMode {
+	if x != nil {
+		return x.Mode
+	}
+	return OperatorStateMode_OPERATOR_STATE_MODE_UNSPECIFIED
+}
+
+func (x *OperatorStateDescriptor) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *OperatorStateDescriptor) GetTypeVersion() uint32 {
+	if x != nil {
+		return x.TypeVersion
+	}
+	return 0
+}
+
+func (x *OperatorStateDescriptor) GetMapKeyType() string {
+	if x != nil {
+		return x.MapKeyType
+	}
+	return ""
+}
+
 // StateTtl: Flink's StateTtlConfig, on processing time.
 type StateTtl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1229,7 +1377,7 @@ type StateTtl struct {
 
 func (x *StateTtl) Reset() {
 	*x = StateTtl{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	mi := &file_holdfast_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1389,7 @@ func (x *StateTtl) String() string {
 func (*StateTtl) ProtoMessage() {}
 
 func (x *StateTtl) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[4]
+	mi := &file_holdfast_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1402,7 @@ func (x *StateTtl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateTtl.ProtoReflect.Descriptor instead.
 func (*StateTtl) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StateTtl) GetTtlMs() uint64 {
@@ -1293,7 +1441,7 @@ type SourceSpec struct {
 
 func (x *SourceSpec) Reset() {
 	*x = SourceSpec{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[5]
+	mi := &file_holdfast_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1453,7 @@ func (x *SourceSpec) String() string {
 func (*SourceSpec) ProtoMessage() {}
 
 func (x *SourceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[5]
+	mi := &file_holdfast_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1466,7 @@ func (x *SourceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceSpec.ProtoReflect.Descriptor instead.
 func (*SourceSpec) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SourceSpec) GetConnector() string {
@@ -1375,7 +1523,7 @@ type CheckpointConfig struct {
 
 func (x *CheckpointConfig) Reset() {
 	*x = CheckpointConfig{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[6]
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1535,7 @@ func (x *CheckpointConfig) String() string {
 func (*CheckpointConfig) ProtoMessage() {}
 
 func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[6]
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1548,7 @@ func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointConfig.ProtoReflect.Descriptor instead.
 func (*CheckpointConfig) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckpointConfig) GetIntervalMs() uint64 {
@@ -1504,7 +1652,7 @@ type RestartStrategy struct {
 
 func (x *RestartStrategy) Reset() {
 	*x = RestartStrategy{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1664,7 @@ func (x *RestartStrategy) String() string {
 func (*RestartStrategy) ProtoMessage() {}
 
 func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1677,7 @@ func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartStrategy.ProtoReflect.Descriptor instead.
 func (*RestartStrategy) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RestartStrategy) GetStrategy() isRestartStrategy_Strategy {
@@ -1611,7 +1759,7 @@ type NoRestart struct {
 
 func (x *NoRestart) Reset() {
 	*x = NoRestart{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1771,7 @@ func (x *NoRestart) String() string {
 func (*NoRestart) ProtoMessage() {}
 
 func (x *NoRestart) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1784,7 @@ func (x *NoRestart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoRestart.ProtoReflect.Descriptor instead.
 func (*NoRestart) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 type FixedDelay struct {
@@ -1650,7 +1798,7 @@ type FixedDelay struct {
 
 func (x *FixedDelay) Reset() {
 	*x = FixedDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1810,7 @@ func (x *FixedDelay) String() string {
 func (*FixedDelay) ProtoMessage() {}
 
 func (x *FixedDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1823,7 @@ func (x *FixedDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixedDelay.ProtoReflect.Descriptor instead.
 func (*FixedDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FixedDelay) GetAttempts() uint32 {
@@ -1707,7 +1855,7 @@ type FailureRate struct {
 
 func (x *FailureRate) Reset() {
 	*x = FailureRate{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1867,7 @@ func (x *FailureRate) String() string {
 func (*FailureRate) ProtoMessage() {}
 
 func (x *FailureRate) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1880,7 @@ func (x *FailureRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
 func (*FailureRate) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FailureRate) GetMaxFailuresPerInterval() uint32 {
@@ -1774,7 +1922,7 @@ type ExponentialDelay struct {
 
 func (x *ExponentialDelay) Reset() {
 	*x = ExponentialDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1934,7 @@ func (x *ExponentialDelay) String() string {
 func (*ExponentialDelay) ProtoMessage() {}
 
 func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1947,7 @@ func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExponentialDelay.ProtoReflect.Descriptor instead.
 func (*ExponentialDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExponentialDelay) GetInitialBackoffMs() uint64 {
@@ -1860,7 +2008,7 @@ type StateBackend struct {
 
 func (x *StateBackend) Reset() {
 	*x = StateBackend{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +2020,7 @@ func (x *StateBackend) String() string {
 func (*StateBackend) ProtoMessage() {}
 
 func (x *StateBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2033,7 @@ func (x *StateBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateBackend.ProtoReflect.Descriptor instead.
 func (*StateBackend) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StateBackend) GetName() string {
@@ -1923,7 +2071,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2083,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2096,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubmitRequest) GetSpec() *JobSpec {
@@ -1987,7 +2135,7 @@ type RestoreFrom struct {
 
 func (x *RestoreFrom) Reset() {
 	*x = RestoreFrom{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2147,7 @@ func (x *RestoreFrom) String() string {
 func (*RestoreFrom) ProtoMessage() {}
 
 func (x *RestoreFrom) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2160,7 @@ func (x *RestoreFrom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFrom.ProtoReflect.Descriptor instead.
 func (*RestoreFrom) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestoreFrom) GetPath() string {
@@ -2048,7 +2196,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2208,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2221,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SubmitResponse) GetJobId() string {
@@ -2098,7 +2246,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2258,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2271,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 type ListResponse struct {
@@ -2135,7 +2283,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2295,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2308,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -2190,7 +2338,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2350,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2363,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JobSummary) GetJobId() string {
@@ -2298,7 +2446,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2458,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2471,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DescribeRequest) GetJob() string {
@@ -2342,7 +2490,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2502,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2515,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DescribeResponse) GetJob() *JobDescription {
@@ -2395,7 +2543,7 @@ type JobDescription struct {
 
 func (x *JobDescription) Reset() {
 	*x = JobDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2555,7 @@ func (x *JobDescription) String() string {
 func (*JobDescription) ProtoMessage() {}
 
 func (x *JobDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2568,7 @@ func (x *JobDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDescription.ProtoReflect.Descriptor instead.
 func (*JobDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JobDescription) GetSummary() *JobSummary {
@@ -2499,7 +2647,7 @@ type SubtaskDescription struct {
 
 func (x *SubtaskDescription) Reset() {
 	*x = SubtaskDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2659,7 @@ func (x *SubtaskDescription) String() string {
 func (*SubtaskDescription) ProtoMessage() {}
 
 func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2672,7 @@ func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskDescription.ProtoReflect.Descriptor instead.
 func (*SubtaskDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubtaskDescription) GetOperatorUid() string {
@@ -2645,7 +2793,7 @@ type StateSize struct {
 
 func (x *StateSize) Reset() {
 	*x = StateSize{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2657,7 +2805,7 @@ func (x *StateSize) String() string {
 func (*StateSize) ProtoMessage() {}
 
 func (x *StateSize) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2670,7 +2818,7 @@ func (x *StateSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateSize.ProtoReflect.Descriptor instead.
 func (*StateSize) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StateSize) GetName() string {
@@ -2721,7 +2869,7 @@ type ExceptionRecord struct {
 
 func (x *ExceptionRecord) Reset() {
 	*x = ExceptionRecord{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +2881,7 @@ func (x *ExceptionRecord) String() string {
 func (*ExceptionRecord) ProtoMessage() {}
 
 func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +2894,7 @@ func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionRecord.ProtoReflect.Descriptor instead.
 func (*ExceptionRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExceptionRecord) GetTimeMs() int64 {
@@ -2827,7 +2975,7 @@ type CheckpointCounts struct {
 
 func (x *CheckpointCounts) Reset() {
 	*x = CheckpointCounts{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +2987,7 @@ func (x *CheckpointCounts) String() string {
 func (*CheckpointCounts) ProtoMessage() {}
 
 func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3000,7 @@ func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCounts.ProtoReflect.Descriptor instead.
 func (*CheckpointCounts) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckpointCounts) GetTriggered() uint64 {
@@ -2904,7 +3052,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3064,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3077,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Position) GetTopic() string {
@@ -2972,7 +3120,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3132,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3145,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CancelRequest) GetJob() string {
@@ -3023,7 +3171,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3183,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3196,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CancelResponse) GetStatus() JobStatus {
@@ -3072,7 +3220,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3232,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3245,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResumeRequest) GetJob() string {
@@ -3130,7 +3278,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3142,7 +3290,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3303,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResumeResponse) GetStatus() JobStatus {
@@ -3176,7 +3324,7 @@ type TriggerCheckpointRequest struct {
 
 func (x *TriggerCheckpointRequest) Reset() {
 	*x = TriggerCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3336,7 @@ func (x *TriggerCheckpointRequest) String() string {
 func (*TriggerCheckpointRequest) ProtoMessage() {}
 
 func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3349,7 @@ func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TriggerCheckpointRequest) GetJob() string {
@@ -3228,7 +3376,7 @@ type TriggerCheckpointResponse struct {
 
 func (x *TriggerCheckpointResponse) Reset() {
 	*x = TriggerCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3388,7 @@ func (x *TriggerCheckpointResponse) String() string {
 func (*TriggerCheckpointResponse) ProtoMessage() {}
 
 func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3401,7 @@ func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TriggerCheckpointResponse) GetOperationId() string {
@@ -3283,7 +3431,7 @@ type TriggerSavepointRequest struct {
 
 func (x *TriggerSavepointRequest) Reset() {
 	*x = TriggerSavepointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3443,7 @@ func (x *TriggerSavepointRequest) String() string {
 func (*TriggerSavepointRequest) ProtoMessage() {}
 
 func (x *TriggerSavepointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3456,7 @@ func (x *TriggerSavepointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerSavepointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerSavepointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TriggerSavepointRequest) GetJob() string {
@@ -3342,7 +3490,7 @@ type TriggerSavepointResponse struct {
 
 func (x *TriggerSavepointResponse) Reset() {
 	*x = TriggerSavepointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3502,7 @@ func (x *TriggerSavepointResponse) String() string {
 func (*TriggerSavepointResponse) ProtoMessage() {}
 
 func (x *TriggerSavepointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3515,7 @@ func (x *TriggerSavepointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerSavepointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerSavepointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TriggerSavepointResponse) GetOperationId() string {
@@ -3401,7 +3549,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3561,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3574,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StopRequest) GetJob() string {
@@ -3474,7 +3622,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3634,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3647,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StopResponse) GetOperationId() string {
@@ -3526,7 +3674,7 @@ type DisposeSavepointRequest struct {
 
 func (x *DisposeSavepointRequest) Reset() {
 	*x = DisposeSavepointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3686,7 @@ func (x *DisposeSavepointRequest) String() string {
 func (*DisposeSavepointRequest) ProtoMessage() {}
 
 func (x *DisposeSavepointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3699,7 @@ func (x *DisposeSavepointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisposeSavepointRequest.ProtoReflect.Descriptor instead.
 func (*DisposeSavepointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DisposeSavepointRequest) GetPath() string {
@@ -3570,7 +3718,7 @@ type DisposeSavepointResponse struct {
 
 func (x *DisposeSavepointResponse) Reset() {
 	*x = DisposeSavepointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3730,7 @@ func (x *DisposeSavepointResponse) String() string {
 func (*DisposeSavepointResponse) ProtoMessage() {}
 
 func (x *DisposeSavepointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3743,7 @@ func (x *DisposeSavepointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisposeSavepointResponse.ProtoReflect.Descriptor instead.
 func (*DisposeSavepointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DisposeSavepointResponse) GetFiles() uint32 {
@@ -3614,7 +3762,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3774,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3787,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -3662,7 +3810,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3674,7 +3822,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3687,7 +3835,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetOperationResponse) GetOperationId() string {
@@ -3727,7 +3875,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3887,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3900,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListCheckpointsRequest) GetJob() string {
@@ -3773,7 +3921,7 @@ type ListCheckpointsResponse struct {
 
 func (x *ListCheckpointsResponse) Reset() {
 	*x = ListCheckpointsResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3785,7 +3933,7 @@ func (x *ListCheckpointsResponse) String() string {
 func (*ListCheckpointsResponse) ProtoMessage() {}
 
 func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3798,7 +3946,7 @@ func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListCheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -3832,7 +3980,7 @@ type DescribeCheckpointRequest struct {
 
 func (x *DescribeCheckpointRequest) Reset() {
 	*x = DescribeCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +3992,7 @@ func (x *DescribeCheckpointRequest) String() string {
 func (*DescribeCheckpointRequest) ProtoMessage() {}
 
 func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4005,7 @@ func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DescribeCheckpointRequest) GetJob() string {
@@ -3885,7 +4033,7 @@ type DescribeCheckpointResponse struct {
 
 func (x *DescribeCheckpointResponse) Reset() {
 	*x = DescribeCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3897,7 +4045,7 @@ func (x *DescribeCheckpointResponse) String() string {
 func (*DescribeCheckpointResponse) ProtoMessage() {}
 
 func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3910,7 +4058,7 @@ func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DescribeCheckpointResponse) GetCheckpoint() *Checkpoint {
@@ -3938,7 +4086,7 @@ type SubtaskName struct {
 
 func (x *SubtaskName) Reset() {
 	*x = SubtaskName{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3950,7 +4098,7 @@ func (x *SubtaskName) String() string {
 func (*SubtaskName) ProtoMessage() {}
 
 func (x *SubtaskName) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3963,7 +4111,7 @@ func (x *SubtaskName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskName.ProtoReflect.Descriptor instead.
 func (*SubtaskName) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SubtaskName) GetOperatorUid() string {
@@ -3993,7 +4141,7 @@ type CheckpointSummary struct {
 
 func (x *CheckpointSummary) Reset() {
 	*x = CheckpointSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4153,7 @@ func (x *CheckpointSummary) String() string {
 func (*CheckpointSummary) ProtoMessage() {}
 
 func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4166,7 @@ func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSummary.ProtoReflect.Descriptor instead.
 func (*CheckpointSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CheckpointSummary) GetEndToEndMs() *StatsSummary {
@@ -4055,7 +4203,7 @@ type StatsSummary struct {
 
 func (x *StatsSummary) Reset() {
 	*x = StatsSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[47]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4067,7 +4215,7 @@ func (x *StatsSummary) String() string {
 func (*StatsSummary) ProtoMessage() {}
 
 func (x *StatsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[47]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4080,7 +4228,7 @@ func (x *StatsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsSummary.ProtoReflect.Descriptor instead.
 func (*StatsSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{47}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatsSummary) GetCount() uint64 {
@@ -4142,7 +4290,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[48]
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4154,7 +4302,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[48]
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4167,7 +4315,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{48}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -4298,7 +4446,7 @@ type StateHandle struct {
 
 func (x *StateHandle) Reset() {
 	*x = StateHandle{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4310,7 +4458,7 @@ func (x *StateHandle) String() string {
 func (*StateHandle) ProtoMessage() {}
 
 func (x *StateHandle) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4323,7 +4471,7 @@ func (x *StateHandle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHandle.ProtoReflect.Descriptor instead.
 func (*StateHandle) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{49}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StateHandle) GetFile() string {
@@ -4391,7 +4539,7 @@ type SubtaskAck struct {
 	FlushedBytes uint64 `protobuf:"varint,8,opt,name=flushed_bytes,json=flushedBytes,proto3" json:"flushed_bytes,omitempty"`
 	// Absent where the host could not measure: the subtask had finished.
 	Times *SubtaskCheckpointTimes `protobuf:"bytes,9,opt,name=times,proto3" json:"times,omitempty"`
-	// Of backends on hosts. Empty in what JobService answers.
+	// Of backends on hosts, and the operator state of any. Empty in what JobService answers.
 	Handles []*StateHandle `protobuf:"bytes,10,rep,name=handles,proto3" json:"handles,omitempty"`
 	// Bytes that were written for this checkpoint alone.
 	UploadedBytes uint64 `protobuf:"varint,11,opt,name=uploaded_bytes,json=uploadedBytes,proto3" json:"uploaded_bytes,omitempty"`
@@ -4401,7 +4549,7 @@ type SubtaskAck struct {
 
 func (x *SubtaskAck) Reset() {
 	*x = SubtaskAck{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[50]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4413,7 +4561,7 @@ func (x *SubtaskAck) String() string {
 func (*SubtaskAck) ProtoMessage() {}
 
 func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[50]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4426,7 +4574,7 @@ func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskAck.ProtoReflect.Descriptor instead.
 func (*SubtaskAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{50}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SubtaskAck) GetSubtaskId() uint64 {
@@ -4524,7 +4672,7 @@ type SubtaskCheckpointTimes struct {
 
 func (x *SubtaskCheckpointTimes) Reset() {
 	*x = SubtaskCheckpointTimes{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[51]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4536,7 +4684,7 @@ func (x *SubtaskCheckpointTimes) String() string {
 func (*SubtaskCheckpointTimes) ProtoMessage() {}
 
 func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[51]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4549,7 +4697,7 @@ func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskCheckpointTimes.ProtoReflect.Descriptor instead.
 func (*SubtaskCheckpointTimes) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{51}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SubtaskCheckpointTimes) GetStartDelayUs() uint64 {
@@ -4582,7 +4730,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[52]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4742,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[52]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4755,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{52}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -4626,7 +4774,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[53]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +4786,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[53]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +4799,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{53}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchResponse) GetJob() *JobDescription {
@@ -4671,7 +4819,7 @@ type ReportProcessExitRequest struct {
 
 func (x *ReportProcessExitRequest) Reset() {
 	*x = ReportProcessExitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[54]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +4831,7 @@ func (x *ReportProcessExitRequest) String() string {
 func (*ReportProcessExitRequest) ProtoMessage() {}
 
 func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[54]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +4844,7 @@ func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitRequest.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{54}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReportProcessExitRequest) GetProcessId() string {
@@ -4714,7 +4862,7 @@ type ReportProcessExitResponse struct {
 
 func (x *ReportProcessExitResponse) Reset() {
 	*x = ReportProcessExitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[55]
+	mi := &file_holdfast_v1_job_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4726,7 +4874,7 @@ func (x *ReportProcessExitResponse) String() string {
 func (*ReportProcessExitResponse) ProtoMessage() {}
 
 func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[55]
+	mi := &file_holdfast_v1_job_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4739,7 +4887,7 @@ func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitResponse.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{55}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{56}
 }
 
 var File_holdfast_v1_job_proto protoreflect.FileDescriptor
@@ -4754,7 +4902,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"checkpoint\x18\x03 \x01(\v2\x1d.holdfast.v1.CheckpointConfigR\n" +
 	"checkpoint\x12G\n" +
 	"\x10restart_strategy\x18\x04 \x01(\v2\x1c.holdfast.v1.RestartStrategyR\x0frestartStrategy\x12>\n" +
-	"\rstate_backend\x18\x05 \x01(\v2\x19.holdfast.v1.StateBackendR\fstateBackend\"\x96\x02\n" +
+	"\rstate_backend\x18\x05 \x01(\v2\x19.holdfast.v1.StateBackendR\fstateBackend\"\xe5\x02\n" +
 	"\bOperator\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
@@ -4762,7 +4910,8 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x0fmax_parallelism\x18\x04 \x01(\rR\x0emaxParallelism\x122\n" +
 	"\x06inputs\x18\x05 \x03(\v2\x1a.holdfast.v1.OperatorInputR\x06inputs\x124\n" +
 	"\x06states\x18\x06 \x03(\v2\x1c.holdfast.v1.StateDescriptorR\x06states\x12/\n" +
-	"\x06source\x18\a \x01(\v2\x17.holdfast.v1.SourceSpecR\x06source\"q\n" +
+	"\x06source\x18\a \x01(\v2\x17.holdfast.v1.SourceSpecR\x06source\x12M\n" +
+	"\x0foperator_states\x18\b \x03(\v2$.holdfast.v1.OperatorStateDescriptorR\x0eoperatorStates\"q\n" +
 	"\rOperatorInput\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12=\n" +
 	"\fpartitioning\x18\x02 \x01(\x0e2\x19.holdfast.v1.PartitioningR\fpartitioning\"\xd3\x01\n" +
@@ -4773,6 +4922,13 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\ftype_version\x18\x04 \x01(\rR\vtypeVersion\x12'\n" +
 	"\x03ttl\x18\x05 \x01(\v2\x15.holdfast.v1.StateTtlR\x03ttl\x12 \n" +
 	"\fmap_key_type\x18\x06 \x01(\tR\n" +
+	"mapKeyType\"\xba\x01\n" +
+	"\x17OperatorStateDescriptor\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
+	"\x04mode\x18\x02 \x01(\x0e2\x1e.holdfast.v1.OperatorStateModeR\x04mode\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12!\n" +
+	"\ftype_version\x18\x04 \x01(\rR\vtypeVersion\x12 \n" +
+	"\fmap_key_type\x18\x05 \x01(\tR\n" +
 	"mapKeyType\"\x9a\x01\n" +
 	"\bStateTtl\x12\x15\n" +
 	"\x06ttl_ms\x18\x01 \x01(\x04R\x05ttlMs\x12;\n" +
@@ -5072,7 +5228,12 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x18PARTITIONING_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARTITIONING_FORWARD\x10\x01\x12\x15\n" +
 	"\x11PARTITIONING_HASH\x10\x02\x12\x1f\n" +
-	"\x1bPARTITIONING_CO_PARTITIONED\x10\x03*\x9b\x01\n" +
+	"\x1bPARTITIONING_CO_PARTITIONED\x10\x03*\xa4\x01\n" +
+	"\x11OperatorStateMode\x12#\n" +
+	"\x1fOPERATOR_STATE_MODE_UNSPECIFIED\x10\x00\x12(\n" +
+	"$OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE\x10\x01\x12\x1d\n" +
+	"\x19OPERATOR_STATE_MODE_UNION\x10\x02\x12!\n" +
+	"\x1dOPERATOR_STATE_MODE_BROADCAST\x10\x03*\x9b\x01\n" +
 	"\tStateKind\x12\x1a\n" +
 	"\x16STATE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_KIND_VALUE\x10\x01\x12\x13\n" +
@@ -5179,181 +5340,185 @@ func file_holdfast_v1_job_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_job_proto_rawDescData
 }
 
-var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
+var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_holdfast_v1_job_proto_goTypes = []any{
 	(Partitioning)(0),                  // 0: holdfast.v1.Partitioning
-	(StateKind)(0),                     // 1: holdfast.v1.StateKind
-	(TtlUpdateType)(0),                 // 2: holdfast.v1.TtlUpdateType
-	(TtlVisibility)(0),                 // 3: holdfast.v1.TtlVisibility
-	(CheckpointStorage)(0),             // 4: holdfast.v1.CheckpointStorage
-	(CheckpointRetention)(0),           // 5: holdfast.v1.CheckpointRetention
-	(CheckpointMode)(0),                // 6: holdfast.v1.CheckpointMode
-	(JobStatus)(0),                     // 7: holdfast.v1.JobStatus
-	(SubtaskStatus)(0),                 // 8: holdfast.v1.SubtaskStatus
-	(ClaimMode)(0),                     // 9: holdfast.v1.ClaimMode
-	(ExceptionClass)(0),                // 10: holdfast.v1.ExceptionClass
-	(OperationStatus)(0),               // 11: holdfast.v1.OperationStatus
-	(CheckpointStatus)(0),              // 12: holdfast.v1.CheckpointStatus
-	(CheckpointTrigger)(0),             // 13: holdfast.v1.CheckpointTrigger
-	(CheckpointKind)(0),                // 14: holdfast.v1.CheckpointKind
-	(BarrierThen)(0),                   // 15: holdfast.v1.BarrierThen
-	(*JobSpec)(nil),                    // 16: holdfast.v1.JobSpec
-	(*Operator)(nil),                   // 17: holdfast.v1.Operator
-	(*OperatorInput)(nil),              // 18: holdfast.v1.OperatorInput
-	(*StateDescriptor)(nil),            // 19: holdfast.v1.StateDescriptor
-	(*StateTtl)(nil),                   // 20: holdfast.v1.StateTtl
-	(*SourceSpec)(nil),                 // 21: holdfast.v1.SourceSpec
-	(*CheckpointConfig)(nil),           // 22: holdfast.v1.CheckpointConfig
-	(*RestartStrategy)(nil),            // 23: holdfast.v1.RestartStrategy
-	(*NoRestart)(nil),                  // 24: holdfast.v1.NoRestart
-	(*FixedDelay)(nil),                 // 25: holdfast.v1.FixedDelay
-	(*FailureRate)(nil),                // 26: holdfast.v1.FailureRate
-	(*ExponentialDelay)(nil),           // 27: holdfast.v1.ExponentialDelay
-	(*StateBackend)(nil),               // 28: holdfast.v1.StateBackend
-	(*SubmitRequest)(nil),              // 29: holdfast.v1.SubmitRequest
-	(*RestoreFrom)(nil),                // 30: holdfast.v1.RestoreFrom
-	(*SubmitResponse)(nil),             // 31: holdfast.v1.SubmitResponse
-	(*ListRequest)(nil),                // 32: holdfast.v1.ListRequest
-	(*ListResponse)(nil),               // 33: holdfast.v1.ListResponse
-	(*JobSummary)(nil),                 // 34: holdfast.v1.JobSummary
-	(*DescribeRequest)(nil),            // 35: holdfast.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 36: holdfast.v1.DescribeResponse
-	(*JobDescription)(nil),             // 37: holdfast.v1.JobDescription
-	(*SubtaskDescription)(nil),         // 38: holdfast.v1.SubtaskDescription
-	(*StateSize)(nil),                  // 39: holdfast.v1.StateSize
-	(*ExceptionRecord)(nil),            // 40: holdfast.v1.ExceptionRecord
-	(*CheckpointCounts)(nil),           // 41: holdfast.v1.CheckpointCounts
-	(*Position)(nil),                   // 42: holdfast.v1.Position
-	(*CancelRequest)(nil),              // 43: holdfast.v1.CancelRequest
-	(*CancelResponse)(nil),             // 44: holdfast.v1.CancelResponse
-	(*ResumeRequest)(nil),              // 45: holdfast.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 46: holdfast.v1.ResumeResponse
-	(*TriggerCheckpointRequest)(nil),   // 47: holdfast.v1.TriggerCheckpointRequest
-	(*TriggerCheckpointResponse)(nil),  // 48: holdfast.v1.TriggerCheckpointResponse
-	(*TriggerSavepointRequest)(nil),    // 49: holdfast.v1.TriggerSavepointRequest
-	(*TriggerSavepointResponse)(nil),   // 50: holdfast.v1.TriggerSavepointResponse
-	(*StopRequest)(nil),                // 51: holdfast.v1.StopRequest
-	(*StopResponse)(nil),               // 52: holdfast.v1.StopResponse
-	(*DisposeSavepointRequest)(nil),    // 53: holdfast.v1.DisposeSavepointRequest
-	(*DisposeSavepointResponse)(nil),   // 54: holdfast.v1.DisposeSavepointResponse
-	(*GetOperationRequest)(nil),        // 55: holdfast.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),       // 56: holdfast.v1.GetOperationResponse
-	(*ListCheckpointsRequest)(nil),     // 57: holdfast.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),    // 58: holdfast.v1.ListCheckpointsResponse
-	(*DescribeCheckpointRequest)(nil),  // 59: holdfast.v1.DescribeCheckpointRequest
-	(*DescribeCheckpointResponse)(nil), // 60: holdfast.v1.DescribeCheckpointResponse
-	(*SubtaskName)(nil),                // 61: holdfast.v1.SubtaskName
-	(*CheckpointSummary)(nil),          // 62: holdfast.v1.CheckpointSummary
-	(*StatsSummary)(nil),               // 63: holdfast.v1.StatsSummary
-	(*Checkpoint)(nil),                 // 64: holdfast.v1.Checkpoint
-	(*StateHandle)(nil),                // 65: holdfast.v1.StateHandle
-	(*SubtaskAck)(nil),                 // 66: holdfast.v1.SubtaskAck
-	(*SubtaskCheckpointTimes)(nil),     // 67: holdfast.v1.SubtaskCheckpointTimes
-	(*WatchRequest)(nil),               // 68: holdfast.v1.WatchRequest
-	(*WatchResponse)(nil),              // 69: holdfast.v1.WatchResponse
-	(*ReportProcessExitRequest)(nil),   // 70: holdfast.v1.ReportProcessExitRequest
-	(*ReportProcessExitResponse)(nil),  // 71: holdfast.v1.ReportProcessExitResponse
-	nil,                                // 72: holdfast.v1.SourceSpec.PropertiesEntry
-	nil,                                // 73: holdfast.v1.StateBackend.OptionsEntry
-	(*Error)(nil),                      // 74: holdfast.v1.Error
+	(OperatorStateMode)(0),             // 1: holdfast.v1.OperatorStateMode
+	(StateKind)(0),                     // 2: holdfast.v1.StateKind
+	(TtlUpdateType)(0),                 // 3: holdfast.v1.TtlUpdateType
+	(TtlVisibility)(0),                 // 4: holdfast.v1.TtlVisibility
+	(CheckpointStorage)(0),             // 5: holdfast.v1.CheckpointStorage
+	(CheckpointRetention)(0),           // 6: holdfast.v1.CheckpointRetention
+	(CheckpointMode)(0),                // 7: holdfast.v1.CheckpointMode
+	(JobStatus)(0),                     // 8: holdfast.v1.JobStatus
+	(SubtaskStatus)(0),                 // 9: holdfast.v1.SubtaskStatus
+	(ClaimMode)(0),                     // 10: holdfast.v1.ClaimMode
+	(ExceptionClass)(0),                // 11: holdfast.v1.ExceptionClass
+	(OperationStatus)(0),               // 12: holdfast.v1.OperationStatus
+	(CheckpointStatus)(0),              // 13: holdfast.v1.CheckpointStatus
+	(CheckpointTrigger)(0),             // 14: holdfast.v1.CheckpointTrigger
+	(CheckpointKind)(0),                // 15: holdfast.v1.CheckpointKind
+	(BarrierThen)(0),                   // 16: holdfast.v1.BarrierThen
+	(*JobSpec)(nil),                    // 17: holdfast.v1.JobSpec
+	(*Operator)(nil),                   // 18: holdfast.v1.Operator
+	(*OperatorInput)(nil),              // 19: holdfast.v1.OperatorInput
+	(*StateDescriptor)(nil),            // 20: holdfast.v1.StateDescriptor
+	(*OperatorStateDescriptor)(nil),    // 21: holdfast.v1.OperatorStateDescriptor
+	(*StateTtl)(nil),                   // 22: holdfast.v1.StateTtl
+	(*SourceSpec)(nil),                 // 23: holdfast.v1.SourceSpec
+	(*CheckpointConfig)(nil),           // 24: holdfast.v1.CheckpointConfig
+	(*RestartStrategy)(nil),            // 25: holdfast.v1.RestartStrategy
+	(*NoRestart)(nil),                  // 26: holdfast.v1.NoRestart
+	(*FixedDelay)(nil),                 // 27: holdfast.v1.FixedDelay
+	(*FailureRate)(nil),                // 28: holdfast.v1.FailureRate
+	(*ExponentialDelay)(nil),           // 29: holdfast.v1.ExponentialDelay
+	(*StateBackend)(nil),               // 30: holdfast.v1.StateBackend
+	(*SubmitRequest)(nil),              // 31: holdfast.v1.SubmitRequest
+	(*RestoreFrom)(nil),                // 32: holdfast.v1.RestoreFrom
+	(*SubmitResponse)(nil),             // 33: holdfast.v1.SubmitResponse
+	(*ListRequest)(nil),                // 34: holdfast.v1.ListRequest
+	(*ListResponse)(nil),               // 35: holdfast.v1.ListResponse
+	(*JobSummary)(nil),                 // 36: holdfast.v1.JobSummary
+	(*DescribeRequest)(nil),            // 37: holdfast.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 38: holdfast.v1.DescribeResponse
+	(*JobDescription)(nil),             // 39: holdfast.v1.JobDescription
+	(*SubtaskDescription)(nil),         // 40: holdfast.v1.SubtaskDescription
+	(*StateSize)(nil),                  // 41: holdfast.v1.StateSize
+	(*ExceptionRecord)(nil),            // 42: holdfast.v1.ExceptionRecord
+	(*CheckpointCounts)(nil),           // 43: holdfast.v1.CheckpointCounts
+	(*Position)(nil),                   // 44: holdfast.v1.Position
+	(*CancelRequest)(nil),              // 45: holdfast.v1.CancelRequest
+	(*CancelResponse)(nil),             // 46: holdfast.v1.CancelResponse
+	(*ResumeRequest)(nil),              // 47: holdfast.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 48: holdfast.v1.ResumeResponse
+	(*TriggerCheckpointRequest)(nil),   // 49: holdfast.v1.TriggerCheckpointRequest
+	(*TriggerCheckpointResponse)(nil),  // 50: holdfast.v1.TriggerCheckpointResponse
+	(*TriggerSavepointRequest)(nil),    // 51: holdfast.v1.TriggerSavepointRequest
+	(*TriggerSavepointResponse)(nil),   // 52: holdfast.v1.TriggerSavepointResponse
+	(*StopRequest)(nil),                // 53: holdfast.v1.StopRequest
+	(*StopResponse)(nil),               // 54: holdfast.v1.StopResponse
+	(*DisposeSavepointRequest)(nil),    // 55: holdfast.v1.DisposeSavepointRequest
+	(*DisposeSavepointResponse)(nil),   // 56: holdfast.v1.DisposeSavepointResponse
+	(*GetOperationRequest)(nil),        // 57: holdfast.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),       // 58: holdfast.v1.GetOperationResponse
+	(*ListCheckpointsRequest)(nil),     // 59: holdfast.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),    // 60: holdfast.v1.ListCheckpointsResponse
+	(*DescribeCheckpointRequest)(nil),  // 61: holdfast.v1.DescribeCheckpointRequest
+	(*DescribeCheckpointResponse)(nil), // 62: holdfast.v1.DescribeCheckpointResponse
+	(*SubtaskName)(nil),                // 63: holdfast.v1.SubtaskName
+	(*CheckpointSummary)(nil),          // 64: holdfast.v1.CheckpointSummary
+	(*StatsSummary)(nil),               // 65: holdfast.v1.StatsSummary
+	(*Checkpoint)(nil),                 // 66: holdfast.v1.Checkpoint
+	(*StateHandle)(nil),                // 67: holdfast.v1.StateHandle
+	(*SubtaskAck)(nil),                 // 68: holdfast.v1.SubtaskAck
+	(*SubtaskCheckpointTimes)(nil),     // 69: holdfast.v1.SubtaskCheckpointTimes
+	(*WatchRequest)(nil),               // 70: holdfast.v1.WatchRequest
+	(*WatchResponse)(nil),              // 71: holdfast.v1.WatchResponse
+	(*ReportProcessExitRequest)(nil),   // 72: holdfast.v1.ReportProcessExitRequest
+	(*ReportProcessExitResponse)(nil),  // 73: holdfast.v1.ReportProcessExitResponse
+	nil,                                // 74: holdfast.v1.SourceSpec.PropertiesEntry
+	nil,                                // 75: holdfast.v1.StateBackend.OptionsEntry
+	(*Error)(nil),                      // 76: holdfast.v1.Error
 }
 var file_holdfast_v1_job_proto_depIdxs = []int32{
-	17, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
-	22, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
-	23, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
-	28, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
-	18, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
-	19, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
-	21, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
-	0,  // 7: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
-	1,  // 8: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
-	20, // 9: holdfast.v1.StateDescriptor.ttl:type_name -> holdfast.v1.StateTtl
-	2,  // 10: holdfast.v1.StateTtl.update_type:type_name -> holdfast.v1.TtlUpdateType
-	3,  // 11: holdfast.v1.StateTtl.visibility:type_name -> holdfast.v1.TtlVisibility
-	72, // 12: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
-	6,  // 13: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
-	4,  // 14: holdfast.v1.CheckpointConfig.storage:type_name -> holdfast.v1.CheckpointStorage
-	5,  // 15: holdfast.v1.CheckpointConfig.retention:type_name -> holdfast.v1.CheckpointRetention
-	24, // 16: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
-	25, // 17: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
-	27, // 18: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
-	26, // 19: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
-	73, // 20: holdfast.v1.StateBackend.options:type_name -> holdfast.v1.StateBackend.OptionsEntry
-	16, // 21: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
-	30, // 22: holdfast.v1.SubmitRequest.restore:type_name -> holdfast.v1.RestoreFrom
-	9,  // 23: holdfast.v1.RestoreFrom.claim_mode:type_name -> holdfast.v1.ClaimMode
-	34, // 24: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
-	7,  // 25: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
-	37, // 26: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
-	34, // 27: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
-	16, // 28: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
-	38, // 29: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
-	74, // 30: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
-	40, // 31: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	41, // 32: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
-	8,  // 33: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
-	42, // 34: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
-	39, // 35: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
-	74, // 36: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
-	10, // 37: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
-	7,  // 38: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
-	7,  // 39: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
-	11, // 40: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
-	64, // 41: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	74, // 42: holdfast.v1.GetOperationResponse.error:type_name -> holdfast.v1.Error
-	64, // 43: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	41, // 44: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
-	62, // 45: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
-	64, // 46: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	61, // 47: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
-	63, // 48: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
-	63, // 49: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
-	63, // 50: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
-	12, // 51: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
-	13, // 52: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	66, // 53: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
-	74, // 54: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
-	14, // 55: holdfast.v1.Checkpoint.kind:type_name -> holdfast.v1.CheckpointKind
-	15, // 56: holdfast.v1.Checkpoint.then:type_name -> holdfast.v1.BarrierThen
-	74, // 57: holdfast.v1.Checkpoint.export_error:type_name -> holdfast.v1.Error
-	42, // 58: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
-	67, // 59: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	65, // 60: holdfast.v1.SubtaskAck.handles:type_name -> holdfast.v1.StateHandle
-	37, // 61: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
-	29, // 62: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
-	32, // 63: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
-	35, // 64: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
-	43, // 65: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
-	45, // 66: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
-	51, // 67: holdfast.v1.JobService.Stop:input_type -> holdfast.v1.StopRequest
-	49, // 68: holdfast.v1.JobService.TriggerSavepoint:input_type -> holdfast.v1.TriggerSavepointRequest
-	53, // 69: holdfast.v1.JobService.DisposeSavepoint:input_type -> holdfast.v1.DisposeSavepointRequest
-	47, // 70: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
-	55, // 71: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
-	57, // 72: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
-	59, // 73: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
-	68, // 74: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
-	70, // 75: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
-	31, // 76: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
-	33, // 77: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
-	36, // 78: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
-	44, // 79: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
-	46, // 80: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
-	52, // 81: holdfast.v1.JobService.Stop:output_type -> holdfast.v1.StopResponse
-	50, // 82: holdfast.v1.JobService.TriggerSavepoint:output_type -> holdfast.v1.TriggerSavepointResponse
-	54, // 83: holdfast.v1.JobService.DisposeSavepoint:output_type -> holdfast.v1.DisposeSavepointResponse
-	48, // 84: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
-	56, // 85: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
-	58, // 86: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
-	60, // 87: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
-	69, // 88: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
-	71, // 89: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
-	76, // [76:90] is the sub-list for method output_type
-	62, // [62:76] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	18, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
+	24, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
+	25, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
+	30, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
+	19, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
+	20, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
+	23, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
+	21, // 7: holdfast.v1.Operator.operator_states:type_name -> holdfast.v1.OperatorStateDescriptor
+	0,  // 8: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
+	2,  // 9: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
+	22, // 10: holdfast.v1.StateDescriptor.ttl:type_name -> holdfast.v1.StateTtl
+	1,  // 11: holdfast.v1.OperatorStateDescriptor.mode:type_name -> holdfast.v1.OperatorStateMode
+	3,  // 12: holdfast.v1.StateTtl.update_type:type_name -> holdfast.v1.TtlUpdateType
+	4,  // 13: holdfast.v1.StateTtl.visibility:type_name -> holdfast.v1.TtlVisibility
+	74, // 14: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
+	7,  // 15: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
+	5,  // 16: holdfast.v1.CheckpointConfig.storage:type_name -> holdfast.v1.CheckpointStorage
+	6,  // 17: holdfast.v1.CheckpointConfig.retention:type_name -> holdfast.v1.CheckpointRetention
+	26, // 18: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
+	27, // 19: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
+	29, // 20: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
+	28, // 21: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
+	75, // 22: holdfast.v1.StateBackend.options:type_name -> holdfast.v1.StateBackend.OptionsEntry
+	17, // 23: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
+	32, // 24: holdfast.v1.SubmitRequest.restore:type_name -> holdfast.v1.RestoreFrom
+	10, // 25: holdfast.v1.RestoreFrom.claim_mode:type_name -> holdfast.v1.ClaimMode
+	36, // 26: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
+	8,  // 27: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
+	39, // 28: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
+	36, // 29: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
+	17, // 30: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
+	40, // 31: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
+	76, // 32: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
+	42, // 33: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	43, // 34: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
+	9,  // 35: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
+	44, // 36: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
+	41, // 37: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
+	76, // 38: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
+	11, // 39: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
+	8,  // 40: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
+	8,  // 41: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
+	12, // 42: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
+	66, // 43: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	76, // 44: holdfast.v1.GetOperationResponse.error:type_name -> holdfast.v1.Error
+	66, // 45: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	43, // 46: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
+	64, // 47: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
+	66, // 48: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	63, // 49: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
+	65, // 50: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
+	65, // 51: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
+	65, // 52: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
+	13, // 53: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
+	14, // 54: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	68, // 55: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
+	76, // 56: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
+	15, // 57: holdfast.v1.Checkpoint.kind:type_name -> holdfast.v1.CheckpointKind
+	16, // 58: holdfast.v1.Checkpoint.then:type_name -> holdfast.v1.BarrierThen
+	76, // 59: holdfast.v1.Checkpoint.export_error:type_name -> holdfast.v1.Error
+	44, // 60: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
+	69, // 61: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	67, // 62: holdfast.v1.SubtaskAck.handles:type_name -> holdfast.v1.StateHandle
+	39, // 63: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
+	31, // 64: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
+	34, // 65: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
+	37, // 66: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
+	45, // 67: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
+	47, // 68: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
+	53, // 69: holdfast.v1.JobService.Stop:input_type -> holdfast.v1.StopRequest
+	51, // 70: holdfast.v1.JobService.TriggerSavepoint:input_type -> holdfast.v1.TriggerSavepointRequest
+	55, // 71: holdfast.v1.JobService.DisposeSavepoint:input_type -> holdfast.v1.DisposeSavepointRequest
+	49, // 72: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
+	57, // 73: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
+	59, // 74: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
+	61, // 75: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
+	70, // 76: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
+	72, // 77: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
+	33, // 78: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
+	35, // 79: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
+	38, // 80: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
+	46, // 81: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
+	48, // 82: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
+	54, // 83: holdfast.v1.JobService.Stop:output_type -> holdfast.v1.StopResponse
+	52, // 84: holdfast.v1.JobService.TriggerSavepoint:output_type -> holdfast.v1.TriggerSavepointResponse
+	56, // 85: holdfast.v1.JobService.DisposeSavepoint:output_type -> holdfast.v1.DisposeSavepointResponse
+	50, // 86: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
+	58, // 87: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
+	60, // 88: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
+	62, // 89: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
+	71, // 90: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
+	73, // 91: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
+	78, // [78:92] is the sub-list for method output_type
+	64, // [64:78] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_job_proto_init() }
@@ -5362,20 +5527,20 @@ func file_holdfast_v1_job_proto_init() {
 		return
 	}
 	file_holdfast_v1_error_proto_init()
-	file_holdfast_v1_job_proto_msgTypes[7].OneofWrappers = []any{
+	file_holdfast_v1_job_proto_msgTypes[8].OneofWrappers = []any{
 		(*RestartStrategy_None)(nil),
 		(*RestartStrategy_FixedDelay)(nil),
 		(*RestartStrategy_ExponentialDelay)(nil),
 		(*RestartStrategy_FailureRate)(nil),
 	}
-	file_holdfast_v1_job_proto_msgTypes[51].OneofWrappers = []any{}
+	file_holdfast_v1_job_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_job_proto_rawDesc), len(file_holdfast_v1_job_proto_rawDesc)),
-			NumEnums:      16,
-			NumMessages:   58,
+			NumEnums:      17,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

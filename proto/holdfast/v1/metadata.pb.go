@@ -254,8 +254,11 @@ type SubtaskSnapshot struct {
 	// Exclusive.
 	KeyGroupEnd uint32 `protobuf:"varint,3,opt,name=key_group_end,json=keyGroupEnd,proto3" json:"key_group_end,omitempty"`
 	// Who wrote it.
-	FencingToken  uint64           `protobuf:"varint,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
-	Snapshots     []*StateSnapshot `protobuf:"bytes,5,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	FencingToken uint64           `protobuf:"varint,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	Snapshots    []*StateSnapshot `protobuf:"bytes,5,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// OperatorStates of the subtask. What is in it belongs to all operators of the
+	// chain, or to this one alone. Absent: it has none.
+	OperatorState *Content `protobuf:"bytes,6,opt,name=operator_state,json=operatorState,proto3" json:"operator_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +324,13 @@ func (x *SubtaskSnapshot) GetFencingToken() uint64 {
 func (x *SubtaskSnapshot) GetSnapshots() []*StateSnapshot {
 	if x != nil {
 		return x.Snapshots
+	}
+	return nil
+}
+
+func (x *SubtaskSnapshot) GetOperatorState() *Content {
+	if x != nil {
+		return x.OperatorState
 	}
 	return nil
 }
@@ -407,6 +417,115 @@ func (x *StateSnapshot) GetStateIds() []uint32 {
 	return nil
 }
 
+// OperatorStates is the operator state of one subtask, in the order of the job's
+// specification.
+type OperatorStates struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	States        []*OperatorStateContent `protobuf:"bytes,1,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorStates) Reset() {
+	*x = OperatorStates{}
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorStates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorStates) ProtoMessage() {}
+
+func (x *OperatorStates) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorStates.ProtoReflect.Descriptor instead.
+func (*OperatorStates) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OperatorStates) GetStates() []*OperatorStateContent {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// OperatorStateContent is one operator state of one subtask.
+type OperatorStateContent struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OperatorUid string                 `protobuf:"bytes,1,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	// As it was when the state was taken.
+	State *OperatorStateDescriptor `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// A list, or of BROADCAST a map, as docs/protocol.md encodes them.
+	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorStateContent) Reset() {
+	*x = OperatorStateContent{}
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorStateContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorStateContent) ProtoMessage() {}
+
+func (x *OperatorStateContent) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorStateContent.ProtoReflect.Descriptor instead.
+func (*OperatorStateContent) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OperatorStateContent) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *OperatorStateContent) GetState() *OperatorStateDescriptor {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *OperatorStateContent) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 // SnapshotFile is one file of a snapshot.
 type SnapshotFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -423,7 +542,7 @@ type SnapshotFile struct {
 
 func (x *SnapshotFile) Reset() {
 	*x = SnapshotFile{}
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[4]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +554,7 @@ func (x *SnapshotFile) String() string {
 func (*SnapshotFile) ProtoMessage() {}
 
 func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[4]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +567,7 @@ func (x *SnapshotFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFile.ProtoReflect.Descriptor instead.
 func (*SnapshotFile) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SnapshotFile) GetName() string {
@@ -493,7 +612,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +624,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[5]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +637,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Content) GetHandle() isContent_Handle {
@@ -580,7 +699,7 @@ type FileHandle struct {
 
 func (x *FileHandle) Reset() {
 	*x = FileHandle{}
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[6]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +711,7 @@ func (x *FileHandle) String() string {
 func (*FileHandle) ProtoMessage() {}
 
 func (x *FileHandle) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[6]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +724,7 @@ func (x *FileHandle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileHandle.ProtoReflect.Descriptor instead.
 func (*FileHandle) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FileHandle) GetPath() string {
@@ -653,7 +772,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[7]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +784,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[7]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +797,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SnapshotHeader) GetOperatorUid() string {
@@ -729,7 +848,7 @@ type SnapshotState struct {
 
 func (x *SnapshotState) Reset() {
 	*x = SnapshotState{}
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[8]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +860,7 @@ func (x *SnapshotState) String() string {
 func (*SnapshotState) ProtoMessage() {}
 
 func (x *SnapshotState) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_metadata_proto_msgTypes[8]
+	mi := &file_holdfast_v1_metadata_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +873,7 @@ func (x *SnapshotState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotState.ProtoReflect.Descriptor instead.
 func (*SnapshotState) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_metadata_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SnapshotState) GetState() *StateDescriptor {
@@ -795,19 +914,26 @@ const file_holdfast_v1_metadata_proto_rawDesc = "" +
 	"\x10OperatorSnapshot\x121\n" +
 	"\boperator\x18\x01 \x01(\v2\x15.holdfast.v1.OperatorR\boperator\x123\n" +
 	"\tpositions\x18\x02 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x128\n" +
-	"\bsubtasks\x18\x03 \x03(\v2\x1c.holdfast.v1.SubtaskSnapshotR\bsubtasks\"\xd2\x01\n" +
+	"\bsubtasks\x18\x03 \x03(\v2\x1c.holdfast.v1.SubtaskSnapshotR\bsubtasks\"\x8f\x02\n" +
 	"\x0fSubtaskSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12&\n" +
 	"\x0fkey_group_start\x18\x02 \x01(\rR\rkeyGroupStart\x12\"\n" +
 	"\rkey_group_end\x18\x03 \x01(\rR\vkeyGroupEnd\x12#\n" +
 	"\rfencing_token\x18\x04 \x01(\x04R\ffencingToken\x128\n" +
-	"\tsnapshots\x18\x05 \x03(\v2\x1a.holdfast.v1.StateSnapshotR\tsnapshots\"\xa7\x01\n" +
+	"\tsnapshots\x18\x05 \x03(\v2\x1a.holdfast.v1.StateSnapshotR\tsnapshots\x12;\n" +
+	"\x0eoperator_state\x18\x06 \x01(\v2\x14.holdfast.v1.ContentR\roperatorState\"\xa7\x01\n" +
 	"\rStateSnapshot\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x16\n" +
 	"\x06states\x18\x02 \x03(\tR\x06states\x12/\n" +
 	"\x05files\x18\x03 \x03(\v2\x19.holdfast.v1.SnapshotFileR\x05files\x12\x18\n" +
 	"\abackend\x18\x04 \x01(\tR\abackend\x12\x1b\n" +
-	"\tstate_ids\x18\x05 \x03(\rR\bstateIds\"\x80\x01\n" +
+	"\tstate_ids\x18\x05 \x03(\rR\bstateIds\"K\n" +
+	"\x0eOperatorStates\x129\n" +
+	"\x06states\x18\x01 \x03(\v2!.holdfast.v1.OperatorStateContentR\x06states\"\x8f\x01\n" +
+	"\x14OperatorStateContent\x12!\n" +
+	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12:\n" +
+	"\x05state\x18\x02 \x01(\v2$.holdfast.v1.OperatorStateDescriptorR\x05state\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\"\x80\x01\n" +
 	"\fSnapshotFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x06handle\x18\x02 \x01(\v2\x14.holdfast.v1.ContentR\x06handle\x12\x16\n" +
@@ -851,39 +977,45 @@ func file_holdfast_v1_metadata_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_metadata_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_v1_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_holdfast_v1_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_holdfast_v1_metadata_proto_goTypes = []any{
-	(SnapshotKind)(0),          // 0: holdfast.v1.SnapshotKind
-	(*CheckpointMetadata)(nil), // 1: holdfast.v1.CheckpointMetadata
-	(*OperatorSnapshot)(nil),   // 2: holdfast.v1.OperatorSnapshot
-	(*SubtaskSnapshot)(nil),    // 3: holdfast.v1.SubtaskSnapshot
-	(*StateSnapshot)(nil),      // 4: holdfast.v1.StateSnapshot
-	(*SnapshotFile)(nil),       // 5: holdfast.v1.SnapshotFile
-	(*Content)(nil),            // 6: holdfast.v1.Content
-	(*FileHandle)(nil),         // 7: holdfast.v1.FileHandle
-	(*SnapshotHeader)(nil),     // 8: holdfast.v1.SnapshotHeader
-	(*SnapshotState)(nil),      // 9: holdfast.v1.SnapshotState
-	(*Operator)(nil),           // 10: holdfast.v1.Operator
-	(*Position)(nil),           // 11: holdfast.v1.Position
-	(*StateDescriptor)(nil),    // 12: holdfast.v1.StateDescriptor
+	(SnapshotKind)(0),               // 0: holdfast.v1.SnapshotKind
+	(*CheckpointMetadata)(nil),      // 1: holdfast.v1.CheckpointMetadata
+	(*OperatorSnapshot)(nil),        // 2: holdfast.v1.OperatorSnapshot
+	(*SubtaskSnapshot)(nil),         // 3: holdfast.v1.SubtaskSnapshot
+	(*StateSnapshot)(nil),           // 4: holdfast.v1.StateSnapshot
+	(*OperatorStates)(nil),          // 5: holdfast.v1.OperatorStates
+	(*OperatorStateContent)(nil),    // 6: holdfast.v1.OperatorStateContent
+	(*SnapshotFile)(nil),            // 7: holdfast.v1.SnapshotFile
+	(*Content)(nil),                 // 8: holdfast.v1.Content
+	(*FileHandle)(nil),              // 9: holdfast.v1.FileHandle
+	(*SnapshotHeader)(nil),          // 10: holdfast.v1.SnapshotHeader
+	(*SnapshotState)(nil),           // 11: holdfast.v1.SnapshotState
+	(*Operator)(nil),                // 12: holdfast.v1.Operator
+	(*Position)(nil),                // 13: holdfast.v1.Position
+	(*OperatorStateDescriptor)(nil), // 14: holdfast.v1.OperatorStateDescriptor
+	(*StateDescriptor)(nil),         // 15: holdfast.v1.StateDescriptor
 }
 var file_holdfast_v1_metadata_proto_depIdxs = []int32{
 	0,  // 0: holdfast.v1.CheckpointMetadata.kind:type_name -> holdfast.v1.SnapshotKind
 	2,  // 1: holdfast.v1.CheckpointMetadata.operators:type_name -> holdfast.v1.OperatorSnapshot
-	10, // 2: holdfast.v1.OperatorSnapshot.operator:type_name -> holdfast.v1.Operator
-	11, // 3: holdfast.v1.OperatorSnapshot.positions:type_name -> holdfast.v1.Position
+	12, // 2: holdfast.v1.OperatorSnapshot.operator:type_name -> holdfast.v1.Operator
+	13, // 3: holdfast.v1.OperatorSnapshot.positions:type_name -> holdfast.v1.Position
 	3,  // 4: holdfast.v1.OperatorSnapshot.subtasks:type_name -> holdfast.v1.SubtaskSnapshot
 	4,  // 5: holdfast.v1.SubtaskSnapshot.snapshots:type_name -> holdfast.v1.StateSnapshot
-	5,  // 6: holdfast.v1.StateSnapshot.files:type_name -> holdfast.v1.SnapshotFile
-	6,  // 7: holdfast.v1.SnapshotFile.handle:type_name -> holdfast.v1.Content
-	7,  // 8: holdfast.v1.Content.file:type_name -> holdfast.v1.FileHandle
-	9,  // 9: holdfast.v1.SnapshotHeader.states:type_name -> holdfast.v1.SnapshotState
-	12, // 10: holdfast.v1.SnapshotState.state:type_name -> holdfast.v1.StateDescriptor
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	8,  // 6: holdfast.v1.SubtaskSnapshot.operator_state:type_name -> holdfast.v1.Content
+	7,  // 7: holdfast.v1.StateSnapshot.files:type_name -> holdfast.v1.SnapshotFile
+	6,  // 8: holdfast.v1.OperatorStates.states:type_name -> holdfast.v1.OperatorStateContent
+	14, // 9: holdfast.v1.OperatorStateContent.state:type_name -> holdfast.v1.OperatorStateDescriptor
+	8,  // 10: holdfast.v1.SnapshotFile.handle:type_name -> holdfast.v1.Content
+	9,  // 11: holdfast.v1.Content.file:type_name -> holdfast.v1.FileHandle
+	11, // 12: holdfast.v1.SnapshotHeader.states:type_name -> holdfast.v1.SnapshotState
+	15, // 13: holdfast.v1.SnapshotState.state:type_name -> holdfast.v1.StateDescriptor
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_metadata_proto_init() }
@@ -892,7 +1024,7 @@ func file_holdfast_v1_metadata_proto_init() {
 		return
 	}
 	file_holdfast_v1_job_proto_init()
-	file_holdfast_v1_metadata_proto_msgTypes[5].OneofWrappers = []any{
+	file_holdfast_v1_metadata_proto_msgTypes[7].OneofWrappers = []any{
 		(*Content_Inline)(nil),
 		(*Content_File)(nil),
 	}
@@ -902,7 +1034,7 @@ func file_holdfast_v1_metadata_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_metadata_proto_rawDesc), len(file_holdfast_v1_metadata_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -365,6 +365,7 @@ type HostMessage struct {
 	//	*HostMessage_Refused
 	//	*HostMessage_JobEnded
 	//	*HostMessage_GoAway
+	//	*HostMessage_RestoredOperatorState
 	Message       isHostMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -542,6 +543,15 @@ func (x *HostMessage) GetGoAway() *GoAway {
 	return nil
 }
 
+func (x *HostMessage) GetRestoredOperatorState() *RestoredOperatorState {
+	if x != nil {
+		if x, ok := x.Message.(*HostMessage_RestoredOperatorState); ok {
+			return x.RestoredOperatorState
+		}
+	}
+	return nil
+}
+
 type isHostMessage_Message interface {
 	isHostMessage_Message()
 }
@@ -606,6 +616,10 @@ type HostMessage_GoAway struct {
 	GoAway *GoAway `protobuf:"bytes,18,opt,name=go_away,json=goAway,proto3,oneof"`
 }
 
+type HostMessage_RestoredOperatorState struct {
+	RestoredOperatorState *RestoredOperatorState `protobuf:"bytes,19,opt,name=restored_operator_state,json=restoredOperatorState,proto3,oneof"`
+}
+
 func (*HostMessage_Welcome) isHostMessage_Message() {}
 
 func (*HostMessage_DiscoverSplits) isHostMessage_Message() {}
@@ -635,6 +649,8 @@ func (*HostMessage_Refused) isHostMessage_Message() {}
 func (*HostMessage_JobEnded) isHostMessage_Message() {}
 
 func (*HostMessage_GoAway) isHostMessage_Message() {}
+
+func (*HostMessage_RestoredOperatorState) isHostMessage_Message() {}
 
 // Hello is the first message of a stream, and the only one of its kind.
 type Hello struct {
@@ -1185,8 +1201,10 @@ type Assign struct {
 	CheckpointsEnabled bool   `protobuf:"varint,13,opt,name=checkpoints_enabled,json=checkpointsEnabled,proto3" json:"checkpoints_enabled,omitempty"`
 	// Keys carry their key group (= source partition) in every section.
 	CoPartitioned bool `protobuf:"varint,14,opt,name=co_partitioned,json=coPartitioned,proto3" json:"co_partitioned,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// RestoredOperatorState messages that follow; the attempt begins behind the last.
+	OperatorStateMessages uint32 `protobuf:"varint,15,opt,name=operator_state_messages,json=operatorStateMessages,proto3" json:"operator_state_messages,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Assign) Reset() {
@@ -1317,6 +1335,130 @@ func (x *Assign) GetCoPartitioned() bool {
 	return false
 }
 
+func (x *Assign) GetOperatorStateMessages() uint32 {
+	if x != nil {
+		return x.OperatorStateMessages
+	}
+	return 0
+}
+
+// RestoredOperatorState is a part of the operator state that an attempt begins with.
+type RestoredOperatorState struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	FencingToken uint64                 `protobuf:"varint,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	// A content may be cut anywhere: it goes on in the first state of the next message,
+	// which has the same names.
+	States        []*OperatorState `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredOperatorState) Reset() {
+	*x = RestoredOperatorState{}
+	mi := &file_holdfast_v1_operator_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredOperatorState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredOperatorState) ProtoMessage() {}
+
+func (x *RestoredOperatorState) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_operator_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredOperatorState.ProtoReflect.Descriptor instead.
+func (*RestoredOperatorState) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RestoredOperatorState) GetFencingToken() uint64 {
+	if x != nil {
+		return x.FencingToken
+	}
+	return 0
+}
+
+func (x *RestoredOperatorState) GetStates() []*OperatorState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// OperatorState is the whole content of one operator state of a subtask.
+type OperatorState struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	OperatorUid string                 `protobuf:"bytes,1,opt,name=operator_uid,json=operatorUid,proto3" json:"operator_uid,omitempty"`
+	StateName   string                 `protobuf:"bytes,2,opt,name=state_name,json=stateName,proto3" json:"state_name,omitempty"`
+	// A list, or of BROADCAST a map. Empty: no element.
+	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorState) Reset() {
+	*x = OperatorState{}
+	mi := &file_holdfast_v1_operator_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorState) ProtoMessage() {}
+
+func (x *OperatorState) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_operator_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorState.ProtoReflect.Descriptor instead.
+func (*OperatorState) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *OperatorState) GetOperatorUid() string {
+	if x != nil {
+		return x.OperatorUid
+	}
+	return ""
+}
+
+func (x *OperatorState) GetStateName() string {
+	if x != nil {
+		return x.StateName
+	}
+	return ""
+}
+
+func (x *OperatorState) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 // StateId is the number that stands for a named state in frames.
 type StateId struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1329,7 +1471,7 @@ type StateId struct {
 
 func (x *StateId) Reset() {
 	*x = StateId{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[11]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1483,7 @@ func (x *StateId) String() string {
 func (*StateId) ProtoMessage() {}
 
 func (x *StateId) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[11]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1496,7 @@ func (x *StateId) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateId.ProtoReflect.Descriptor instead.
 func (*StateId) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StateId) GetOperatorUid() string {
@@ -1392,7 +1534,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[12]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1546,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[12]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1559,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Resume) GetFencingToken() uint64 {
@@ -1460,7 +1602,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[13]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1614,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[13]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1627,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Get) GetFencingToken() uint64 {
@@ -1525,7 +1667,7 @@ type KeySection struct {
 
 func (x *KeySection) Reset() {
 	*x = KeySection{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[14]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1679,7 @@ func (x *KeySection) String() string {
 func (*KeySection) ProtoMessage() {}
 
 func (x *KeySection) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[14]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1692,7 @@ func (x *KeySection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySection.ProtoReflect.Descriptor instead.
 func (*KeySection) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeySection) GetStateId() uint32 {
@@ -1597,7 +1739,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[15]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1751,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[15]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1764,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Values) GetFencingToken() uint64 {
@@ -1678,7 +1820,7 @@ type ValueSection struct {
 
 func (x *ValueSection) Reset() {
 	*x = ValueSection{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[16]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1832,7 @@ func (x *ValueSection) String() string {
 func (*ValueSection) ProtoMessage() {}
 
 func (x *ValueSection) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[16]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1845,7 @@ func (x *ValueSection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueSection.ProtoReflect.Descriptor instead.
 func (*ValueSection) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ValueSection) GetStateId() uint32 {
@@ -1754,7 +1896,7 @@ type Flush struct {
 
 func (x *Flush) Reset() {
 	*x = Flush{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[17]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +1908,7 @@ func (x *Flush) String() string {
 func (*Flush) ProtoMessage() {}
 
 func (x *Flush) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[17]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +1921,7 @@ func (x *Flush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flush.ProtoReflect.Descriptor instead.
 func (*Flush) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Flush) GetFencingToken() uint64 {
@@ -1823,7 +1965,7 @@ type FlushSection struct {
 
 func (x *FlushSection) Reset() {
 	*x = FlushSection{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[18]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1977,7 @@ func (x *FlushSection) String() string {
 func (*FlushSection) ProtoMessage() {}
 
 func (x *FlushSection) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[18]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +1990,7 @@ func (x *FlushSection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushSection.ProtoReflect.Descriptor instead.
 func (*FlushSection) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FlushSection) GetStateId() uint32 {
@@ -1911,7 +2053,7 @@ type FlushAck struct {
 
 func (x *FlushAck) Reset() {
 	*x = FlushAck{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[19]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2065,7 @@ func (x *FlushAck) String() string {
 func (*FlushAck) ProtoMessage() {}
 
 func (x *FlushAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[19]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2078,7 @@ func (x *FlushAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushAck.ProtoReflect.Descriptor instead.
 func (*FlushAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FlushAck) GetFencingToken() uint64 {
@@ -1969,7 +2111,7 @@ type Barrier struct {
 
 func (x *Barrier) Reset() {
 	*x = Barrier{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[20]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2123,7 @@ func (x *Barrier) String() string {
 func (*Barrier) ProtoMessage() {}
 
 func (x *Barrier) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[20]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2136,7 @@ func (x *Barrier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Barrier.ProtoReflect.Descriptor instead.
 func (*Barrier) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Barrier) GetFencingToken() uint64 {
@@ -2050,7 +2192,7 @@ type BarrierPassed struct {
 
 func (x *BarrierPassed) Reset() {
 	*x = BarrierPassed{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[21]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2204,7 @@ func (x *BarrierPassed) String() string {
 func (*BarrierPassed) ProtoMessage() {}
 
 func (x *BarrierPassed) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[21]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2217,7 @@ func (x *BarrierPassed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BarrierPassed.ProtoReflect.Descriptor instead.
 func (*BarrierPassed) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BarrierPassed) GetFencingToken() uint64 {
@@ -2099,14 +2241,18 @@ type CheckpointReady struct {
 	Seq          uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	CheckpointId uint64                 `protobuf:"varint,3,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
 	// As they were at the seal, one for each split of the subtask.
-	Positions     []*Position `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
+	Positions []*Position `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
+	// As they were at the seal, one for each operator state of the chain.
+	OperatorStates []*OperatorState `protobuf:"bytes,5,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"`
+	// The subtask cannot take part: the checkpoint is aborted with this reason.
+	Declined      *Error `protobuf:"bytes,6,opt,name=declined,proto3" json:"declined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckpointReady) Reset() {
 	*x = CheckpointReady{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[22]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2264,7 @@ func (x *CheckpointReady) String() string {
 func (*CheckpointReady) ProtoMessage() {}
 
 func (x *CheckpointReady) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[22]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2277,7 @@ func (x *CheckpointReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointReady.ProtoReflect.Descriptor instead.
 func (*CheckpointReady) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckpointReady) GetFencingToken() uint64 {
@@ -2162,6 +2308,20 @@ func (x *CheckpointReady) GetPositions() []*Position {
 	return nil
 }
 
+func (x *CheckpointReady) GetOperatorStates() []*OperatorState {
+	if x != nil {
+		return x.OperatorStates
+	}
+	return nil
+}
+
+func (x *CheckpointReady) GetDeclined() *Error {
+	if x != nil {
+		return x.Declined
+	}
+	return nil
+}
+
 // CheckpointComplete: checkpoint n and all older ones are decided.
 type CheckpointComplete struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2173,7 +2333,7 @@ type CheckpointComplete struct {
 
 func (x *CheckpointComplete) Reset() {
 	*x = CheckpointComplete{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[23]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2345,7 @@ func (x *CheckpointComplete) String() string {
 func (*CheckpointComplete) ProtoMessage() {}
 
 func (x *CheckpointComplete) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[23]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2358,7 @@ func (x *CheckpointComplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointComplete.ProtoReflect.Descriptor instead.
 func (*CheckpointComplete) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckpointComplete) GetFencingToken() uint64 {
@@ -2226,7 +2386,7 @@ type CheckpointAborted struct {
 
 func (x *CheckpointAborted) Reset() {
 	*x = CheckpointAborted{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[24]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2398,7 @@ func (x *CheckpointAborted) String() string {
 func (*CheckpointAborted) ProtoMessage() {}
 
 func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[24]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2411,7 @@ func (x *CheckpointAborted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAborted.ProtoReflect.Descriptor instead.
 func (*CheckpointAborted) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckpointAborted) GetFencingToken() uint64 {
@@ -2287,7 +2447,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[25]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2459,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[25]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2472,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Revoke) GetFencingToken() uint64 {
@@ -2341,7 +2501,7 @@ type Fenced struct {
 
 func (x *Fenced) Reset() {
 	*x = Fenced{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[26]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2513,7 @@ func (x *Fenced) String() string {
 func (*Fenced) ProtoMessage() {}
 
 func (x *Fenced) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[26]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2526,7 @@ func (x *Fenced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fenced.ProtoReflect.Descriptor instead.
 func (*Fenced) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Fenced) GetFencingToken() uint64 {
@@ -2396,7 +2556,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[27]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2568,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[27]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2581,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Refused) GetFencingToken() uint64 {
@@ -2456,7 +2616,7 @@ type JobEnded struct {
 
 func (x *JobEnded) Reset() {
 	*x = JobEnded{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[28]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2628,7 @@ func (x *JobEnded) String() string {
 func (*JobEnded) ProtoMessage() {}
 
 func (x *JobEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[28]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2641,7 @@ func (x *JobEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobEnded.ProtoReflect.Descriptor instead.
 func (*JobEnded) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *JobEnded) GetStatus() JobStatus {
@@ -2511,7 +2671,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[29]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2683,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[29]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2696,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GoAway) GetReason() *Error {
@@ -2566,7 +2726,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[30]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2578,7 +2738,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[30]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2591,7 +2751,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{30}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Failed) GetFencingToken() uint64 {
@@ -2622,14 +2782,16 @@ type Finished struct {
 	FencingToken uint64                 `protobuf:"varint,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	Seq          uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	// One for each split of the subtask.
-	Positions     []*Position `protobuf:"bytes,3,rep,name=positions,proto3" json:"positions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Positions []*Position `protobuf:"bytes,3,rep,name=positions,proto3" json:"positions,omitempty"`
+	// One for each operator state of the chain.
+	OperatorStates []*OperatorState `protobuf:"bytes,4,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_holdfast_v1_operator_proto_msgTypes[31]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2803,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_operator_proto_msgTypes[31]
+	mi := &file_holdfast_v1_operator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2816,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{31}
+	return file_holdfast_v1_operator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Finished) GetFencingToken() uint64 {
@@ -2678,6 +2840,13 @@ func (x *Finished) GetPositions() []*Position {
 	return nil
 }
 
+func (x *Finished) GetOperatorStates() []*OperatorState {
+	if x != nil {
+		return x.OperatorStates
+	}
+	return nil
+}
+
 var File_holdfast_v1_operator_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_operator_proto_rawDesc = "" +
@@ -2695,7 +2864,7 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x06failed\x18\v \x01(\v2\x13.holdfast.v1.FailedH\x00R\x06failed\x123\n" +
 	"\bfinished\x18\f \x01(\v2\x15.holdfast.v1.FinishedH\x00R\bfinishedB\t\n" +
 	"\amessageJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\t\x10\n" +
-	"\"\xf9\x06\n" +
+	"\"\xd7\a\n" +
 	"\vHostMessage\x120\n" +
 	"\awelcome\x18\x01 \x01(\v2\x14.holdfast.v1.WelcomeH\x00R\awelcome\x12F\n" +
 	"\x0fdiscover_splits\x18\x02 \x01(\v2\x1b.holdfast.v1.DiscoverSplitsH\x00R\x0ediscoverSplits\x12-\n" +
@@ -2711,7 +2880,8 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x06fenced\x18\x0f \x01(\v2\x13.holdfast.v1.FencedH\x00R\x06fenced\x120\n" +
 	"\arefused\x18\x10 \x01(\v2\x14.holdfast.v1.RefusedH\x00R\arefused\x124\n" +
 	"\tjob_ended\x18\x11 \x01(\v2\x15.holdfast.v1.JobEndedH\x00R\bjobEnded\x12.\n" +
-	"\ago_away\x18\x12 \x01(\v2\x13.holdfast.v1.GoAwayH\x00R\x06goAwayB\t\n" +
+	"\ago_away\x18\x12 \x01(\v2\x13.holdfast.v1.GoAwayH\x00R\x06goAway\x12\\\n" +
+	"\x17restored_operator_state\x18\x13 \x01(\v2\".holdfast.v1.RestoredOperatorStateH\x00R\x15restoredOperatorStateB\t\n" +
 	"\amessageJ\x04\b\x05\x10\x06J\x04\b\t\x10\n" +
 	"J\x04\b\n" +
 	"\x10\v\"\xaa\x02\n" +
@@ -2755,7 +2925,7 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\tHeartbeat\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\"+\n" +
 	"\rHeartbeatEcho\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xc3\x04\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\xfb\x04\n" +
 	"\x06Assign\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x04R\aattempt\x12!\n" +
@@ -2771,7 +2941,16 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x16restored_checkpoint_id\x18\v \x01(\x04R\x14restoredCheckpointId\x12.\n" +
 	"\x13latest_completed_id\x18\f \x01(\x04R\x11latestCompletedId\x12/\n" +
 	"\x13checkpoints_enabled\x18\r \x01(\bR\x12checkpointsEnabled\x12%\n" +
-	"\x0eco_partitioned\x18\x0e \x01(\bR\rcoPartitioned\"[\n" +
+	"\x0eco_partitioned\x18\x0e \x01(\bR\rcoPartitioned\x126\n" +
+	"\x17operator_state_messages\x18\x0f \x01(\rR\x15operatorStateMessages\"p\n" +
+	"\x15RestoredOperatorState\x12#\n" +
+	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x122\n" +
+	"\x06states\x18\x02 \x03(\v2\x1a.holdfast.v1.OperatorStateR\x06states\"k\n" +
+	"\rOperatorState\x12!\n" +
+	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12\x1d\n" +
+	"\n" +
+	"state_name\x18\x02 \x01(\tR\tstateName\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\"[\n" +
 	"\aStateId\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12\x1d\n" +
 	"\n" +
@@ -2837,12 +3016,14 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x04then\x18\x06 \x01(\x0e2\x18.holdfast.v1.BarrierThenR\x04then\"Y\n" +
 	"\rBarrierPassed\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12#\n" +
-	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\xa2\x01\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\x97\x02\n" +
 	"\x0fCheckpointReady\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12#\n" +
 	"\rcheckpoint_id\x18\x03 \x01(\x04R\fcheckpointId\x123\n" +
-	"\tpositions\x18\x04 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\"^\n" +
+	"\tpositions\x18\x04 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12C\n" +
+	"\x0foperator_states\x18\x05 \x03(\v2\x1a.holdfast.v1.OperatorStateR\x0eoperatorStates\x12.\n" +
+	"\bdeclined\x18\x06 \x01(\v2\x12.holdfast.v1.ErrorR\bdeclined\"^\n" +
 	"\x12CheckpointComplete\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\x04R\fcheckpointId\"\x89\x01\n" +
@@ -2869,11 +3050,12 @@ const file_holdfast_v1_operator_proto_rawDesc = "" +
 	"\x06Failed\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12>\n" +
 	"\rfailure_class\x18\x02 \x01(\x0e2\x19.holdfast.v1.FailureClassR\ffailureClass\x12(\n" +
-	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"v\n" +
+	"\x05error\x18\x03 \x01(\v2\x12.holdfast.v1.ErrorR\x05error\"\xbb\x01\n" +
 	"\bFinished\x12#\n" +
 	"\rfencing_token\x18\x01 \x01(\x04R\ffencingToken\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x123\n" +
-	"\tpositions\x18\x03 \x03(\v2\x15.holdfast.v1.PositionR\tpositions*\xc4\x01\n" +
+	"\tpositions\x18\x03 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12C\n" +
+	"\x0foperator_states\x18\x04 \x03(\v2\x1a.holdfast.v1.OperatorStateR\x0eoperatorStates*\xc4\x01\n" +
 	"\aFlushOp\x12\x18\n" +
 	"\x14FLUSH_OP_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fFLUSH_OP_PUT\x10\x01\x12\x13\n" +
@@ -2905,102 +3087,109 @@ func file_holdfast_v1_operator_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_operator_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_holdfast_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_holdfast_v1_operator_proto_goTypes = []any{
-	(FlushOp)(0),               // 0: holdfast.v1.FlushOp
-	(FailureClass)(0),          // 1: holdfast.v1.FailureClass
-	(*OperatorMessage)(nil),    // 2: holdfast.v1.OperatorMessage
-	(*HostMessage)(nil),        // 3: holdfast.v1.HostMessage
-	(*Hello)(nil),              // 4: holdfast.v1.Hello
-	(*ResumeAttempt)(nil),      // 5: holdfast.v1.ResumeAttempt
-	(*Welcome)(nil),            // 6: holdfast.v1.Welcome
-	(*DiscoverSplits)(nil),     // 7: holdfast.v1.DiscoverSplits
-	(*SplitsFound)(nil),        // 8: holdfast.v1.SplitsFound
-	(*Split)(nil),              // 9: holdfast.v1.Split
-	(*Heartbeat)(nil),          // 10: holdfast.v1.Heartbeat
-	(*HeartbeatEcho)(nil),      // 11: holdfast.v1.HeartbeatEcho
-	(*Assign)(nil),             // 12: holdfast.v1.Assign
-	(*StateId)(nil),            // 13: holdfast.v1.StateId
-	(*Resume)(nil),             // 14: holdfast.v1.Resume
-	(*Get)(nil),                // 15: holdfast.v1.Get
-	(*KeySection)(nil),         // 16: holdfast.v1.KeySection
-	(*Values)(nil),             // 17: holdfast.v1.Values
-	(*ValueSection)(nil),       // 18: holdfast.v1.ValueSection
-	(*Flush)(nil),              // 19: holdfast.v1.Flush
-	(*FlushSection)(nil),       // 20: holdfast.v1.FlushSection
-	(*FlushAck)(nil),           // 21: holdfast.v1.FlushAck
-	(*Barrier)(nil),            // 22: holdfast.v1.Barrier
-	(*BarrierPassed)(nil),      // 23: holdfast.v1.BarrierPassed
-	(*CheckpointReady)(nil),    // 24: holdfast.v1.CheckpointReady
-	(*CheckpointComplete)(nil), // 25: holdfast.v1.CheckpointComplete
-	(*CheckpointAborted)(nil),  // 26: holdfast.v1.CheckpointAborted
-	(*Revoke)(nil),             // 27: holdfast.v1.Revoke
-	(*Fenced)(nil),             // 28: holdfast.v1.Fenced
-	(*Refused)(nil),            // 29: holdfast.v1.Refused
-	(*JobEnded)(nil),           // 30: holdfast.v1.JobEnded
-	(*GoAway)(nil),             // 31: holdfast.v1.GoAway
-	(*Failed)(nil),             // 32: holdfast.v1.Failed
-	(*Finished)(nil),           // 33: holdfast.v1.Finished
-	(*Limits)(nil),             // 34: holdfast.v1.Limits
-	(*Error)(nil),              // 35: holdfast.v1.Error
-	(CheckpointKind)(0),        // 36: holdfast.v1.CheckpointKind
-	(BarrierThen)(0),           // 37: holdfast.v1.BarrierThen
-	(*Position)(nil),           // 38: holdfast.v1.Position
-	(JobStatus)(0),             // 39: holdfast.v1.JobStatus
+	(FlushOp)(0),                  // 0: holdfast.v1.FlushOp
+	(FailureClass)(0),             // 1: holdfast.v1.FailureClass
+	(*OperatorMessage)(nil),       // 2: holdfast.v1.OperatorMessage
+	(*HostMessage)(nil),           // 3: holdfast.v1.HostMessage
+	(*Hello)(nil),                 // 4: holdfast.v1.Hello
+	(*ResumeAttempt)(nil),         // 5: holdfast.v1.ResumeAttempt
+	(*Welcome)(nil),               // 6: holdfast.v1.Welcome
+	(*DiscoverSplits)(nil),        // 7: holdfast.v1.DiscoverSplits
+	(*SplitsFound)(nil),           // 8: holdfast.v1.SplitsFound
+	(*Split)(nil),                 // 9: holdfast.v1.Split
+	(*Heartbeat)(nil),             // 10: holdfast.v1.Heartbeat
+	(*HeartbeatEcho)(nil),         // 11: holdfast.v1.HeartbeatEcho
+	(*Assign)(nil),                // 12: holdfast.v1.Assign
+	(*RestoredOperatorState)(nil), // 13: holdfast.v1.RestoredOperatorState
+	(*OperatorState)(nil),         // 14: holdfast.v1.OperatorState
+	(*StateId)(nil),               // 15: holdfast.v1.StateId
+	(*Resume)(nil),                // 16: holdfast.v1.Resume
+	(*Get)(nil),                   // 17: holdfast.v1.Get
+	(*KeySection)(nil),            // 18: holdfast.v1.KeySection
+	(*Values)(nil),                // 19: holdfast.v1.Values
+	(*ValueSection)(nil),          // 20: holdfast.v1.ValueSection
+	(*Flush)(nil),                 // 21: holdfast.v1.Flush
+	(*FlushSection)(nil),          // 22: holdfast.v1.FlushSection
+	(*FlushAck)(nil),              // 23: holdfast.v1.FlushAck
+	(*Barrier)(nil),               // 24: holdfast.v1.Barrier
+	(*BarrierPassed)(nil),         // 25: holdfast.v1.BarrierPassed
+	(*CheckpointReady)(nil),       // 26: holdfast.v1.CheckpointReady
+	(*CheckpointComplete)(nil),    // 27: holdfast.v1.CheckpointComplete
+	(*CheckpointAborted)(nil),     // 28: holdfast.v1.CheckpointAborted
+	(*Revoke)(nil),                // 29: holdfast.v1.Revoke
+	(*Fenced)(nil),                // 30: holdfast.v1.Fenced
+	(*Refused)(nil),               // 31: holdfast.v1.Refused
+	(*JobEnded)(nil),              // 32: holdfast.v1.JobEnded
+	(*GoAway)(nil),                // 33: holdfast.v1.GoAway
+	(*Failed)(nil),                // 34: holdfast.v1.Failed
+	(*Finished)(nil),              // 35: holdfast.v1.Finished
+	(*Limits)(nil),                // 36: holdfast.v1.Limits
+	(*Error)(nil),                 // 37: holdfast.v1.Error
+	(CheckpointKind)(0),           // 38: holdfast.v1.CheckpointKind
+	(BarrierThen)(0),              // 39: holdfast.v1.BarrierThen
+	(*Position)(nil),              // 40: holdfast.v1.Position
+	(JobStatus)(0),                // 41: holdfast.v1.JobStatus
 }
 var file_holdfast_v1_operator_proto_depIdxs = []int32{
 	4,  // 0: holdfast.v1.OperatorMessage.hello:type_name -> holdfast.v1.Hello
 	8,  // 1: holdfast.v1.OperatorMessage.splits_found:type_name -> holdfast.v1.SplitsFound
 	10, // 2: holdfast.v1.OperatorMessage.heartbeat:type_name -> holdfast.v1.Heartbeat
-	15, // 3: holdfast.v1.OperatorMessage.get:type_name -> holdfast.v1.Get
-	19, // 4: holdfast.v1.OperatorMessage.flush:type_name -> holdfast.v1.Flush
-	23, // 5: holdfast.v1.OperatorMessage.barrier_passed:type_name -> holdfast.v1.BarrierPassed
-	24, // 6: holdfast.v1.OperatorMessage.checkpoint_ready:type_name -> holdfast.v1.CheckpointReady
-	32, // 7: holdfast.v1.OperatorMessage.failed:type_name -> holdfast.v1.Failed
-	33, // 8: holdfast.v1.OperatorMessage.finished:type_name -> holdfast.v1.Finished
+	17, // 3: holdfast.v1.OperatorMessage.get:type_name -> holdfast.v1.Get
+	21, // 4: holdfast.v1.OperatorMessage.flush:type_name -> holdfast.v1.Flush
+	25, // 5: holdfast.v1.OperatorMessage.barrier_passed:type_name -> holdfast.v1.BarrierPassed
+	26, // 6: holdfast.v1.OperatorMessage.checkpoint_ready:type_name -> holdfast.v1.CheckpointReady
+	34, // 7: holdfast.v1.OperatorMessage.failed:type_name -> holdfast.v1.Failed
+	35, // 8: holdfast.v1.OperatorMessage.finished:type_name -> holdfast.v1.Finished
 	6,  // 9: holdfast.v1.HostMessage.welcome:type_name -> holdfast.v1.Welcome
 	7,  // 10: holdfast.v1.HostMessage.discover_splits:type_name -> holdfast.v1.DiscoverSplits
 	12, // 11: holdfast.v1.HostMessage.assign:type_name -> holdfast.v1.Assign
-	14, // 12: holdfast.v1.HostMessage.resume:type_name -> holdfast.v1.Resume
+	16, // 12: holdfast.v1.HostMessage.resume:type_name -> holdfast.v1.Resume
 	11, // 13: holdfast.v1.HostMessage.heartbeat_echo:type_name -> holdfast.v1.HeartbeatEcho
-	17, // 14: holdfast.v1.HostMessage.values:type_name -> holdfast.v1.Values
-	21, // 15: holdfast.v1.HostMessage.flush_ack:type_name -> holdfast.v1.FlushAck
-	22, // 16: holdfast.v1.HostMessage.barrier:type_name -> holdfast.v1.Barrier
-	25, // 17: holdfast.v1.HostMessage.checkpoint_complete:type_name -> holdfast.v1.CheckpointComplete
-	26, // 18: holdfast.v1.HostMessage.checkpoint_aborted:type_name -> holdfast.v1.CheckpointAborted
-	27, // 19: holdfast.v1.HostMessage.revoke:type_name -> holdfast.v1.Revoke
-	28, // 20: holdfast.v1.HostMessage.fenced:type_name -> holdfast.v1.Fenced
-	29, // 21: holdfast.v1.HostMessage.refused:type_name -> holdfast.v1.Refused
-	30, // 22: holdfast.v1.HostMessage.job_ended:type_name -> holdfast.v1.JobEnded
-	31, // 23: holdfast.v1.HostMessage.go_away:type_name -> holdfast.v1.GoAway
-	5,  // 24: holdfast.v1.Hello.resume:type_name -> holdfast.v1.ResumeAttempt
-	34, // 25: holdfast.v1.Welcome.limits:type_name -> holdfast.v1.Limits
-	9,  // 26: holdfast.v1.SplitsFound.splits:type_name -> holdfast.v1.Split
-	35, // 27: holdfast.v1.SplitsFound.error:type_name -> holdfast.v1.Error
-	9,  // 28: holdfast.v1.Assign.splits:type_name -> holdfast.v1.Split
-	13, // 29: holdfast.v1.Assign.state_ids:type_name -> holdfast.v1.StateId
-	16, // 30: holdfast.v1.Get.sections:type_name -> holdfast.v1.KeySection
-	18, // 31: holdfast.v1.Values.sections:type_name -> holdfast.v1.ValueSection
-	20, // 32: holdfast.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
-	36, // 33: holdfast.v1.Barrier.kind:type_name -> holdfast.v1.CheckpointKind
-	37, // 34: holdfast.v1.Barrier.then:type_name -> holdfast.v1.BarrierThen
-	38, // 35: holdfast.v1.CheckpointReady.positions:type_name -> holdfast.v1.Position
-	35, // 36: holdfast.v1.CheckpointAborted.reason:type_name -> holdfast.v1.Error
-	35, // 37: holdfast.v1.Revoke.reason:type_name -> holdfast.v1.Error
-	35, // 38: holdfast.v1.Refused.error:type_name -> holdfast.v1.Error
-	39, // 39: holdfast.v1.JobEnded.status:type_name -> holdfast.v1.JobStatus
-	35, // 40: holdfast.v1.JobEnded.reason:type_name -> holdfast.v1.Error
-	35, // 41: holdfast.v1.GoAway.reason:type_name -> holdfast.v1.Error
-	1,  // 42: holdfast.v1.Failed.failure_class:type_name -> holdfast.v1.FailureClass
-	35, // 43: holdfast.v1.Failed.error:type_name -> holdfast.v1.Error
-	38, // 44: holdfast.v1.Finished.positions:type_name -> holdfast.v1.Position
-	2,  // 45: holdfast.v1.OperatorService.Run:input_type -> holdfast.v1.OperatorMessage
-	3,  // 46: holdfast.v1.OperatorService.Run:output_type -> holdfast.v1.HostMessage
-	46, // [46:47] is the sub-list for method output_type
-	45, // [45:46] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	19, // 14: holdfast.v1.HostMessage.values:type_name -> holdfast.v1.Values
+	23, // 15: holdfast.v1.HostMessage.flush_ack:type_name -> holdfast.v1.FlushAck
+	24, // 16: holdfast.v1.HostMessage.barrier:type_name -> holdfast.v1.Barrier
+	27, // 17: holdfast.v1.HostMessage.checkpoint_complete:type_name -> holdfast.v1.CheckpointComplete
+	28, // 18: holdfast.v1.HostMessage.checkpoint_aborted:type_name -> holdfast.v1.CheckpointAborted
+	29, // 19: holdfast.v1.HostMessage.revoke:type_name -> holdfast.v1.Revoke
+	30, // 20: holdfast.v1.HostMessage.fenced:type_name -> holdfast.v1.Fenced
+	31, // 21: holdfast.v1.HostMessage.refused:type_name -> holdfast.v1.Refused
+	32, // 22: holdfast.v1.HostMessage.job_ended:type_name -> holdfast.v1.JobEnded
+	33, // 23: holdfast.v1.HostMessage.go_away:type_name -> holdfast.v1.GoAway
+	13, // 24: holdfast.v1.HostMessage.restored_operator_state:type_name -> holdfast.v1.RestoredOperatorState
+	5,  // 25: holdfast.v1.Hello.resume:type_name -> holdfast.v1.ResumeAttempt
+	36, // 26: holdfast.v1.Welcome.limits:type_name -> holdfast.v1.Limits
+	9,  // 27: holdfast.v1.SplitsFound.splits:type_name -> holdfast.v1.Split
+	37, // 28: holdfast.v1.SplitsFound.error:type_name -> holdfast.v1.Error
+	9,  // 29: holdfast.v1.Assign.splits:type_name -> holdfast.v1.Split
+	15, // 30: holdfast.v1.Assign.state_ids:type_name -> holdfast.v1.StateId
+	14, // 31: holdfast.v1.RestoredOperatorState.states:type_name -> holdfast.v1.OperatorState
+	18, // 32: holdfast.v1.Get.sections:type_name -> holdfast.v1.KeySection
+	20, // 33: holdfast.v1.Values.sections:type_name -> holdfast.v1.ValueSection
+	22, // 34: holdfast.v1.Flush.sections:type_name -> holdfast.v1.FlushSection
+	38, // 35: holdfast.v1.Barrier.kind:type_name -> holdfast.v1.CheckpointKind
+	39, // 36: holdfast.v1.Barrier.then:type_name -> holdfast.v1.BarrierThen
+	40, // 37: holdfast.v1.CheckpointReady.positions:type_name -> holdfast.v1.Position
+	14, // 38: holdfast.v1.CheckpointReady.operator_states:type_name -> holdfast.v1.OperatorState
+	37, // 39: holdfast.v1.CheckpointReady.declined:type_name -> holdfast.v1.Error
+	37, // 40: holdfast.v1.CheckpointAborted.reason:type_name -> holdfast.v1.Error
+	37, // 41: holdfast.v1.Revoke.reason:type_name -> holdfast.v1.Error
+	37, // 42: holdfast.v1.Refused.error:type_name -> holdfast.v1.Error
+	41, // 43: holdfast.v1.JobEnded.status:type_name -> holdfast.v1.JobStatus
+	37, // 44: holdfast.v1.JobEnded.reason:type_name -> holdfast.v1.Error
+	37, // 45: holdfast.v1.GoAway.reason:type_name -> holdfast.v1.Error
+	1,  // 46: holdfast.v1.Failed.failure_class:type_name -> holdfast.v1.FailureClass
+	37, // 47: holdfast.v1.Failed.error:type_name -> holdfast.v1.Error
+	40, // 48: holdfast.v1.Finished.positions:type_name -> holdfast.v1.Position
+	14, // 49: holdfast.v1.Finished.operator_states:type_name -> holdfast.v1.OperatorState
+	2,  // 50: holdfast.v1.OperatorService.Run:input_type -> holdfast.v1.OperatorMessage
+	3,  // 51: holdfast.v1.OperatorService.Run:output_type -> holdfast.v1.HostMessage
+	51, // [51:52] is the sub-list for method output_type
+	50, // [50:51] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_operator_proto_init() }
@@ -3038,17 +3227,18 @@ func file_holdfast_v1_operator_proto_init() {
 		(*HostMessage_Refused)(nil),
 		(*HostMessage_JobEnded)(nil),
 		(*HostMessage_GoAway)(nil),
+		(*HostMessage_RestoredOperatorState)(nil),
 	}
 	file_holdfast_v1_operator_proto_msgTypes[7].OneofWrappers = []any{}
-	file_holdfast_v1_operator_proto_msgTypes[14].OneofWrappers = []any{}
-	file_holdfast_v1_operator_proto_msgTypes[18].OneofWrappers = []any{}
+	file_holdfast_v1_operator_proto_msgTypes[16].OneofWrappers = []any{}
+	file_holdfast_v1_operator_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_operator_proto_rawDesc), len(file_holdfast_v1_operator_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -212,8 +212,11 @@ type GetResponse struct {
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// How the values are to be read. With a TTL they have their times.
 	StateDescriptor *StateDescriptor `protobuf:"bytes,3,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Set where it is an operator state; then the descriptor above is that of an element.
+	// The entries of each key are those of all subtasks that have it.
+	OperatorState *OperatorStateDescriptor `protobuf:"bytes,4,opt,name=operator_state,json=operatorState,proto3" json:"operator_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetResponse) Reset() {
@@ -267,13 +270,22 @@ func (x *GetResponse) GetStateDescriptor() *StateDescriptor {
 	return nil
 }
 
+func (x *GetResponse) GetOperatorState() *OperatorStateDescriptor {
+	if x != nil {
+		return x.OperatorState
+	}
+	return nil
+}
+
 type StateEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Of an operator state: the key of the map, or the place in the list from 0, as
+	// 8 bytes, big endian.
+	Key   []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Absent is not empty.
 	Found bool `protobuf:"varint,3,opt,name=found,proto3" json:"found,omitempty"`
-	// Of ReadSnapshot: that of the key.
+	// Of ReadSnapshot: that of the key. Of an operator state: the index of the subtask.
 	KeyGroup      uint32 `protobuf:"varint,4,opt,name=key_group,json=keyGroup,proto3" json:"key_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -414,8 +426,10 @@ type ScanResponse struct {
 	NextPageToken   []byte           `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	Type            string           `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
 	StateDescriptor *StateDescriptor `protobuf:"bytes,4,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// As in GetResponse.
+	OperatorState *OperatorStateDescriptor `protobuf:"bytes,5,opt,name=operator_state,json=operatorState,proto3" json:"operator_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScanResponse) Reset() {
@@ -472,6 +486,13 @@ func (x *ScanResponse) GetType() string {
 func (x *ScanResponse) GetStateDescriptor() *StateDescriptor {
 	if x != nil {
 		return x.StateDescriptor
+	}
+	return nil
+}
+
+func (x *ScanResponse) GetOperatorState() *OperatorStateDescriptor {
+	if x != nil {
+		return x.OperatorState
 	}
 	return nil
 }
@@ -703,9 +724,11 @@ type SnapshotOperatorDescription struct {
 	Positions []*Position                   `protobuf:"bytes,2,rep,name=positions,proto3" json:"positions,omitempty"`
 	Subtasks  []*SnapshotSubtaskDescription `protobuf:"bytes,3,rep,name=subtasks,proto3" json:"subtasks,omitempty"`
 	// In the order of the operator's states.
-	States        []*SnapshotStateDescription `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	States []*SnapshotStateDescription `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
+	// In the order of its operator states.
+	OperatorStates []*SnapshotOperatorStateDescription `protobuf:"bytes,5,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SnapshotOperatorDescription) Reset() {
@@ -762,6 +785,13 @@ func (x *SnapshotOperatorDescription) GetSubtasks() []*SnapshotSubtaskDescriptio
 func (x *SnapshotOperatorDescription) GetStates() []*SnapshotStateDescription {
 	if x != nil {
 		return x.States
+	}
+	return nil
+}
+
+func (x *SnapshotOperatorDescription) GetOperatorStates() []*SnapshotOperatorStateDescription {
+	if x != nil {
+		return x.OperatorStates
 	}
 	return nil
 }
@@ -931,6 +961,68 @@ func (x *SnapshotStateDescription) GetBytes() uint64 {
 	return 0
 }
 
+type SnapshotOperatorStateDescription struct {
+	state protoimpl.MessageState   `protogen:"open.v1"`
+	State *OperatorStateDescriptor `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Of all subtasks: elements, or entries of maps. Absent where it cannot be read.
+	Entries *uint64 `protobuf:"varint,2,opt,name=entries,proto3,oneof" json:"entries,omitempty"`
+	// Of the contents.
+	Bytes         *uint64 `protobuf:"varint,3,opt,name=bytes,proto3,oneof" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotOperatorStateDescription) Reset() {
+	*x = SnapshotOperatorStateDescription{}
+	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotOperatorStateDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotOperatorStateDescription) ProtoMessage() {}
+
+func (x *SnapshotOperatorStateDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotOperatorStateDescription.ProtoReflect.Descriptor instead.
+func (*SnapshotOperatorStateDescription) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SnapshotOperatorStateDescription) GetState() *OperatorStateDescriptor {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *SnapshotOperatorStateDescription) GetEntries() uint64 {
+	if x != nil && x.Entries != nil {
+		return *x.Entries
+	}
+	return 0
+}
+
+func (x *SnapshotOperatorStateDescription) GetBytes() uint64 {
+	if x != nil && x.Bytes != nil {
+		return *x.Bytes
+	}
+	return 0
+}
+
 type ReadSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in DescribeSnapshotRequest.
@@ -946,7 +1038,7 @@ type ReadSnapshotRequest struct {
 
 func (x *ReadSnapshotRequest) Reset() {
 	*x = ReadSnapshotRequest{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	mi := &file_holdfast_v1_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1050,7 @@ func (x *ReadSnapshotRequest) String() string {
 func (*ReadSnapshotRequest) ProtoMessage() {}
 
 func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[12]
+	mi := &file_holdfast_v1_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1063,7 @@ func (x *ReadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadSnapshotRequest) GetPath() string {
@@ -1015,14 +1107,16 @@ type ReadSnapshotResponse struct {
 	StateDescriptor *StateDescriptor `protobuf:"bytes,1,opt,name=state_descriptor,json=stateDescriptor,proto3" json:"state_descriptor,omitempty"`
 	// All are found. With a TTL the values have their times, and what is over is there
 	// too: time stands still in a snapshot.
-	Entries       []*StateEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	Entries []*StateEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	// As in GetResponse; the entries are ordered by subtask and key then.
+	OperatorState *OperatorStateDescriptor `protobuf:"bytes,3,opt,name=operator_state,json=operatorState,proto3" json:"operator_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadSnapshotResponse) Reset() {
 	*x = ReadSnapshotResponse{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[13]
+	mi := &file_holdfast_v1_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1128,7 @@ func (x *ReadSnapshotResponse) String() string {
 func (*ReadSnapshotResponse) ProtoMessage() {}
 
 func (x *ReadSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[13]
+	mi := &file_holdfast_v1_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1141,7 @@ func (x *ReadSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*ReadSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadSnapshotResponse) GetStateDescriptor() *StateDescriptor {
@@ -1064,6 +1158,13 @@ func (x *ReadSnapshotResponse) GetEntries() []*StateEntry {
 	return nil
 }
 
+func (x *ReadSnapshotResponse) GetOperatorState() *OperatorStateDescriptor {
+	if x != nil {
+		return x.OperatorState
+	}
+	return nil
+}
+
 type VerifySnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in DescribeSnapshotRequest.
@@ -1074,7 +1175,7 @@ type VerifySnapshotRequest struct {
 
 func (x *VerifySnapshotRequest) Reset() {
 	*x = VerifySnapshotRequest{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[14]
+	mi := &file_holdfast_v1_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1086,7 +1187,7 @@ func (x *VerifySnapshotRequest) String() string {
 func (*VerifySnapshotRequest) ProtoMessage() {}
 
 func (x *VerifySnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[14]
+	mi := &file_holdfast_v1_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1099,7 +1200,7 @@ func (x *VerifySnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifySnapshotRequest.ProtoReflect.Descriptor instead.
 func (*VerifySnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VerifySnapshotRequest) GetPath() string {
@@ -1122,7 +1223,7 @@ type VerifySnapshotResponse struct {
 
 func (x *VerifySnapshotResponse) Reset() {
 	*x = VerifySnapshotResponse{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[15]
+	mi := &file_holdfast_v1_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1235,7 @@ func (x *VerifySnapshotResponse) String() string {
 func (*VerifySnapshotResponse) ProtoMessage() {}
 
 func (x *VerifySnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[15]
+	mi := &file_holdfast_v1_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1248,7 @@ func (x *VerifySnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifySnapshotResponse.ProtoReflect.Descriptor instead.
 func (*VerifySnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VerifySnapshotResponse) GetFinding() isVerifySnapshotResponse_Finding {
@@ -1208,7 +1309,7 @@ type SnapshotProblem struct {
 
 func (x *SnapshotProblem) Reset() {
 	*x = SnapshotProblem{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[16]
+	mi := &file_holdfast_v1_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1321,7 @@ func (x *SnapshotProblem) String() string {
 func (*SnapshotProblem) ProtoMessage() {}
 
 func (x *SnapshotProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[16]
+	mi := &file_holdfast_v1_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1334,7 @@ func (x *SnapshotProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotProblem.ProtoReflect.Descriptor instead.
 func (*SnapshotProblem) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SnapshotProblem) GetPath() string {
@@ -1283,7 +1384,7 @@ type SnapshotVerified struct {
 
 func (x *SnapshotVerified) Reset() {
 	*x = SnapshotVerified{}
-	mi := &file_holdfast_v1_state_proto_msgTypes[17]
+	mi := &file_holdfast_v1_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1396,7 @@ func (x *SnapshotVerified) String() string {
 func (*SnapshotVerified) ProtoMessage() {}
 
 func (x *SnapshotVerified) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_state_proto_msgTypes[17]
+	mi := &file_holdfast_v1_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1409,7 @@ func (x *SnapshotVerified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotVerified.ProtoReflect.Descriptor instead.
 func (*SnapshotVerified) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotVerified) GetFiles() uint64 {
@@ -1346,11 +1447,12 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"GetRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\v2\x1a.holdfast.v1.StateSelectorR\x05state\x12\x12\n" +
-	"\x04keys\x18\x02 \x03(\fR\x04keys\"\x9d\x01\n" +
+	"\x04keys\x18\x02 \x03(\fR\x04keys\"\xea\x01\n" +
 	"\vGetResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12G\n" +
-	"\x10state_descriptor\x18\x03 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"g\n" +
+	"\x10state_descriptor\x18\x03 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\x12K\n" +
+	"\x0eoperator_state\x18\x04 \x01(\v2$.holdfast.v1.OperatorStateDescriptorR\roperatorState\"g\n" +
 	"\n" +
 	"StateEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -1362,12 +1464,13 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\fR\tpageToken\x12\x1b\n" +
-	"\tkeys_only\x18\x04 \x01(\bR\bkeysOnly\"\xc6\x01\n" +
+	"\tkeys_only\x18\x04 \x01(\bR\bkeysOnly\"\x93\x02\n" +
 	"\fScanResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\x12\x12\n" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12G\n" +
-	"\x10state_descriptor\x18\x04 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\"-\n" +
+	"\x10state_descriptor\x18\x04 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\x12K\n" +
+	"\x0eoperator_state\x18\x05 \x01(\v2$.holdfast.v1.OperatorStateDescriptorR\roperatorState\"-\n" +
 	"\x17DescribeSnapshotRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"X\n" +
 	"\x18DescribeSnapshotResponse\x12<\n" +
@@ -1385,12 +1488,13 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"file_bytes\x18\n" +
 	" \x01(\x04R\tfileBytes\x12!\n" +
-	"\finline_bytes\x18\v \x01(\x04R\vinlineBytes\"\x89\x02\n" +
+	"\finline_bytes\x18\v \x01(\x04R\vinlineBytes\"\xe1\x02\n" +
 	"\x1bSnapshotOperatorDescription\x121\n" +
 	"\boperator\x18\x01 \x01(\v2\x15.holdfast.v1.OperatorR\boperator\x123\n" +
 	"\tpositions\x18\x02 \x03(\v2\x15.holdfast.v1.PositionR\tpositions\x12C\n" +
 	"\bsubtasks\x18\x03 \x03(\v2'.holdfast.v1.SnapshotSubtaskDescriptionR\bsubtasks\x12=\n" +
-	"\x06states\x18\x04 \x03(\v2%.holdfast.v1.SnapshotStateDescriptionR\x06states\"\x93\x02\n" +
+	"\x06states\x18\x04 \x03(\v2%.holdfast.v1.SnapshotStateDescriptionR\x06states\x12V\n" +
+	"\x0foperator_states\x18\x05 \x03(\v2-.holdfast.v1.SnapshotOperatorStateDescriptionR\x0eoperatorStates\"\x93\x02\n" +
 	"\x1aSnapshotSubtaskDescription\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12&\n" +
 	"\x0fkey_group_start\x18\x02 \x01(\rR\rkeyGroupStart\x12\"\n" +
@@ -1407,6 +1511,13 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\x05bytes\x18\x03 \x01(\x04H\x01R\x05bytes\x88\x01\x01B\n" +
 	"\n" +
 	"\b_entriesB\b\n" +
+	"\x06_bytes\"\xae\x01\n" +
+	" SnapshotOperatorStateDescription\x12:\n" +
+	"\x05state\x18\x01 \x01(\v2$.holdfast.v1.OperatorStateDescriptorR\x05state\x12\x1d\n" +
+	"\aentries\x18\x02 \x01(\x04H\x00R\aentries\x88\x01\x01\x12\x19\n" +
+	"\x05bytes\x18\x03 \x01(\x04H\x01R\x05bytes\x88\x01\x01B\n" +
+	"\n" +
+	"\b_entriesB\b\n" +
 	"\x06_bytes\"\x9c\x01\n" +
 	"\x13ReadSnapshotRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12!\n" +
@@ -1414,10 +1525,11 @@ const file_holdfast_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"state_name\x18\x03 \x01(\tR\tstateName\x12\x12\n" +
 	"\x04keys\x18\x04 \x03(\fR\x04keys\x12\x1b\n" +
-	"\tkeys_only\x18\x05 \x01(\bR\bkeysOnly\"\x92\x01\n" +
+	"\tkeys_only\x18\x05 \x01(\bR\bkeysOnly\"\xdf\x01\n" +
 	"\x14ReadSnapshotResponse\x12G\n" +
 	"\x10state_descriptor\x18\x01 \x01(\v2\x1c.holdfast.v1.StateDescriptorR\x0fstateDescriptor\x121\n" +
-	"\aentries\x18\x02 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\"+\n" +
+	"\aentries\x18\x02 \x03(\v2\x17.holdfast.v1.StateEntryR\aentries\x12K\n" +
+	"\x0eoperator_state\x18\x03 \x01(\v2$.holdfast.v1.OperatorStateDescriptorR\roperatorState\"+\n" +
 	"\x15VerifySnapshotRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"\x9a\x01\n" +
 	"\x16VerifySnapshotResponse\x128\n" +
@@ -1461,67 +1573,74 @@ func file_holdfast_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_holdfast_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_holdfast_v1_state_proto_goTypes = []any{
-	(SnapshotFault)(0),                  // 0: holdfast.v1.SnapshotFault
-	(*StateSelector)(nil),               // 1: holdfast.v1.StateSelector
-	(*GetRequest)(nil),                  // 2: holdfast.v1.GetRequest
-	(*GetResponse)(nil),                 // 3: holdfast.v1.GetResponse
-	(*StateEntry)(nil),                  // 4: holdfast.v1.StateEntry
-	(*ScanRequest)(nil),                 // 5: holdfast.v1.ScanRequest
-	(*ScanResponse)(nil),                // 6: holdfast.v1.ScanResponse
-	(*DescribeSnapshotRequest)(nil),     // 7: holdfast.v1.DescribeSnapshotRequest
-	(*DescribeSnapshotResponse)(nil),    // 8: holdfast.v1.DescribeSnapshotResponse
-	(*SnapshotDescription)(nil),         // 9: holdfast.v1.SnapshotDescription
-	(*SnapshotOperatorDescription)(nil), // 10: holdfast.v1.SnapshotOperatorDescription
-	(*SnapshotSubtaskDescription)(nil),  // 11: holdfast.v1.SnapshotSubtaskDescription
-	(*SnapshotStateDescription)(nil),    // 12: holdfast.v1.SnapshotStateDescription
-	(*ReadSnapshotRequest)(nil),         // 13: holdfast.v1.ReadSnapshotRequest
-	(*ReadSnapshotResponse)(nil),        // 14: holdfast.v1.ReadSnapshotResponse
-	(*VerifySnapshotRequest)(nil),       // 15: holdfast.v1.VerifySnapshotRequest
-	(*VerifySnapshotResponse)(nil),      // 16: holdfast.v1.VerifySnapshotResponse
-	(*SnapshotProblem)(nil),             // 17: holdfast.v1.SnapshotProblem
-	(*SnapshotVerified)(nil),            // 18: holdfast.v1.SnapshotVerified
-	(*StateDescriptor)(nil),             // 19: holdfast.v1.StateDescriptor
-	(SnapshotKind)(0),                   // 20: holdfast.v1.SnapshotKind
-	(*Operator)(nil),                    // 21: holdfast.v1.Operator
-	(*Position)(nil),                    // 22: holdfast.v1.Position
+	(SnapshotFault)(0),                       // 0: holdfast.v1.SnapshotFault
+	(*StateSelector)(nil),                    // 1: holdfast.v1.StateSelector
+	(*GetRequest)(nil),                       // 2: holdfast.v1.GetRequest
+	(*GetResponse)(nil),                      // 3: holdfast.v1.GetResponse
+	(*StateEntry)(nil),                       // 4: holdfast.v1.StateEntry
+	(*ScanRequest)(nil),                      // 5: holdfast.v1.ScanRequest
+	(*ScanResponse)(nil),                     // 6: holdfast.v1.ScanResponse
+	(*DescribeSnapshotRequest)(nil),          // 7: holdfast.v1.DescribeSnapshotRequest
+	(*DescribeSnapshotResponse)(nil),         // 8: holdfast.v1.DescribeSnapshotResponse
+	(*SnapshotDescription)(nil),              // 9: holdfast.v1.SnapshotDescription
+	(*SnapshotOperatorDescription)(nil),      // 10: holdfast.v1.SnapshotOperatorDescription
+	(*SnapshotSubtaskDescription)(nil),       // 11: holdfast.v1.SnapshotSubtaskDescription
+	(*SnapshotStateDescription)(nil),         // 12: holdfast.v1.SnapshotStateDescription
+	(*SnapshotOperatorStateDescription)(nil), // 13: holdfast.v1.SnapshotOperatorStateDescription
+	(*ReadSnapshotRequest)(nil),              // 14: holdfast.v1.ReadSnapshotRequest
+	(*ReadSnapshotResponse)(nil),             // 15: holdfast.v1.ReadSnapshotResponse
+	(*VerifySnapshotRequest)(nil),            // 16: holdfast.v1.VerifySnapshotRequest
+	(*VerifySnapshotResponse)(nil),           // 17: holdfast.v1.VerifySnapshotResponse
+	(*SnapshotProblem)(nil),                  // 18: holdfast.v1.SnapshotProblem
+	(*SnapshotVerified)(nil),                 // 19: holdfast.v1.SnapshotVerified
+	(*StateDescriptor)(nil),                  // 20: holdfast.v1.StateDescriptor
+	(*OperatorStateDescriptor)(nil),          // 21: holdfast.v1.OperatorStateDescriptor
+	(SnapshotKind)(0),                        // 22: holdfast.v1.SnapshotKind
+	(*Operator)(nil),                         // 23: holdfast.v1.Operator
+	(*Position)(nil),                         // 24: holdfast.v1.Position
 }
 var file_holdfast_v1_state_proto_depIdxs = []int32{
 	1,  // 0: holdfast.v1.GetRequest.state:type_name -> holdfast.v1.StateSelector
 	4,  // 1: holdfast.v1.GetResponse.entries:type_name -> holdfast.v1.StateEntry
-	19, // 2: holdfast.v1.GetResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
-	1,  // 3: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
-	4,  // 4: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
-	19, // 5: holdfast.v1.ScanResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
-	9,  // 6: holdfast.v1.DescribeSnapshotResponse.snapshot:type_name -> holdfast.v1.SnapshotDescription
-	20, // 7: holdfast.v1.SnapshotDescription.kind:type_name -> holdfast.v1.SnapshotKind
-	10, // 8: holdfast.v1.SnapshotDescription.operators:type_name -> holdfast.v1.SnapshotOperatorDescription
-	21, // 9: holdfast.v1.SnapshotOperatorDescription.operator:type_name -> holdfast.v1.Operator
-	22, // 10: holdfast.v1.SnapshotOperatorDescription.positions:type_name -> holdfast.v1.Position
-	11, // 11: holdfast.v1.SnapshotOperatorDescription.subtasks:type_name -> holdfast.v1.SnapshotSubtaskDescription
-	12, // 12: holdfast.v1.SnapshotOperatorDescription.states:type_name -> holdfast.v1.SnapshotStateDescription
-	19, // 13: holdfast.v1.SnapshotStateDescription.state:type_name -> holdfast.v1.StateDescriptor
-	19, // 14: holdfast.v1.ReadSnapshotResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
-	4,  // 15: holdfast.v1.ReadSnapshotResponse.entries:type_name -> holdfast.v1.StateEntry
-	17, // 16: holdfast.v1.VerifySnapshotResponse.problem:type_name -> holdfast.v1.SnapshotProblem
-	18, // 17: holdfast.v1.VerifySnapshotResponse.verified:type_name -> holdfast.v1.SnapshotVerified
-	0,  // 18: holdfast.v1.SnapshotProblem.fault:type_name -> holdfast.v1.SnapshotFault
-	2,  // 19: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
-	5,  // 20: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
-	7,  // 21: holdfast.v1.StateService.DescribeSnapshot:input_type -> holdfast.v1.DescribeSnapshotRequest
-	13, // 22: holdfast.v1.StateService.ReadSnapshot:input_type -> holdfast.v1.ReadSnapshotRequest
-	15, // 23: holdfast.v1.StateService.VerifySnapshot:input_type -> holdfast.v1.VerifySnapshotRequest
-	3,  // 24: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
-	6,  // 25: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
-	8,  // 26: holdfast.v1.StateService.DescribeSnapshot:output_type -> holdfast.v1.DescribeSnapshotResponse
-	14, // 27: holdfast.v1.StateService.ReadSnapshot:output_type -> holdfast.v1.ReadSnapshotResponse
-	16, // 28: holdfast.v1.StateService.VerifySnapshot:output_type -> holdfast.v1.VerifySnapshotResponse
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	20, // 2: holdfast.v1.GetResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	21, // 3: holdfast.v1.GetResponse.operator_state:type_name -> holdfast.v1.OperatorStateDescriptor
+	1,  // 4: holdfast.v1.ScanRequest.state:type_name -> holdfast.v1.StateSelector
+	4,  // 5: holdfast.v1.ScanResponse.entries:type_name -> holdfast.v1.StateEntry
+	20, // 6: holdfast.v1.ScanResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	21, // 7: holdfast.v1.ScanResponse.operator_state:type_name -> holdfast.v1.OperatorStateDescriptor
+	9,  // 8: holdfast.v1.DescribeSnapshotResponse.snapshot:type_name -> holdfast.v1.SnapshotDescription
+	22, // 9: holdfast.v1.SnapshotDescription.kind:type_name -> holdfast.v1.SnapshotKind
+	10, // 10: holdfast.v1.SnapshotDescription.operators:type_name -> holdfast.v1.SnapshotOperatorDescription
+	23, // 11: holdfast.v1.SnapshotOperatorDescription.operator:type_name -> holdfast.v1.Operator
+	24, // 12: holdfast.v1.SnapshotOperatorDescription.positions:type_name -> holdfast.v1.Position
+	11, // 13: holdfast.v1.SnapshotOperatorDescription.subtasks:type_name -> holdfast.v1.SnapshotSubtaskDescription
+	12, // 14: holdfast.v1.SnapshotOperatorDescription.states:type_name -> holdfast.v1.SnapshotStateDescription
+	13, // 15: holdfast.v1.SnapshotOperatorDescription.operator_states:type_name -> holdfast.v1.SnapshotOperatorStateDescription
+	20, // 16: holdfast.v1.SnapshotStateDescription.state:type_name -> holdfast.v1.StateDescriptor
+	21, // 17: holdfast.v1.SnapshotOperatorStateDescription.state:type_name -> holdfast.v1.OperatorStateDescriptor
+	20, // 18: holdfast.v1.ReadSnapshotResponse.state_descriptor:type_name -> holdfast.v1.StateDescriptor
+	4,  // 19: holdfast.v1.ReadSnapshotResponse.entries:type_name -> holdfast.v1.StateEntry
+	21, // 20: holdfast.v1.ReadSnapshotResponse.operator_state:type_name -> holdfast.v1.OperatorStateDescriptor
+	18, // 21: holdfast.v1.VerifySnapshotResponse.problem:type_name -> holdfast.v1.SnapshotProblem
+	19, // 22: holdfast.v1.VerifySnapshotResponse.verified:type_name -> holdfast.v1.SnapshotVerified
+	0,  // 23: holdfast.v1.SnapshotProblem.fault:type_name -> holdfast.v1.SnapshotFault
+	2,  // 24: holdfast.v1.StateService.Get:input_type -> holdfast.v1.GetRequest
+	5,  // 25: holdfast.v1.StateService.Scan:input_type -> holdfast.v1.ScanRequest
+	7,  // 26: holdfast.v1.StateService.DescribeSnapshot:input_type -> holdfast.v1.DescribeSnapshotRequest
+	14, // 27: holdfast.v1.StateService.ReadSnapshot:input_type -> holdfast.v1.ReadSnapshotRequest
+	16, // 28: holdfast.v1.StateService.VerifySnapshot:input_type -> holdfast.v1.VerifySnapshotRequest
+	3,  // 29: holdfast.v1.StateService.Get:output_type -> holdfast.v1.GetResponse
+	6,  // 30: holdfast.v1.StateService.Scan:output_type -> holdfast.v1.ScanResponse
+	8,  // 31: holdfast.v1.StateService.DescribeSnapshot:output_type -> holdfast.v1.DescribeSnapshotResponse
+	15, // 32: holdfast.v1.StateService.ReadSnapshot:output_type -> holdfast.v1.ReadSnapshotResponse
+	17, // 33: holdfast.v1.StateService.VerifySnapshot:output_type -> holdfast.v1.VerifySnapshotResponse
+	29, // [29:34] is the sub-list for method output_type
+	24, // [24:29] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_state_proto_init() }
@@ -1532,7 +1651,8 @@ func file_holdfast_v1_state_proto_init() {
 	file_holdfast_v1_job_proto_init()
 	file_holdfast_v1_metadata_proto_init()
 	file_holdfast_v1_state_proto_msgTypes[11].OneofWrappers = []any{}
-	file_holdfast_v1_state_proto_msgTypes[15].OneofWrappers = []any{
+	file_holdfast_v1_state_proto_msgTypes[12].OneofWrappers = []any{}
+	file_holdfast_v1_state_proto_msgTypes[16].OneofWrappers = []any{
 		(*VerifySnapshotResponse_Problem)(nil),
 		(*VerifySnapshotResponse_Verified)(nil),
 	}
@@ -1542,7 +1662,7 @@ func file_holdfast_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_state_proto_rawDesc), len(file_holdfast_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

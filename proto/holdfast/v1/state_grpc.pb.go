@@ -30,7 +30,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// StateService reads keyed state, for tools. It changes nothing.
+// StateService reads state, for tools. It changes nothing. Operator state is read of
+// checkpoints only: else it is in the operator's process.
 type StateServiceClient interface {
 	// Get reads keys of one named state, live or of a completed checkpoint.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
@@ -131,7 +132,8 @@ type StateService_VerifySnapshotClient = grpc.ServerStreamingClient[VerifySnapsh
 // All implementations must embed UnimplementedStateServiceServer
 // for forward compatibility.
 //
-// StateService reads keyed state, for tools. It changes nothing.
+// StateService reads state, for tools. It changes nothing. Operator state is read of
+// checkpoints only: else it is in the operator's process.
 type StateServiceServer interface {
 	// Get reads keys of one named state, live or of a completed checkpoint.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
