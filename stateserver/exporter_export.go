@@ -115,19 +115,38 @@ func writeNative(ctx context.Context, to snapshots.Target, snap *coordinator.Sna
 
 // source reads what a checkpoint has of a subtask.
 func (x *exporter) source(snap *coordinator.Snapshot) snapshots.Source {
-	return func(ctx context.Context, st coordinator.SubtaskRange, space coordinator.Space) (es backend.Entries, err error) {
-		if snap.Spec.StateBackend.Name != coordinator.MemoryBackend {
-			return x.s.states.snapshotEntries(ctx, snap, st.ID)
-		}
-		x.s.store.Read(func(_ *coordinator.Machine, k *keyed.Store) {
-			var f *keyed.Frozen
-			if f, err = k.Frozen(st.ID, snap.Checkpoint.Id); err == nil {
-				es = snapshots.Frozen(f, space)
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("checkpoint %d is not in the log any more: %w", snap.Checkpoint.Id, err)
-		}
-		return es, nil
+	return exportSource{x.s, snap}
+}
+
+// exportSource implements [snapshots.Source].
+type exportSource struct {
+	s    *Server
+	snap *coordinator.Snapshot
+}
+
+// Entries implements [snapshots.Source].
+func (x exportSource) Entries(ctx context.Context, st coordinator.SubtaskRange, space coordinator.Space) (es backend.Entries, err error) {
+	if x.snap.Spec.StateBackend.Name != coordinator.MemoryBackend {
+		return x.s.states.snapshotEntries(ctx, x.snap, st.ID)
 	}
+	x.s.store.Read(func(_ *coordinator.Machine, k *keyed.Store) {
+		var f *keyed.Frozen
+		if f, err = k.Frozen(st.ID, x.snap.Checkpoint.Id); err == nil {
+			es = snapshots.Frozen(f, space)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %d is not in the log any more: %w", x.snap.Checkpoint.Id, err)
+	}
+	return es, nil
+}
+
+// OperatorStates implements [snapshots.Source].
+func (x exportSource) OperatorStates(ctx context.Context, st coordinator.SubtaskRange) (*holdfastv1.OperatorStates, error) {
+	for _, a := range x.snap.Checkpoint.Acks {
+		if a.SubtaskId == st.ID {
+			return x.s.states.readOperatorState(ctx, x.snap.JobID, x.snap.Spec.Checkpoint, coordinator.OperatorStatePart(a.Handles))
+		}
+	}
+	return nil, nil
 }

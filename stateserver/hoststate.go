@@ -68,6 +68,9 @@ type subject struct {
 	space   keyed.SpaceConfig
 	restore coordinator.RestorePoint
 	states  []*holdfastv1.StateId
+	// index of parallelism, and the operator states of its chain.
+	index, parallelism uint32
+	operatorStates     []coordinator.DeclaredOperatorState
 }
 
 // open gives an attempt its state (rules C1 and W2): the one that its home has, or a
@@ -247,7 +250,9 @@ func (m *hostStates) subjectOf(subtask, token uint64) (*subject, error) {
 		}
 		sub.view, sub.restore, sub.spec = v, rp, job.Spec
 		sub.space = raftstore.SpaceConfig(space)
-		sub.states = c.AssignFrame(subtask).GetStateIds()
+		a := c.AssignFrame(subtask)
+		sub.states, sub.index, sub.parallelism = a.GetStateIds(), a.GetSubtaskIndex(), a.GetParallelism()
+		sub.operatorStates = c.OperatorStatesOf(subtask)
 	})
 	if err == nil && sub.view.OnHost && m.backends == nil {
 		err = fmt.Errorf("this node has no state backend %q", sub.view.Backend)

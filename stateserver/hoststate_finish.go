@@ -11,9 +11,9 @@ import (
 // finish writes the last state of a subtask and ends it in the log. The state
 // stands for the subtask in every later checkpoint; without checkpoints nothing does.
 // The error is why the attempt cannot finish; FENCED if it is over.
-func (h *hosted) finish(ctx context.Context, st backend.State, token uint64, positions []*holdfastv1.Position) *holdfastv1.Error {
+func (h *hosted) finish(ctx context.Context, st backend.State, token uint64, positions []*holdfastv1.Position, state operatorStatePart) *holdfastv1.Error {
 	h.endUpload()
-	f := &internalv1.Finish{SubtaskId: h.subtask, FencingToken: token, Positions: positions, StateBytes: h.bytes(st)}
+	f := &internalv1.Finish{SubtaskId: h.subtask, FencingToken: token, Positions: positions, StateBytes: h.bytes(st) + state.size()}
 	parts := [][]*holdfastv1.StateHandle{nil}
 	if h.checkpoints {
 		sn, err := st.Cut(0)
@@ -22,7 +22,7 @@ func (h *hosted) finish(ctx context.Context, st backend.State, token uint64, pos
 		}
 		defer sn.Release()
 		// Whole: a checkpoint that others complete meanwhile could subsume a base.
-		handles, err := h.write(ctx, sn, nil, token, 0)
+		handles, err := h.write(ctx, sn, nil, token, 0, state)
 		if err != nil {
 			return uploadError(err)
 		}

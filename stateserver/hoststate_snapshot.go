@@ -1,7 +1,6 @@
 package stateserver
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -20,15 +19,11 @@ func (m *hostStates) fillFromSnapshot(ctx context.Context, sub *subject, st back
 
 // readSnapshot yields what the snapshot of a job has for a subtask.
 func (m *hostStates) readSnapshot(ctx context.Context, sub *subject, take func(backend.Entries) error) error {
-	from := sub.restore.From
-	r, err := m.openSnapshot(ctx, from.From.GetPath())
+	r, err := m.openRestore(ctx, sub)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	if want := from.MetadataSha256; len(want) > 0 && !bytes.Equal(r.SHA256(), want) {
-		return fmt.Errorf("%w: the manifest in %s is not the one that the job was submitted with", backend.ErrDamaged, r.URL())
-	}
 	var wanted []snapshots.Wanted
 	for _, id := range sub.states {
 		wanted = append(wanted, snapshots.Wanted{OperatorUID: id.OperatorUid, StateName: id.StateName, Number: id.Id})

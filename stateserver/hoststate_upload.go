@@ -33,6 +33,7 @@ type ready struct {
 	token, checkpoint uint64
 	positions         []*holdfastv1.Position
 	times             barrierTimes
+	operatorState     operatorStatePart
 }
 
 // cut makes the snapshot of a checkpoint, if that still waits for it, and begins to
@@ -43,11 +44,15 @@ func (h *hosted) cut(st backend.State, r *ready) error {
 	if !h.pending(r.checkpoint) {
 		return nil
 	}
+	if r.operatorState.declined != nil {
+		h.m.s.goRun(func() { h.abort(h.ctx, r.checkpoint, r.operatorState.declined) })
+		return nil
+	}
 	sn, err := st.Cut(r.checkpoint)
 	if err != nil {
 		return err
 	}
-	state, flushed := h.bytes(st), h.flushed.Load()
+	state, flushed := h.bytes(st)+r.operatorState.size(), h.flushed.Load()
 	ctx, cancel := context.WithCancel(h.ctx)
 	u := &upload{checkpoint: r.checkpoint, cancel: cancel, done: make(chan struct{})}
 	h.mu.Lock()
@@ -62,7 +67,7 @@ func (h *hosted) cut(st backend.State, r *ready) error {
 			StateBytes: state, FlushedBytes: flushed,
 		}
 		base := h.base()
-		handles, err := h.write(ctx, sn, base, r.token, r.checkpoint)
+		handles, err := h.write(ctx, sn, base, r.token, r.checkpoint, r.operatorState)
 		if err != nil {
 			h.giveUp(ctx, r.checkpoint, err)
 			return
@@ -126,20 +131,24 @@ func (h *hosted) base() (base *backend.Base) {
 	return base
 }
 
-// write writes a snapshot, again if the storage did not answer; with a base only what
-// changed, if the job asked for that.
-func (h *hosted) write(ctx context.Context, sn backend.Snapshot, base *backend.Base, token, checkpoint uint64) ([]*holdfastv1.StateHandle, error) {
+// write writes a snapshot and the operator state, again if the storage did not answer;
+// with a base only what changed, if the job asked for that.
+func (h *hosted) write(ctx context.Context, sn backend.Snapshot, base *backend.Base, token, checkpoint uint64, state operatorStatePart) ([]*holdfastv1.StateHandle, error) {
 	files, err := h.m.filesOf(ctx, h.jobID, h.subtask, h.config, token, checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	return backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
+	handles, err := backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
 		out, err := sn.Write(ctx, files, base, h.config.GetIncremental())
 		if err != nil && !transient(err) {
 			return nil, backoff.Permanent(err)
 		}
 		return out, err
 	}, backoff.WithMaxElapsedTime(uploadPatience))
+	if err != nil || state.packed == nil {
+		return handles, err
+	}
+	return state.write(ctx, files, handles)
 }
 
 // shares tells whether some of the handles are files of an older checkpoint.
@@ -163,8 +172,13 @@ func (h *hosted) giveUp(ctx context.Context, checkpoint uint64, err error) {
 		return // it is decided, or the attempt is over
 	}
 	h.log.Warn("the snapshot of a checkpoint could not be written", "checkpoint", checkpoint, "err", err)
+	h.abort(ctx, checkpoint, uploadError(err))
+}
+
+// abort aborts a checkpoint that the subtask cannot take part in.
+func (h *hosted) abort(ctx context.Context, checkpoint uint64, reason *holdfastv1.Error) {
 	h.propose(ctx, &internalv1.Command{Command: &internalv1.Command_AbortCheckpoint{AbortCheckpoint: &internalv1.AbortCheckpoint{
-		JobId: h.jobID, CheckpointId: checkpoint, TimeMs: h.m.s.clock.now().UnixMilli(), Jitter: jitter(), Reason: uploadError(err),
+		JobId: h.jobID, CheckpointId: checkpoint, TimeMs: h.m.s.clock.now().UnixMilli(), Jitter: jitter(), Reason: reason,
 	}}})
 }
 

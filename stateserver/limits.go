@@ -40,6 +40,7 @@ func limits() *holdfastv1.Limits {
 	return &holdfastv1.Limits{
 		MessageBytes: maxMessageBytes, KeyBytes: 4 << 10, ValueBytes: 128 << 10, FlushBytes: 192 << 10,
 		FlushesInFlight: 64, FlushBytesInFlight: 8 << 20, GetKeys: 1 << 16,
+		OperatorStateBytes: coordinator.MaxOperatorStateInLog,
 	}
 }
 
@@ -50,6 +51,8 @@ type shape struct {
 	byPartition bool
 	start, end  uint32
 	splits      map[splitID]bool
+	// operatorStates are those of the chain.
+	operatorStates []coordinator.DeclaredOperatorState
 }
 
 type splitID struct {

@@ -173,7 +173,10 @@ func (o *operatorService) welcome(x *session) *holdfastv1.HostMessage {
 		HeartbeatIntervalMs: uint32(o.s.cfg.HeartbeatInterval.Milliseconds()),
 		SessionTimeoutMs:    uint32(o.s.cfg.SessionTimeout.Milliseconds()), Limits: x.limits,
 	}
-	x.view(func(m *coordinator.Machine) { w.Addresses = m.ClientAddresses() })
+	x.view(func(m *coordinator.Machine) {
+		w.Addresses = m.ClientAddresses()
+		x.limits.OperatorStateBytes = uint32(m.OperatorStateLimitOf(x.jobID))
+	})
 	return &holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Welcome{Welcome: w}}
 }
 

@@ -149,6 +149,7 @@ func (x *session) take(f facts, nextSeq uint64) {
 		subtask: v.ID, token: v.Token, attempt: v.Attempt, shape: shapeOf(f.assign).with(raftstore.SpaceConfig(f.space)), ctx: ctx, cancel: cancel,
 		nextSeq: nextSeq, flying: window{acked: nextSeq - 1}, ackedAt: v.Token, completed: v.LatestCompleted, aborted: v.LastAborted,
 	}
+	x.hold.shape.operatorStates = f.operatorStates
 	x.tokens = append(x.tokens, v.Token)
 	if len(x.tokens) > tokensKept {
 		x.tokens = x.tokens[1:]

@@ -19,6 +19,10 @@ type facts struct {
 	subtask coordinator.SubtaskView
 	assign  *holdfastv1.Assign
 	space   coordinator.Space
+	// operatorStates are declared by the chain; restored is what an attempt begins with
+	// of them.
+	operatorStates []coordinator.DeclaredOperatorState
+	restored       []*holdfastv1.RestoredOperatorState
 
 	// home is where a standby of the job should rather be.
 	home string
@@ -73,6 +77,7 @@ func (x *session) read() (f facts) {
 		if f.holds {
 			f.assign = m.AssignFrame(f.subtask.ID)
 			f.space, _ = m.SpaceOf(f.subtask.ID)
+			f.operatorStates = m.OperatorStatesOf(f.subtask.ID)
 		}
 		if !f.holds {
 			f.home, _ = m.HomeElsewhere(x.jobID, x.s.store.ID(), x.hello.OperatorUids)
@@ -194,6 +199,9 @@ func (x *session) begin(f facts) {
 		x.hold.aborted = 0
 		x.push(resumeMessage(v))
 		x.log.Info("resumed", "token", v.Token, "attempt", v.Attempt, "last_seq", v.LastSeq)
+	case len(f.operatorStates) > 0:
+		x.take(f, 1)
+		x.loadOperatorState(f)
 	default:
 		x.take(f, 1)
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})

@@ -34,6 +34,10 @@ func (x *session) openState(f facts) {
 	}
 	x.s.goRun(func() {
 		h, err := x.openHosted(ctx, f.subtask.ID, token)
+		var restored []*holdfastv1.RestoredOperatorState
+		if err == nil {
+			restored, err = x.operatorState(ctx, f, token)
+		}
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if x.hold.subtask == 0 || x.hold.token != token {
@@ -43,6 +47,7 @@ func (x *session) openState(f facts) {
 			return
 		}
 		x.hold.host = h // also if it is of no use: drop lets it go
+		f.restored = restored
 		if err != nil {
 			x.openFailed(ctx, token, err)
 			return
@@ -60,6 +65,9 @@ func (x *session) loadState(f facts) {
 	x.log.Info("loading the state of a subtask into the log", "token", token, "subtask", f.assign.SubtaskIndex, "checkpoint", f.assign.RestoredCheckpointId)
 	x.s.goRun(func() {
 		err := x.fillLog(ctx, f.subtask.ID, token)
+		if err == nil {
+			f.restored, err = x.operatorState(ctx, f, token)
+		}
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		switch {
@@ -85,7 +93,11 @@ func (x *session) fillLog(ctx context.Context, subtask, token uint64) error {
 
 // assigned gives an attempt to the client. The caller holds mu.
 func (x *session) assigned(f facts) {
+	f.assign.OperatorStateMessages = uint32(len(f.restored))
 	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: f.assign}})
+	for _, r := range f.restored {
+		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_RestoredOperatorState{RestoredOperatorState: r}})
+	}
 	x.log.Info("assigned", "token", x.hold.token, "subtask", f.assign.SubtaskIndex, "restored_checkpoint", f.assign.RestoredCheckpointId)
 	x.poke() // barriers have waited
 }
@@ -143,14 +155,14 @@ func (x *session) flushOnHost(f *holdfastv1.Flush) {
 
 // readyOnHost takes the cut of a checkpoint behind every flush before it. The caller
 // holds mu.
-func (x *session) readyOnHost(f *holdfastv1.CheckpointReady) {
+func (x *session) readyOnHost(f *holdfastv1.CheckpointReady, state operatorStatePart) {
 	if f.CheckpointId <= x.hold.readied {
 		x.fail(violation("6.3", fmt.Sprintf("CheckpointReady for checkpoint %d, and there was one for %d; there is one for each, in their order", f.CheckpointId, x.hold.readied)))
 		return
 	}
 	x.hold.readied = f.CheckpointId
 	h := x.hold
-	r := &ready{token: h.token, checkpoint: f.CheckpointId, positions: f.Positions, times: h.times}
+	r := &ready{token: h.token, checkpoint: f.CheckpointId, positions: f.Positions, times: h.times, operatorState: state}
 	h.host.submit(h.token, func(st backend.State) {
 		var e *holdfastv1.Error
 		if err := h.host.cut(st, r); err != nil {
@@ -161,10 +173,10 @@ func (x *session) readyOnHost(f *holdfastv1.CheckpointReady) {
 }
 
 // finishOnHost ends the subtask behind every frame before it. The caller holds mu.
-func (x *session) finishOnHost(f *holdfastv1.Finished) {
+func (x *session) finishOnHost(f *holdfastv1.Finished, state operatorStatePart) {
 	h := x.hold
 	h.host.submit(h.token, func(st backend.State) {
-		x.answeredOnHost(h, f.Seq, h.host.finish(h.ctx, st, h.token, f.Positions))
+		x.answeredOnHost(h, f.Seq, h.host.finish(h.ctx, st, h.token, f.Positions, state))
 	})
 }
 

@@ -97,18 +97,25 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 		x.fail(e)
 		return
 	}
+	state, e := x.takeOperatorState("CheckpointReady", f.OperatorStates, f.Declined)
+	if e != nil {
+		x.fail(e)
+		return
+	}
 	if !x.window(f.Seq, 0, "CheckpointReady") {
 		return
 	}
 	if x.hold.host != nil {
-		x.readyOnHost(f)
+		x.readyOnHost(f, state)
 		return
 	}
 	now := x.s.clock.now()
-	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: &internalv1.Ready{
+	r := &internalv1.Ready{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, CheckpointId: f.CheckpointId,
 		Positions: f.Positions, TimeMs: now.UnixMilli(), Times: x.hold.times.ready(f.CheckpointId, now),
-	}}})
+	}
+	state.putInto(r)
+	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Ready{Ready: r}})
 }
 
 func (x *session) onFinished(f *holdfastv1.Finished) {
@@ -119,15 +126,24 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		x.fail(e)
 		return
 	}
+	state, e := x.takeOperatorState("Finished", f.OperatorStates, nil)
+	if e == nil {
+		e = state.declined // there is no later frame to have it
+	}
+	if e != nil {
+		x.fail(e)
+		return
+	}
 	if !x.window(f.Seq, 0, "Finished") {
 		return
 	}
 	if x.hold.host != nil {
-		x.finishOnHost(f)
+		x.finishOnHost(f, state)
 		return
 	}
 	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: x.s.clock.now().UnixMilli(),
+		Handles: state.handles(),
 	}}})
 }
 

@@ -58,13 +58,16 @@ func (t *stateService) ReadSnapshot(r *holdfastv1.ReadSnapshotRequest, out grpc.
 	}
 	defer s.Close()
 	d := s.State(r.OperatorUid, r.StateName)
+	if od := s.OperatorState(r.OperatorUid, r.StateName); od != nil {
+		return readOperatorState(ctx, s, od, r, out.Send)
+	}
 	if d == nil {
 		return toStatus(coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_NOT_FOUND,
 			fmt.Sprintf("the snapshot has no state %q of operator %q; it has: %s", cut(r.StateName, maxShownBytes), cut(r.OperatorUid, maxShownBytes), s.StateNames())))
 	}
 	es := s.Entries(ctx, []snapshots.Wanted{{OperatorUID: r.OperatorUid, StateName: r.StateName, Number: 1}}, 0, coordinator.MaxParallelism)
 	defer es.Close()
-	if err := sendEntries(es, r, d, out.Send); err != nil {
+	if err := sendEntries(es, r, &holdfastv1.ReadSnapshotResponse{StateDescriptor: d}, out.Send); err != nil {
 		return err
 	}
 	if err := es.Err(); err != nil {
@@ -73,13 +76,13 @@ func (t *stateService) ReadSnapshot(r *holdfastv1.ReadSnapshotRequest, out grpc.
 	return nil
 }
 
-// sendEntries sends entries in messages of a bounded size.
-func sendEntries(es backend.Entries, r *holdfastv1.ReadSnapshotRequest, d *holdfastv1.StateDescriptor, send func(*holdfastv1.ReadSnapshotResponse) error) error {
+// sendEntries sends entries in messages of a bounded size, of which m is the first.
+func sendEntries(es backend.Entries, r *holdfastv1.ReadSnapshotRequest, m *holdfastv1.ReadSnapshotResponse, send func(*holdfastv1.ReadSnapshotResponse) error) error {
 	wanted := map[string]bool{}
 	for _, k := range r.Keys {
 		wanted[string(k)] = true
 	}
-	m, size, sent := &holdfastv1.ReadSnapshotResponse{StateDescriptor: d}, 0, false
+	size, sent := 0, false
 	for es.Next() {
 		e := es.Entry()
 		if len(wanted) > 0 && !wanted[string(e.Key)] {

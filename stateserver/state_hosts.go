@@ -283,7 +283,7 @@ func (m *hostStates) snapshotEntries(ctx context.Context, snap *coordinator.Snap
 	var handles []*holdfastv1.StateHandle
 	for _, a := range snap.Checkpoint.Acks {
 		if a.SubtaskId == subtask {
-			for _, h := range a.Handles {
+			for _, h := range coordinator.BackendParts(a.Handles) {
 				handles = append(handles, proto.CloneOf(h))
 			}
 		}

@@ -34,6 +34,11 @@ func (t *stateService) Get(ctx context.Context, r *holdfastv1.GetRequest) (*hold
 		return nil, invalidRequest("keys", fmt.Sprintf("%d keys, at most %d are allowed; send several Gets", len(r.Keys), maxGetKeys))
 	}
 	out := &holdfastv1.GetResponse{}
+	if o, err := t.operatorState(ctx, r.State); err != nil {
+		return nil, err
+	} else if o != nil {
+		return o.get(r.Keys)
+	}
 	if h, err := t.onHosts(r.State); err != nil {
 		return nil, err
 	} else if h != nil {
@@ -108,6 +113,11 @@ func (t *stateService) Scan(ctx context.Context, r *holdfastv1.ScanRequest) (*ho
 	cur, err := parseCursor(r.PageToken)
 	if err != nil {
 		return nil, err
+	}
+	if o, err := t.operatorState(ctx, r.State); err != nil {
+		return nil, err
+	} else if o != nil {
+		return o.scan(r, cur, size)
 	}
 	out := &holdfastv1.ScanResponse{}
 	if h, err := t.onHosts(r.State); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/stateserver/backend"
 	"github.com/holdfast-io/holdfast/stateserver/storage"
@@ -41,6 +42,9 @@ func (r *Reader) Describe(ctx context.Context) (*holdfastv1.SnapshotDescription,
 			return nil, err
 		}
 		op.States = states
+		if op.OperatorStates, err = r.describeOperatorStates(ctx, o); err != nil {
+			return nil, err
+		}
 		d.Operators = append(d.Operators, op)
 	}
 	return d, nil
@@ -65,7 +69,43 @@ func describeSubtask(s *holdfastv1.SubtaskSnapshot) *holdfastv1.SnapshotSubtaskD
 			}
 		}
 	}
+	switch file := s.OperatorState.GetFile(); {
+	case file != nil:
+		d.Files++
+		d.FileBytes += file.Size
+	case s.OperatorState != nil:
+		d.InlineBytes += uint64(len(s.OperatorState.GetInline()))
+	}
 	return d
+}
+
+// describeOperatorStates counts the entries of the operator states of an operator.
+func (r *Reader) describeOperatorStates(ctx context.Context, o *holdfastv1.OperatorSnapshot) ([]*holdfastv1.SnapshotOperatorStateDescription, error) {
+	if len(o.Operator.GetOperatorStates()) == 0 {
+		return nil, nil
+	}
+	all, err := r.OperatorStates(ctx, o.Operator.GetUid())
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	var out []*holdfastv1.SnapshotOperatorStateDescription
+	for _, d := range o.Operator.GetOperatorStates() {
+		x := &holdfastv1.SnapshotOperatorStateDescription{State: proto.CloneOf(d)}
+		out = append(out, x)
+		if err != nil {
+			continue // verify tells which file, and why
+		}
+		x.Entries, x.Bytes = proto.Uint64(0), proto.Uint64(0)
+		for _, subtask := range all {
+			for _, s := range subtask.GetStates() {
+				if s.GetOperatorUid() == o.Operator.GetUid() && s.GetState().GetName() == d.GetName() {
+					*x.Entries += coordinator.OperatorStateEntries(s.GetState(), s.GetContent())
+					*x.Bytes += uint64(len(s.GetContent()))
+				}
+			}
+		}
+	}
+	return out, nil
 }
 
 // describeStates counts entries and bytes, if headers of the canonical format tell
@@ -131,6 +171,9 @@ func (r *Reader) Verify(ctx context.Context) (metadata.Report, error) {
 func (r *Reader) StateNames() string {
 	var names []string
 	for _, o := range r.snap.Metadata.Operators {
+		for _, d := range o.Operator.GetOperatorStates() {
+			names = append(names, fmt.Sprintf("%s of %s", d.GetName(), o.Operator.GetUid()))
+		}
 		for _, d := range o.Operator.GetStates() {
 			names = append(names, fmt.Sprintf("%s of %s", d.GetName(), o.Operator.GetUid()))
 		}

@@ -21,7 +21,7 @@ func (r *Reader) CheckFits(spec *holdfastv1.JobSpec, allow bool) *holdfastv1.Err
 		uid := o.Operator.GetUid()
 		i := slices.IndexFunc(spec.Operators, func(x *holdfastv1.Operator) bool { return x.Uid == uid })
 		if i < 0 {
-			if !allow && (len(o.Positions) > 0 || hasState(o)) {
+			if !allow && (len(o.Positions) > 0 || hasState(o) || hasOperatorState(o)) {
 				return nonRestored(fmt.Sprintf("the snapshot has state of operator %q, which the job does not have", uid), "operator_uid", uid)
 			}
 			continue
@@ -37,6 +37,29 @@ func hasState(o *holdfastv1.OperatorSnapshot) bool {
 	return slices.ContainsFunc(o.Subtasks, func(s *holdfastv1.SubtaskSnapshot) bool { return len(s.Snapshots) > 0 })
 }
 
+func hasOperatorState(o *holdfastv1.OperatorSnapshot) bool {
+	return slices.ContainsFunc(o.Subtasks, func(s *holdfastv1.SubtaskSnapshot) bool { return s.OperatorState != nil })
+}
+
+// checkOperatorStates compares the operator states of an operator.
+func checkOperatorStates(old *holdfastv1.OperatorSnapshot, now *holdfastv1.Operator, allow bool) *holdfastv1.Error {
+	if e := coordinator.CheckOperatorStateKind(old.Operator, now); e != nil {
+		return e
+	}
+	for _, d := range old.Operator.GetOperatorStates() {
+		i := slices.IndexFunc(now.OperatorStates, func(x *holdfastv1.OperatorStateDescriptor) bool { return x.Name == d.GetName() })
+		switch {
+		case i >= 0:
+			if e := coordinator.CheckOperatorStateRestorable(now.Uid, d, now.OperatorStates[i]); e != nil {
+				return e
+			}
+		case !allow && hasOperatorState(old):
+			return nonRestored(fmt.Sprintf("the snapshot has the operator state %q of operator %q, which the job does not declare", d.GetName(), now.Uid), "operator_uid", now.Uid, "state_name", d.GetName())
+		}
+	}
+	return nil
+}
+
 func nonRestored(what string, kv ...string) *holdfastv1.Error {
 	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_NON_RESTORED_STATE,
 		what+"; keep it in the program, or leave its state behind with --allow-non-restored-state (execution.state-recovery.ignore-unclaimed-state)", kv...)
@@ -44,6 +67,9 @@ func nonRestored(what string, kv ...string) *holdfastv1.Error {
 
 func checkOperator(old *holdfastv1.OperatorSnapshot, now *holdfastv1.Operator, allow bool) *holdfastv1.Error {
 	uid := now.Uid
+	if e := checkOperatorStates(old, now, allow); e != nil {
+		return e
+	}
 	restored := false
 	for _, d := range old.Operator.GetStates() {
 		i := slices.IndexFunc(now.States, func(x *holdfastv1.StateDescriptor) bool { return x.Name == d.GetName() })

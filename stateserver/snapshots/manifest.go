@@ -55,10 +55,14 @@ func positionsOf(snap *coordinator.Snapshot, uid string) []*holdfastv1.Position 
 	return out
 }
 
-// subtaskOf describes a subtask of a chain as it was, without its state.
-func subtaskOf(snap *coordinator.Snapshot, v *coordinator.SnapshotVertex, index int) *holdfastv1.SubtaskSnapshot {
+// subtaskOf describes a subtask of a chain as it was, without its state. Only an
+// operator with keyed state has key groups.
+func subtaskOf(snap *coordinator.Snapshot, v *coordinator.SnapshotVertex, index int, keyed bool) *holdfastv1.SubtaskSnapshot {
 	r := v.Subtasks[index]
-	s := &holdfastv1.SubtaskSnapshot{Index: uint32(index), KeyGroupStart: r.Start, KeyGroupEnd: r.End}
+	s := &holdfastv1.SubtaskSnapshot{Index: uint32(index)}
+	if keyed {
+		s.KeyGroupStart, s.KeyGroupEnd = r.Start, r.End
+	}
 	if a := ackOf(snap, r.ID); a != nil {
 		s.FencingToken = a.FencingToken
 	}
@@ -96,13 +100,16 @@ func Native(snap *coordinator.Snapshot) *holdfastv1.CheckpointMetadata {
 		if v != nil {
 			ids = statesOf(v, op.Operator.Uid)
 		}
-		if len(ids) == 0 {
+		if len(ids) == 0 && len(op.Operator.OperatorStates) == 0 || v == nil {
 			continue
 		}
 		for i := range v.Subtasks {
-			s := subtaskOf(snap, v, i)
+			s := subtaskOf(snap, v, i, len(ids) > 0)
 			if x := nativeSnapshot(snap, v.Subtasks[i].ID, ids); x != nil {
 				s.Snapshots = append(s.Snapshots, x)
+			}
+			if len(op.Operator.OperatorStates) > 0 {
+				s.OperatorState = contentOf(coordinator.OperatorStatePart(ackOf(snap, v.Subtasks[i].ID).GetHandles()))
 			}
 			op.Subtasks = append(op.Subtasks, s)
 		}
@@ -112,8 +119,8 @@ func Native(snap *coordinator.Snapshot) *holdfastv1.CheckpointMetadata {
 
 // nativeSnapshot is what a subtask acked, nil if it had no state.
 func nativeSnapshot(snap *coordinator.Snapshot, subtask uint64, ids []*holdfastv1.StateId) *holdfastv1.StateSnapshot {
-	handles := ackOf(snap, subtask).GetHandles()
-	if len(handles) == 0 {
+	handles := coordinator.BackendParts(ackOf(snap, subtask).GetHandles())
+	if len(handles) == 0 || len(ids) == 0 {
 		return nil
 	}
 	x := &holdfastv1.StateSnapshot{Backend: snap.Spec.StateBackend.GetName(), Format: handles[0].Format}
@@ -124,15 +131,25 @@ func nativeSnapshot(snap *coordinator.Snapshot, subtask uint64, ids []*holdfastv
 		x.States, x.StateIds = append(x.States, id.StateName), append(x.StateIds, id.Id)
 	}
 	for _, h := range handles {
-		f := &holdfastv1.SnapshotFile{Name: h.Name, Handle: &holdfastv1.Content{Handle: &holdfastv1.Content_Inline{Inline: h.Inline}}}
+		f := &holdfastv1.SnapshotFile{Name: h.Name, Handle: contentOf(h)}
 		if h.Format != x.Format {
 			f.Format = h.Format
 		}
 		if h.File != "" {
 			f.Shared = strings.HasPrefix(h.File, storage.SharedDir+"/")
-			f.Handle.Handle = &holdfastv1.Content_File{File: &holdfastv1.FileHandle{Path: h.File, Size: h.Size, Sha256: h.Sha256}}
 		}
 		x.Files = append(x.Files, f)
 	}
 	return x
+}
+
+// contentOf names a part of an ack, nil for none.
+func contentOf(h *holdfastv1.StateHandle) *holdfastv1.Content {
+	switch {
+	case h == nil:
+		return nil
+	case h.File == "":
+		return &holdfastv1.Content{Handle: &holdfastv1.Content_Inline{Inline: h.Inline}}
+	}
+	return &holdfastv1.Content{Handle: &holdfastv1.Content_File{File: &holdfastv1.FileHandle{Path: h.File, Size: h.Size, Sha256: h.Sha256}}}
 }

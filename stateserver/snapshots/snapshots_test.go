@@ -41,6 +41,8 @@ type world struct {
 	reg  *storage.Registry
 	snap *coordinator.Snapshot
 	all  []entry // sorted
+	// operator is the operator state by subtask.
+	operator map[uint64]*holdfastv1.OperatorStates
 }
 
 const (
@@ -64,11 +66,12 @@ func newWorld(t *testing.T, r *rand.Rand, backendName string, parallelism int) *
 	spec := &holdfastv1.JobSpec{
 		Name: "words", StateBackend: &holdfastv1.StateBackend{Name: backendName}, Checkpoint: &holdfastv1.CheckpointConfig{IntervalMs: 1000},
 		Operators: []*holdfastv1.Operator{
-			{Uid: "source", Parallelism: uint32(parallelism), MaxParallelism: 128, Source: &holdfastv1.SourceSpec{Connector: "kafka"}},
+			{Uid: "source", Parallelism: uint32(parallelism), MaxParallelism: 128, Source: &holdfastv1.SourceSpec{Connector: "kafka"},
+				OperatorStates: []*holdfastv1.OperatorStateDescriptor{listState}},
 			{Uid: "a b", Parallelism: uint32(parallelism), MaxParallelism: 128, Inputs: in("source", holdfastv1.Partitioning_PARTITIONING_CO_PARTITIONED),
 				States: []*holdfastv1.StateDescriptor{state("one", "int64"), state("two", "string")}},
 			{Uid: "c", Parallelism: uint32(parallelism), MaxParallelism: 128, Inputs: in("a b", holdfastv1.Partitioning_PARTITIONING_CO_PARTITIONED),
-				States: []*holdfastv1.StateDescriptor{state("three", "bytes")}},
+				States: []*holdfastv1.StateDescriptor{state("three", "bytes")}, OperatorStates: []*holdfastv1.OperatorStateDescriptor{mapState}},
 		},
 	}
 	v := coordinator.SnapshotVertex{
@@ -88,6 +91,7 @@ func newWorld(t *testing.T, r *rand.Rand, backendName string, parallelism int) *
 	}
 	w.snap = &coordinator.Snapshot{JobID: worldJob, JobName: "words", Spec: spec, Checkpoint: chk, Vertices: []coordinator.SnapshotVertex{v}}
 	w.fill(r)
+	w.fillOperatorState(r)
 	return w
 }
 
@@ -146,13 +150,25 @@ func (w *world) memory(t *testing.T) Source {
 			t.Fatal(err)
 		}
 	}
-	return func(_ context.Context, st coordinator.SubtaskRange, space coordinator.Space) (backend.Entries, error) {
-		f, err := s.Frozen(st.ID, 7)
-		if err != nil {
-			return nil, err
-		}
-		return Frozen(f, space), nil
+	return memorySource{s, w}
+}
+
+// memorySource implements Source.
+type memorySource struct {
+	s *keyed.Store
+	w *world
+}
+
+func (m memorySource) Entries(_ context.Context, st coordinator.SubtaskRange, space coordinator.Space) (backend.Entries, error) {
+	f, err := m.s.Frozen(st.ID, 7)
+	if err != nil {
+		return nil, err
 	}
+	return Frozen(f, space), nil
+}
+
+func (m memorySource) OperatorStates(_ context.Context, st coordinator.SubtaskRange) (*holdfastv1.OperatorStates, error) {
+	return m.w.operator[st.ID], nil
 }
 
 // backends are those of a test.
@@ -204,6 +220,7 @@ func (w *world) writeNative(t *testing.T, b backend.Backend) {
 		if w.snap.Checkpoint.Acks[i].Handles, err = cut.Write(ctx, f, nil, true); err != nil {
 			t.Fatal(err)
 		}
+		w.putOperatorState(t, s, i)
 		cut.Release()
 		if err := st.Close(); err != nil {
 			t.Fatal(err)
@@ -295,6 +312,7 @@ func TestCanonical(t *testing.T) {
 		w.read(t, nil, "one", map[string]uint32{"one": 1, "two": 2, "three": 3}, 1+i%5)
 		w.read(t, nil, "one", map[string]uint32{"three": 1, "two": 4, "one": 9, "new": 5}, 4)
 		w.read(t, nil, "one", map[string]uint32{"two": 2}, 3)
+		w.readOperatorState(t, nil, "one")
 	}
 }
 
@@ -309,6 +327,7 @@ func TestNative(t *testing.T) {
 			dir := "ckpt/" + worldJob + "/chk-7"
 			w.read(t, bs, dir, map[string]uint32{"one": 1, "two": 2, "three": 3}, 1+i)
 			w.read(t, bs, dir, map[string]uint32{"three": 1, "two": 2, "one": 3, "new": 7}, 4)
+			w.readOperatorState(t, bs, dir)
 		}
 	}
 }

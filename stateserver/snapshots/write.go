@@ -21,9 +21,14 @@ import (
 // writers is how many files of a snapshot are written at a time.
 const writers = 2
 
-// Source yields what a checkpoint has of one subtask, all its states. It may be asked
-// several times for the same one.
-type Source func(ctx context.Context, subtask coordinator.SubtaskRange, space coordinator.Space) (backend.Entries, error)
+// Source yields what a checkpoint has of one subtask. It may be asked several times for
+// the same one.
+type Source interface {
+	// Entries are those of all its keyed states.
+	Entries(ctx context.Context, subtask coordinator.SubtaskRange, space coordinator.Space) (backend.Entries, error)
+	// OperatorStates are those of its chain, nil for none.
+	OperatorStates(ctx context.Context, subtask coordinator.SubtaskRange) (*holdfastv1.OperatorStates, error)
+}
 
 // Target is where a snapshot is written.
 type Target struct {
@@ -48,12 +53,23 @@ func WriteCanonical(ctx context.Context, to Target, snap *coordinator.Snapshot, 
 	g.SetLimit(writers)
 	for number, op := range m.Operators {
 		v := vertexOf(snap, op.Operator.Uid)
-		if v == nil || len(op.Operator.States) == 0 {
+		keyed, unkeyed := len(op.Operator.States) > 0, len(op.Operator.OperatorStates) > 0
+		if v == nil || !keyed && !unkeyed {
 			continue
 		}
 		for i := range v.Subtasks {
-			s := subtaskOf(snap, v, i)
+			s := subtaskOf(snap, v, i, keyed)
 			op.Subtasks = append(op.Subtasks, s)
+			if unkeyed {
+				g.Go(func() (err error) {
+					f := operatorStateFile{op: op.Operator, subtask: v.Subtasks[i], src: src}
+					s.OperatorState, err = f.put(gctx, to, join(to.Dir, canonicalFile{op: op.Operator, index: i}.name(number)))
+					if err != nil {
+						return fmt.Errorf("the operator state of subtask %d of operator %q: %w", i, op.Operator.Uid, err)
+					}
+					return nil
+				})
+			}
 			if s.KeyGroupStart == s.KeyGroupEnd {
 				continue
 			}
@@ -102,7 +118,7 @@ type canonicalFile struct {
 const maxUIDInName = 64
 
 // name tells operators apart by their place, and people by their uid.
-func (f *canonicalFile) name(operator int) string {
+func (f canonicalFile) name(operator int) string {
 	uid := strings.Map(func(r rune) rune {
 		if r == ' ' {
 			return '_'
@@ -126,7 +142,7 @@ func (f *canonicalFile) write(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	es, err := f.src(ctx, r, f.v.Spaces[f.index])
+	es, err := f.src.Entries(ctx, r, f.v.Spaces[f.index])
 	if err != nil {
 		return forGood(err)
 	}

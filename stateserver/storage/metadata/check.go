@@ -82,20 +82,33 @@ func checkSubtask(m *holdfastv1.CheckpointMetadata, s *holdfastv1.SubtaskSnapsho
 		if snapshot.GetFormat() == "" {
 			return errors.New("a snapshot has no format")
 		}
-		for _, f := range snapshot.GetFiles() {
-			h, err := storage.HandleOf(f.GetHandle())
-			if err != nil {
-				return err
-			}
-			if h.File == nil {
-				continue
-			}
-			if err := checkPlace(m, h.File.Path, f.GetShared()); err != nil {
-				return err
-			}
+	}
+	for _, f := range filesOf(s) {
+		h, err := storage.HandleOf(f.GetHandle())
+		if err != nil {
+			return err
+		}
+		if h.File == nil {
+			continue
+		}
+		if err := checkPlace(m, h.File.Path, f.GetShared()); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// filesOf are all files of a subtask, that of its operator state last.
+func filesOf(s *holdfastv1.SubtaskSnapshot) (files []*holdfastv1.SnapshotFile) {
+	for _, snapshot := range s.GetSnapshots() {
+		files = append(files, snapshot.GetFiles()...)
+	}
+	if c := s.GetOperatorState(); c != nil {
+		// That of a subtask that has finished stays for later checkpoints.
+		shared := strings.HasPrefix(c.GetFile().GetPath(), storage.SharedDir+"/")
+		files = append(files, &holdfastv1.SnapshotFile{Handle: c, Shared: shared})
+	}
+	return files
 }
 
 // checkPlace: a file stands where the layout has it, so that it is deleted with
@@ -130,15 +143,13 @@ func Files(m *holdfastv1.CheckpointMetadata) []File {
 	seen := map[string]bool{}
 	for _, o := range m.GetOperators() {
 		for _, s := range o.GetSubtasks() {
-			for _, snapshot := range s.GetSnapshots() {
-				for _, f := range snapshot.GetFiles() {
-					h, err := storage.HandleOf(f.GetHandle())
-					if err != nil || h.File == nil || seen[h.File.Path] {
-						continue // Check has refused the error
-					}
-					seen[h.File.Path] = true
-					files = append(files, File{Handle: *h.File, Shared: f.GetShared(), OperatorUID: o.GetOperator().GetUid(), Subtask: s.GetIndex()})
+			for _, f := range filesOf(s) {
+				h, err := storage.HandleOf(f.GetHandle())
+				if err != nil || h.File == nil || seen[h.File.Path] {
+					continue // Check has refused the error
 				}
+				seen[h.File.Path] = true
+				files = append(files, File{Handle: *h.File, Shared: f.GetShared(), OperatorUID: o.GetOperator().GetUid(), Subtask: s.GetIndex()})
 			}
 		}
 	}

@@ -1,0 +1,109 @@
+package stateserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/snapshots"
+)
+
+// maxRestoredOperatorState bounds what one attempt begins with: a union of many
+// subtasks must not fill the memory of a node.
+const maxRestoredOperatorState = 64 << 20
+
+// operatorState reads what an attempt begins with of the operator state: its share of
+// what all subtasks of its operators had in the restore point.
+func (m *hostStates) operatorState(ctx context.Context, sub *subject) ([]*holdfastv1.OperatorState, error) {
+	old, done, err := m.operatorStatesBefore(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var out []*holdfastv1.OperatorState
+	for rest := sub.operatorStates; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].OperatorUID == rest[0].OperatorUID {
+			n++
+		}
+		before, err := old(rest[0].OperatorUID)
+		if err != nil {
+			return nil, err
+		}
+		dealt, err := coordinator.DistributeOperatorStates(rest[:n], before, int(sub.parallelism))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", backend.ErrDamaged, err)
+		}
+		out, rest = append(out, dealt[sub.index]...), rest[n:]
+	}
+	if n := coordinator.OperatorStateBytes(out); n > maxRestoredOperatorState {
+		return nil, fmt.Errorf("the operator state that subtask %d begins with has %d bytes, at most %d are allowed; keep less in union state, or run at a lower parallelism", sub.index, n, maxRestoredOperatorState)
+	}
+	return out, nil
+}
+
+// operatorStatesBefore gives what the subtasks of an operator had, in the order of
+// their indexes. done is called when nothing more is asked.
+func (m *hostStates) operatorStatesBefore(ctx context.Context, sub *subject) (old func(uid string) ([]*holdfastv1.OperatorStates, error), done func(), err error) {
+	if sub.restore.From == nil {
+		all := make([]*holdfastv1.OperatorStates, len(sub.restore.OperatorState))
+		for i, h := range sub.restore.OperatorState {
+			if all[i], err = m.readOperatorState(ctx, sub.view.JobID, sub.spec.Checkpoint, h); err != nil {
+				return nil, nil, err
+			}
+		}
+		return func(string) ([]*holdfastv1.OperatorStates, error) { return all, nil }, func() {}, nil
+	}
+	r, err := m.openRestore(ctx, sub)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(uid string) ([]*holdfastv1.OperatorStates, error) { return r.OperatorStates(ctx, uid) }, func() { _ = r.Close() }, nil
+}
+
+// openRestore opens the snapshot that a job was submitted with, if it is still that
+// one.
+func (m *hostStates) openRestore(ctx context.Context, sub *subject) (*snapshots.Reader, error) {
+	from := sub.restore.From
+	r, err := m.openSnapshot(ctx, from.From.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	if want := from.MetadataSha256; len(want) > 0 && !bytes.Equal(r.SHA256(), want) {
+		_ = r.Close() // it was only read
+		return nil, fmt.Errorf("%w: the manifest in %s is not the one that the job was submitted with", backend.ErrDamaged, r.URL())
+	}
+	return r, nil
+}
+
+// readOperatorState reads a part of a checkpoint of a job, nil for none.
+func (m *hostStates) readOperatorState(ctx context.Context, jobID string, c *holdfastv1.CheckpointConfig, h *holdfastv1.StateHandle) (*holdfastv1.OperatorStates, error) {
+	if h == nil {
+		return nil, nil
+	}
+	packed := h.Inline
+	if h.File != "" {
+		files, err := m.filesOf(ctx, jobID, 0, c, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		in, err := files.Open(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		packed, err = io.ReadAll(in)
+		_ = in.Close() // it was only read
+		if err != nil {
+			return nil, err
+		}
+	}
+	out, err := coordinator.UnpackOperatorStates(packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", backend.ErrDamaged, err)
+	}
+	return out, nil
+}

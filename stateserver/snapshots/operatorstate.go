@@ -1,0 +1,106 @@
+package snapshots
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+)
+
+// operatorStateSuffix tells the file of an operator state from that of keyed state.
+const operatorStateSuffix = "." + coordinator.OperatorStateFormat
+
+// operatorStateFile is the operator state of one subtask of an operator.
+type operatorStateFile struct {
+	op      *holdfastv1.Operator
+	subtask coordinator.SubtaskRange
+	src     Source
+}
+
+// put writes it beside the file of the keyed state, or into the manifest if it is
+// small. nil: the subtask has none.
+func (f operatorStateFile) put(ctx context.Context, to Target, name string) (*holdfastv1.Content, error) {
+	all, err := f.src.OperatorStates(ctx, f.subtask)
+	if err != nil {
+		return nil, forGood(err)
+	}
+	own := &holdfastv1.OperatorStates{}
+	for _, s := range all.GetStates() {
+		if s.GetOperatorUid() == f.op.Uid {
+			own.States = append(own.States, s)
+		}
+	}
+	if len(own.States) == 0 {
+		return nil, nil
+	}
+	packed, err := proto.MarshalOptions{Deterministic: true}.Marshal(own)
+	if err != nil {
+		return nil, err
+	}
+	h, err := storage.PutHandle(ctx, to.Files, name+operatorStateSuffix, to.Inline, to.Retry, func(w io.Writer) error {
+		_, err := w.Write(packed)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h.Proto(), nil
+}
+
+// OperatorStates are what the subtasks of an operator had, in the order of their
+// indexes, nil for one without any. Errors: those of files, and backend.ErrDamaged.
+func (r *Reader) OperatorStates(ctx context.Context, uid string) ([]*holdfastv1.OperatorStates, error) {
+	o := r.Operator(uid)
+	if o == nil {
+		return nil, nil
+	}
+	out := make([]*holdfastv1.OperatorStates, o.GetOperator().GetParallelism())
+	for _, s := range o.Subtasks {
+		if s.OperatorState == nil {
+			continue
+		}
+		all, err := r.readOperatorStates(ctx, s.OperatorState)
+		if err != nil {
+			return nil, fmt.Errorf("the operator state of subtask %d of operator %q: %w", s.Index, uid, err)
+		}
+		out[s.Index] = all
+	}
+	return out, nil
+}
+
+func (r *Reader) readOperatorStates(ctx context.Context, c *holdfastv1.Content) (*holdfastv1.OperatorStates, error) {
+	h, err := storage.HandleOf(c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", backend.ErrDamaged, err)
+	}
+	in, err := storage.Open(ctx, r.files, h)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	packed, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
+	out, err := coordinator.UnpackOperatorStates(packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", backend.ErrDamaged, r.name(h), err)
+	}
+	return out, nil
+}
+
+// OperatorState is an operator state of the snapshot, nil if it has none of this name.
+func (r *Reader) OperatorState(uid, name string) *holdfastv1.OperatorStateDescriptor {
+	for _, d := range r.Operator(uid).GetOperator().GetOperatorStates() {
+		if d.GetName() == name {
+			return d
+		}
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package snapshots
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/statevalue"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/backend"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
+	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
+)
+
+var (
+	listState = &holdfastv1.OperatorStateDescriptor{Name: "list", Mode: holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE, Type: "string"}
+	mapState  = &holdfastv1.OperatorStateDescriptor{Name: "map", Mode: holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_BROADCAST, Type: "string", MapKeyType: "string"}
+)
+
+// fillOperatorState gives each subtask a list and a map.
+func (w *world) fillOperatorState(r *rand.Rand) {
+	w.operator = map[uint64]*holdfastv1.OperatorStates{}
+	for i, st := range w.snap.Vertices[0].Subtasks {
+		var list, rules []byte
+		for n := range r.IntN(40) {
+			list = statevalue.AppendElement(list, fmt.Appendf(nil, "%d/%d", i, n))
+			rules = statevalue.AppendEntry(rules, fmt.Appendf(nil, "%03d", n), fmt.Append(nil, n))
+		}
+		w.operator[st.ID] = &holdfastv1.OperatorStates{States: []*holdfastv1.OperatorStateContent{
+			{OperatorUid: "source", State: listState, Content: list}, {OperatorUid: "c", State: mapState, Content: rules},
+		}}
+	}
+}
+
+func (w *world) packed(t *testing.T, subtask uint64) []byte {
+	t.Helper()
+	b, err := proto.Marshal(w.operator[subtask])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// putOperatorState adds the operator state of a subtask to its ack: of every other one
+// as a file.
+func (w *world) putOperatorState(t *testing.T, s storage.Storage, i int) {
+	t.Helper()
+	a, packed := w.snap.Checkpoint.Acks[i], w.packed(t, w.snap.Vertices[0].Subtasks[i].ID)
+	h := coordinator.InlineOperatorState(packed)
+	if i%2 == 1 {
+		f, err := storage.Put(context.Background(), s, fmt.Sprintf("chk-7/50-7-%d-operator-state", 100+i), storage.RetryPolicy{}, func(w io.Writer) error {
+			_, err := w.Write(packed)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Inline, h.File, h.Sha256 = nil, f.Path, f.SHA256[:]
+	}
+	a.Handles = append(a.Handles, h)
+}
+
+// readOperatorState compares what each operator has, and verifies the files.
+func (w *world) readOperatorState(t *testing.T, bs Backends, dir string) {
+	t.Helper()
+	r, err := Open(context.Background(), w.reg, bs, "file://"+w.root+"/"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for number, uid := range []string{"source", "c"} {
+		all, err := r.OperatorStates(context.Background(), uid)
+		if err != nil || len(all) != len(w.snap.Vertices[0].Subtasks) {
+			t.Fatalf("%d subtasks of %s: %v", len(all), uid, err)
+		}
+		for i, st := range w.snap.Vertices[0].Subtasks {
+			want := w.operator[st.ID].States[number]
+			found := false
+			for _, s := range all[i].GetStates() {
+				found = found || proto.Equal(s, want)
+			}
+			if !found {
+				t.Fatalf("subtask %d of %s has %v, want %v", i, uid, all[i], want)
+			}
+		}
+	}
+	if all, err := r.OperatorStates(context.Background(), "a b"); err != nil || len(all) == 0 || all[0] != nil {
+		t.Fatalf("an operator without operator state has %v, %v", all, err)
+	}
+	report, err := r.Verify(context.Background())
+	if err != nil || len(report.Problems) > 0 {
+		t.Fatalf("verified: %v, %v", report, err)
+	}
+}
+
+// A flipped byte of an operator state is found by who verifies and by who restores.
+func TestOperatorState_DamagedFile(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(5, 6)), "memory", 2)
+	w.operator[100].States[0].Content = statevalue.AppendElement(nil, []byte("something to be damaged"))
+	w.writeCanonical(t, "sp", w.memory(t), 0)
+	name := ""
+	files, err := filepath.Glob(filepath.Join(w.root, "sp", "*-source.operator-state"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("files: %v, %v", files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(b, []byte("damaged")); i >= 0 {
+			name = filepath.Base(f)
+			b[i] ^= 1
+			if err := os.WriteFile(f, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r, err := Open(context.Background(), w.reg, nil, "file://"+w.root+"/sp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	report, err := r.Verify(context.Background())
+	if err != nil || len(report.Problems) != 1 || report.Problems[0].Fault != metadata.Flipped || report.Problems[0].Path != name || report.Problems[0].OperatorUID != "source" {
+		t.Fatalf("verified: %v, %v", report, err)
+	}
+	if _, err := r.OperatorStates(context.Background(), "source"); !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), name) {
+		t.Fatalf("read: %v", err)
+	}
+	if err := os.Remove(filepath.Join(w.root, "sp", name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.CheckFiles(context.Background()); err == nil || !strings.Contains(err.Error(), name) {
+		t.Fatalf("checked: %v", err)
+	}
+}
+
+// What is no operator state is damaged, although its hash is right.
+func TestOperatorState_NotReadable(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(7, 8)), "memory", 1)
+	w.operator[100].States[0].Content = []byte{9}
+	w.writeCanonical(t, "sp", w.memory(t), 1<<20)
+	r, err := Open(context.Background(), w.reg, nil, "file://"+w.root+"/sp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.OperatorStates(context.Background(), "source"); !errors.Is(err, backend.ErrDamaged) {
+		t.Fatalf("read: %v", err)
+	}
+}
