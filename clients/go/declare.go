@@ -75,10 +75,8 @@ func (op *operatorContext) declare(d stateDeclaration) (int, error) {
 	if err := d.ttl.check(); err != nil {
 		return 0, err
 	}
-	for _, other := range op.states {
-		if other.GetName() == d.name {
-			return 0, errors.New("the operator has two states of this name")
-		}
+	if op.hasState(d.name) {
+		return 0, errors.New("the operator has two states of this name")
 	}
 	op.states = append(op.states, d.descriptor())
 	if op.rt == nil {

@@ -161,7 +161,7 @@ func (e *StreamExecutionEnvironment) operator(jobName string, n *node) (*holdfas
 		if err := n.plan(ctx); err != nil {
 			return nil, err
 		}
-		op.States = ctx.states
+		op.States, op.OperatorStates = ctx.states, ctx.operatorStates
 	}
 	return op, nil
 }

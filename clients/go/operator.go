@@ -19,7 +19,12 @@ type operatorContext struct {
 	log     *slog.Logger
 	opened  bool
 	states  []*holdfastv1.StateDescriptor
-	tables  []*workingcopy.Table
+	// operatorStates are declared with what gives their contents.
+	operatorStates []*holdfastv1.OperatorStateDescriptor
+	contents       []func() []byte
+	// restored is what an operator state begins with; nil while the job is planned.
+	restored func(uid, state string) []byte
+	tables   []*workingcopy.Table
 	// current has the entries of the key in hand, one a state; nil between
 	// records.
 	current []*workingcopy.Entry

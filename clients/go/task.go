@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // task is the chain of operators of one attempt.
@@ -20,6 +21,7 @@ type task struct {
 	stages     []stage
 	outputs    []*slot.Output
 	closers    []func() error
+	snapshots  []func(checkpoint uint64) ([]*holdfastv1.OperatorState, error)
 }
 
 // stage is where the first step of a record ends and the second one begins:
@@ -58,6 +60,19 @@ func (t *task) Reset() {
 // Outputs implements slot.Task.
 func (t *task) Outputs() []*slot.Output { return t.outputs }
 
+// Snapshot implements slot.Task.
+func (t *task) Snapshot(checkpoint uint64) ([]*holdfastv1.OperatorState, error) {
+	var out []*holdfastv1.OperatorState
+	for _, s := range t.snapshots {
+		states, err := s(checkpoint)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, states...)
+	}
+	return out, nil
+}
+
 // Close implements slot.Task.
 func (t *task) Close() error {
 	var errs []error
@@ -77,7 +92,7 @@ type builder struct {
 
 // context makes the RuntimeContext of an operator.
 func (b *builder) context(uid string, keyed bool) *operatorContext {
-	return &operatorContext{jobName: b.jobName, uid: uid, keyed: keyed, rt: b.rt, log: b.log.With("operator", uid)}
+	return &operatorContext{jobName: b.jobName, uid: uid, keyed: keyed, rt: b.rt, log: b.log.With("operator", uid), restored: b.rt.OperatorState}
 }
 
 // open opens a function for this attempt and closes it at its end.
@@ -85,6 +100,9 @@ func (b *builder) open(op *operatorContext, fn any) error {
 	b.task.closers = append(b.task.closers, func() error { return closeFunction(fn) })
 	if err := op.open(fn); err != nil {
 		return fmt.Errorf("open %s: %w", op.uid, err)
+	}
+	if op.stateful(fn) {
+		b.task.snapshots = append(b.task.snapshots, func(n uint64) ([]*holdfastv1.OperatorState, error) { return op.snapshot(n, fn) })
 	}
 	return nil
 }

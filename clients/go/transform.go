@@ -117,9 +117,16 @@ func build[IN, OUT, F any](b *builder, direct bool, out *DataStream[OUT], by *ke
 	if err := b.open(op, fn); err != nil {
 		return nil, err
 	}
-	if by == nil {
+	switch {
+	case by == nil && (direct || !op.stateful(fn)):
 		emit, err := out.connect(b, direct)
 		return bind(fn, emit), err
+	case by == nil:
+		stage := &unkeyedStage[IN]{task: b.task}
+		b.task.stages = append(b.task.stages, stage)
+		emit, err := out.connect(b, true)
+		stage.call = bind(fn, emit)
+		return stage.collect, err
 	}
 	stage := &keyedStage[IN]{op: op, task: b.task, encode: by.encode}
 	if !direct {

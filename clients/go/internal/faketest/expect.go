@@ -81,6 +81,13 @@ func (s *Stream) Assign(a *holdfastv1.Assign) {
 	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Assign{Assign: a}})
 }
 
+// Restored sends a RestoredOperatorState.
+func (s *Stream) Restored(token uint64, states ...*holdfastv1.OperatorState) {
+	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_RestoredOperatorState{
+		RestoredOperatorState: &holdfastv1.RestoredOperatorState{FencingToken: token, States: states},
+	}})
+}
+
 // Resume sends a Resume.
 func (s *Stream) Resume(r *holdfastv1.Resume) {
 	s.Send(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Resume{Resume: r}})

@@ -18,7 +18,9 @@ type attempt struct {
 	slot   *Slot
 	log    *slog.Logger
 	assign *holdfastv1.Assign
-	id     uint64
+	// restored is the operator state that it begins with, in pieces.
+	restored []*holdfastv1.OperatorState
+	id       uint64
 	// token and gen are those of Assign or of the newest Resume: frames carry
 	// the token and go out on that stream only.
 	token uint64
@@ -75,7 +77,7 @@ type window struct {
 
 func newAttempt(s *Slot, as *assignment) *attempt {
 	a := &attempt{
-		slot: s, assign: as.assign, id: as.assign.GetAttempt(),
+		slot: s, assign: as.assign, restored: as.restored, id: as.assign.GetAttempt(),
 		token: as.assign.GetFencingToken(), gen: as.gen,
 		store: workingcopy.New(workingcopy.Options{
 			MaxBytes: s.cfg.WorkingCopyBytes, CoPartitioned: as.assign.GetCoPartitioned(),
@@ -139,6 +141,7 @@ func (a *attempt) guarded(ctx context.Context) (err error) {
 	a.userCode = true
 	a.task, err = a.slot.cfg.Program.NewTask(&Runtime{a})
 	a.userCode = false
+	a.restored = nil // the task has it
 	if err != nil {
 		return userFailure(err)
 	}

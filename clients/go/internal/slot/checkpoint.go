@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type seal struct {
 	checkpoint uint64
 	positions  []source.Position
+	operator   operatorSnapshot
 }
 
 // commit is what may be published once its checkpoint is decided.
@@ -30,6 +32,7 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	if n <= a.lastBarrier || a.finished || a.failed || a.unresolved {
 		return nil
 	}
+	operator := a.operatorSnapshot(n)
 	if err := a.writeOutputs(); err != nil {
 		return err
 	}
@@ -38,7 +41,7 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	// What was being flushed is in the seal now.
 	a.flushing = a.flushing && !a.checkpoints()
 	a.dirtySince = time.Time{}
-	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions)}
+	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions), operator: operator}
 	a.halted = 0 // a newer barrier says what counts now
 	if b.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE {
 		a.halted = n
@@ -55,9 +58,11 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 func (a *attempt) ready() bool {
 	s := a.seal
 	seq := a.lastSeq + 1
+	operator := a.operatorCut(s)
 	m := &holdfastv1.OperatorMessage{
 		Message: &holdfastv1.OperatorMessage_CheckpointReady{CheckpointReady: &holdfastv1.CheckpointReady{
 			FencingToken: a.token, Seq: seq, CheckpointId: s.checkpoint, Positions: a.positionsProto(a.cut(s)),
+			OperatorStates: operator.states, Declined: operator.declined,
 		}},
 	}
 	size := proto.Size(m)
@@ -67,7 +72,7 @@ func (a *attempt) ready() bool {
 	a.seal = nil
 	a.store.EndSeal()
 	a.push(frame{seq: seq, bytes: size, message: m})
-	a.commits = append(a.commits, commit(*s))
+	a.commits = append(a.commits, commit{s.checkpoint, s.positions})
 	return true
 }
 
@@ -104,14 +109,19 @@ func (a *attempt) decided(n uint64) {
 
 // finish follows the last flush of a bounded source (rule 8.2). Everything before
 // it is acknowledged, so there is room in the window.
-func (a *attempt) finish() {
+func (a *attempt) finish() error {
+	operator := a.operatorSnapshot(0)
+	if e := operator.declined; e != nil {
+		return &failure{class: holdfastv1.FailureClass_FAILURE_CLASS_USER, reason: e.GetReason(), err: errors.New(e.GetMessage())}
+	}
 	a.finished = true
 	seq := a.lastSeq + 1
 	a.push(frame{seq: seq, message: &holdfastv1.OperatorMessage{
 		Message: &holdfastv1.OperatorMessage_Finished{Finished: &holdfastv1.Finished{
-			Seq: seq, Positions: a.positionsProto(a.positions),
+			Seq: seq, Positions: a.positionsProto(a.positions), OperatorStates: operator.states,
 		}},
 	}})
+	return nil
 }
 
 func (a *attempt) positionsProto(positions []source.Position) []*holdfastv1.Position {

@@ -69,7 +69,7 @@ func (a *attempt) handle(e event) error {
 	}
 	switch m := e.msg.GetMessage().(type) {
 	case *holdfastv1.HostMessage_Assign:
-		a.slot.next = &assignment{gen: e.gen, assign: m.Assign}
+		a.slot.next = &assignment{e.gen, m.Assign, e.restored}
 		return a.end()
 	case *holdfastv1.HostMessage_JobEnded:
 		a.slot.ended = m.JobEnded

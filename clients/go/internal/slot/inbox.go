@@ -14,7 +14,9 @@ type event struct {
 	gen     uint64
 	welcome *holdfastv1.Welcome
 	msg     *holdfastv1.HostMessage
-	fatal   error
+	// restored is the operator state of an Assign.
+	restored []*holdfastv1.OperatorState
+	fatal    error
 }
 
 // inbox is an unbounded queue: the reading goroutine must never wait for user

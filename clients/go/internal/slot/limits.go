@@ -9,12 +9,14 @@ type limits struct {
 	message, key, value  int
 	flush, inFlightBytes int
 	inFlight, getKeys    int
+	operatorState        int
 }
 
 func defaultLimits() limits {
 	return limits{
 		message: 4 << 20, key: 4 << 10, value: 128 << 10,
 		flush: 192 << 10, inFlightBytes: 8 << 20, inFlight: 64, getKeys: 65536,
+		operatorState: 128 << 10,
 	}
 }
 
@@ -33,5 +35,6 @@ func limitsFrom(l *holdfastv1.Limits) limits {
 	set(&out.inFlightBytes, l.GetFlushBytesInFlight())
 	set(&out.inFlight, l.GetFlushesInFlight())
 	set(&out.getKeys, l.GetGetKeys())
+	set(&out.operatorState, l.GetOperatorStateBytes())
 	return out
 }

@@ -163,7 +163,9 @@ func (a *attempt) finishUp(ctx context.Context) error {
 			return err
 		}
 	}
-	a.finish()
+	if err := a.finish(); err != nil {
+		return err
+	}
 	for a.acked() < a.lastSeq {
 		if err := a.wait(ctx); err != nil {
 			return err

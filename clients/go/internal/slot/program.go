@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/workingcopy"
 	"github.com/holdfast-io/holdfast/clients/go/source"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // Program makes the user code of attempts.
@@ -33,6 +34,10 @@ type Task interface {
 	// Outputs are what the task has written since it was last asked; the caller
 	// takes the buffers.
 	Outputs() []*Output
+	// Snapshot is the operator state of this moment, between two calls of Process, for
+	// a checkpoint, or 0 for the end of the source. What it returns does not change
+	// any more.
+	Snapshot(checkpoint uint64) ([]*holdfastv1.OperatorState, error)
 	// Close ends the user code, also after an error.
 	Close() error
 }
@@ -78,6 +83,16 @@ func (rt *Runtime) Table(operatorUID, stateName string) (*workingcopy.Table, err
 	}
 	return nil, fmt.Errorf("the job has no state %q of operator %q; was it declared when the job was submitted?",
 		stateName, operatorUID)
+}
+
+// OperatorState is the content that an operator state begins with, nil for none.
+func (rt *Runtime) OperatorState(operatorUID, stateName string) (content []byte) {
+	for _, s := range rt.a.restored {
+		if s.GetOperatorUid() == operatorUID && s.GetStateName() == stateName {
+			content = append(content, s.GetContent()...)
+		}
+	}
+	return content
 }
 
 // Fetch waits until nothing is missing in the working copy any more. It may be

@@ -23,6 +23,8 @@ type reader struct {
 	gen            uint64
 	welcomed       bool
 	sessionTimeout time.Duration
+	// assigning is an assignment whose operator state is still coming.
+	assigning *assigning
 }
 
 func (r *reader) read(ctx context.Context) error {
@@ -79,7 +81,11 @@ func (r *reader) handleAttempt(msg *holdfastv1.HostMessage) error {
 	s := r.session
 	switch m := msg.GetMessage().(type) {
 	case *holdfastv1.HostMessage_Assign:
-		s.hold(m.Assign.GetAttempt(), m.Assign.GetFencingToken())
+		r.assigned(msg, m.Assign)
+		return nil
+	case *holdfastv1.HostMessage_RestoredOperatorState:
+		r.restored(m.RestoredOperatorState)
+		return nil
 	case *holdfastv1.HostMessage_Resume:
 		if m.Resume.GetAttempt() == s.heldAttempt() {
 			s.hold(m.Resume.GetAttempt(), m.Resume.GetFencingToken())

@@ -109,6 +109,7 @@ type countTask struct {
 	keys  []string
 	heads []*workingcopy.Entry
 	out   Output
+	seen  int64
 }
 
 func (c *countTask) Collect(_ int, r source.Record) error {
@@ -129,6 +130,7 @@ func (c *countTask) Process(n int) error {
 			return err
 		}
 	}
+	c.seen++
 	head, tail, more := strings.Cut(c.keys[n], ">")
 	c.count(head, c.heads[n])
 	if !more {
@@ -155,7 +157,18 @@ func (c *countTask) count(key string, e *workingcopy.Entry) {
 
 func (c *countTask) Reset()             { c.keys, c.heads = c.keys[:0], c.heads[:0] }
 func (c *countTask) Outputs() []*Output { return []*Output{&c.out} }
-func (c *countTask) Close() error       { c.rig.closed <- struct{}{}; return nil }
+
+// Snapshot is how many records were processed, as the operator state "seen".
+func (c *countTask) Snapshot(uint64) ([]*holdfastv1.OperatorState, error) {
+	if hook := c.rig.hook("snapshot"); hook != nil {
+		if err := hook(); err != nil {
+			return nil, err
+		}
+	}
+	return []*holdfastv1.OperatorState{{OperatorUid: "counter", StateName: "seen", Content: []byte(encoded(c.seen))}}, nil
+}
+
+func (c *countTask) Close() error { c.rig.closed <- struct{}{}; return nil }
 
 func encoded(n int64) string {
 	return string(binary.LittleEndian.AppendUint64(nil, uint64(n)))
@@ -185,7 +198,11 @@ func (r *rig) NewTask(rt *Runtime) (Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &countTask{rig: r, rt: rt, table: table, out: Output{W: r}}, nil
+	c := &countTask{rig: r, rt: rt, table: table, out: Output{W: r}}
+	if b := rt.OperatorState("counter", "seen"); len(b) > 0 {
+		c.seen = number(string(b))
+	}
+	return c, nil
 }
 
 func (r *rig) Write(b []byte) (int, error) {

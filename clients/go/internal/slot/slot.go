@@ -91,8 +91,9 @@ type Slot struct {
 }
 
 type assignment struct {
-	gen    uint64
-	assign *holdfastv1.Assign
+	gen      uint64
+	assign   *holdfastv1.Assign
+	restored []*holdfastv1.OperatorState
 }
 
 type failedAttempt struct {
@@ -206,7 +207,7 @@ func (s *Slot) handleStandby(e event) {
 	case e.msg != nil:
 		switch m := e.msg.GetMessage().(type) {
 		case *holdfastv1.HostMessage_Assign:
-			s.next = &assignment{gen: e.gen, assign: m.Assign}
+			s.next = &assignment{e.gen, m.Assign, e.restored}
 		case *holdfastv1.HostMessage_JobEnded:
 			s.ended = m.JobEnded
 		case *holdfastv1.HostMessage_Resume:
