@@ -160,4 +160,11 @@ func TestProcess_TooManyStreams(t *testing.T) {
 	scenario.TooManyStreams(t, cluster(t, harness.Options{}), 4096, 10_000)
 }
 
+func TestProcess_OperatorStates(t *testing.T) {
+	scenario.OperatorStates(t, cluster(t, harness.Options{SessionTimeout: 4 * time.Second}),
+		scenario.OperatorStateHop{Backend: "memory", Parallelism: 1},
+		scenario.OperatorStateHop{Backend: "rocksdb", Parallelism: 4},
+		scenario.OperatorStateHop{Backend: "memory", Parallelism: 2})
+}
+
 func TestProcess_NeverReads(t *testing.T) { scenario.NeverReads(t, cluster(t, harness.Options{})) }

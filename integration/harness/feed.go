@@ -152,6 +152,12 @@ type OperatorConfig struct {
 	NoSource bool
 	// Kinds keeps states of every kind; see KindList and the others.
 	Kinds bool
+	// Generation above 0 puts an operator with operator state before the counter; see
+	// OperatorStateUID.
+	Generation int
+	// OperatorStateBytes puts an element of this size into operator state for each record
+	// that keeps one.
+	OperatorStateBytes int
 	// ValueBytes keeps RecordValue of the newest record of a key instead of counts.
 	ValueBytes int
 	// ForgottenKeyBy keys by hash at a parallelism above 1.

@@ -67,6 +67,9 @@ func Run(ctx context.Context, cfg harness.OperatorConfig, options ...holdfast.Op
 	}
 	records := holdfast.FromSource(env, harness.OperatorSource, &feed{cfg: cfg}, deserialize)
 	keyBy := holdfast.KeyBy[string, record]
+	if cfg.Generation > 0 {
+		records = holdfast.FlatMap(records, harness.OperatorStateUID, &keeper{cfg: cfg})
+	}
 	if (cfg.Parallelism > 1 || cfg.CoPartitioned) && !cfg.ForgottenKeyBy {
 		keyBy = holdfast.KeyByCoPartitioned[string, record]
 	}
