@@ -160,10 +160,44 @@ func normalizeOperator(o *holdfastv1.Operator, seen map[string]*holdfastv1.Opera
 	if o.MaxParallelism < o.Parallelism || o.MaxParallelism > MaxParallelism {
 		return invalid(field+".max_parallelism", fmt.Sprintf("operator %q: max parallelism %d is not from the parallelism %d to %d", o.Uid, o.MaxParallelism, o.Parallelism, MaxParallelism))
 	}
+	if e := normalizeSink(o, field, seen); e != nil {
+		return e
+	}
 	if e := normalizeStates(o, field); e != nil {
 		return e
 	}
 	return normalizeOperatorStates(o, field)
+}
+
+// maxTopics bounds the topics of a sink.
+const maxTopics = 256
+
+// normalizeSink checks where records go: a sink is the end of a chain.
+func normalizeSink(o *holdfastv1.Operator, field string, seen map[string]*holdfastv1.Operator) *holdfastv1.Error {
+	for _, in := range o.Inputs {
+		if seen[in.OperatorUid].GetSink() != nil {
+			return invalid(field+".inputs", fmt.Sprintf("operator %q reads from the sink %q, and nothing comes out of a sink", o.Uid, in.OperatorUid))
+		}
+	}
+	k := o.Sink
+	switch {
+	case k == nil:
+		return nil
+	case o.Source != nil:
+		return invalid(field+".sink", fmt.Sprintf("operator %q is a source and a sink; make two operators", o.Uid))
+	case !nameRE.MatchString(k.Connector):
+		return invalid(field+".sink", fmt.Sprintf("sink %q: the connector %s is not %s", o.Uid, quote(k.Connector), nameRule))
+	case len(k.Topics) > maxTopics:
+		return invalid(field+".sink", fmt.Sprintf("sink %q has %d topics, at most %d are allowed", o.Uid, len(k.Topics), maxTopics))
+	}
+	setDefault(&k.DeliveryGuarantee, holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_NONE)
+	switch k.DeliveryGuarantee {
+	case holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_NONE, holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE:
+		return nil
+	case holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_EXACTLY_ONCE:
+		return invalid(field+".sink", fmt.Sprintf("sink %q: this version has no EXACTLY_ONCE output; AT_LEAST_ONCE is for readers that can tell a record that comes again", o.Uid))
+	}
+	return invalid(field+".sink", fmt.Sprintf("sink %q: unknown delivery guarantee %d; known are NONE and AT_LEAST_ONCE", o.Uid, k.DeliveryGuarantee))
 }
 
 func normalizeStates(o *holdfastv1.Operator, field string) *holdfastv1.Error {

@@ -13,6 +13,12 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
+// addSink puts an operator behind the counter.
+func addSink(s *holdfastv1.JobSpec, k *holdfastv1.SinkSpec) {
+	s.Operators = append(s.Operators, &holdfastv1.Operator{Uid: "sink", Parallelism: s.Operators[1].Parallelism, Sink: k,
+		Inputs: []*holdfastv1.OperatorInput{{OperatorUid: "counter", Partitioning: holdfastv1.Partitioning_PARTITIONING_FORWARD}}})
+}
+
 func TestNormalizeSpec_Refusals(t *testing.T) {
 	cases := map[string]struct {
 		change func(*holdfastv1.JobSpec)
@@ -45,6 +51,23 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 			`operator "counter" needs records to move between subtasks, which this version does not do: keyBy at a parallelism above 1; use parallelism 1, or declare that the source is partitioned by the key already (co-partitioned)`},
 		"no partitioning": {func(s *holdfastv1.JobSpec) { s.Operators[1].Inputs[0].Partitioning, s.Operators[1].States = 0, nil },
 			`operator "counter": its input from "source" has no known partitioning; known are FORWARD, HASH and CO_PARTITIONED`},
+		"sink of exactly once": {func(s *holdfastv1.JobSpec) {
+			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", DeliveryGuarantee: holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_EXACTLY_ONCE})
+		}, `sink "sink": this version has no EXACTLY_ONCE output; AT_LEAST_ONCE is for readers that can tell a record that comes again`},
+		"sink of 77": {func(s *holdfastv1.JobSpec) {
+			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", DeliveryGuarantee: 77})
+		},
+			`sink "sink": unknown delivery guarantee 77; known are NONE and AT_LEAST_ONCE`},
+		"sink of nothing": {func(s *holdfastv1.JobSpec) { addSink(s, &holdfastv1.SinkSpec{}) }, `sink "sink": the connector "" is not ` + nameRule},
+		"sink of 1000 topics": {func(s *holdfastv1.JobSpec) {
+			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", Topics: make([]string, 1000)})
+		}, `sink "sink" has 1000 topics, at most 256 are allowed`},
+		"source and sink": {func(s *holdfastv1.JobSpec) { s.Operators[0].Sink = &holdfastv1.SinkSpec{Connector: "kafka"} }, `operator "source" is a source and a sink; make two operators`},
+		"behind a sink": {func(s *holdfastv1.JobSpec) {
+			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka"})
+			addSink(s, nil)
+			s.Operators[3].Uid, s.Operators[3].Inputs[0].OperatorUid = "more", "sink"
+		}, `operator "more" reads from the sink "sink", and nothing comes out of a sink`},
 		"state without key": {func(s *holdfastv1.JobSpec) {
 			s.Operators[1].Inputs[0].Partitioning = holdfastv1.Partitioning_PARTITIONING_FORWARD
 		}, `operator "counter" has keyed state but no keyed input; put a KeyBy before it`},

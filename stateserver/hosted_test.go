@@ -288,7 +288,9 @@ func TestStores_OneWaitsForItsOwn(t *testing.T) {
 		}
 	case <-slow.asked: // the first had failed before, and was forgotten
 		slow.goOn <- errors.New("away")
-		<-waited
+		if err := <-waited; err == nil {
+			t.Error("a server that is away was opened")
+		}
 	}
 	go func() {
 		_, err := st.dir(t.Context(), "hdfs://h:1/a")

@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 
+	"github.com/holdfast-io/holdfast/clients/go/sink"
 	"github.com/holdfast-io/holdfast/clients/go/source"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -23,6 +24,8 @@ type node struct {
 	// plan opens a copy of the function to learn its states; nil where there is
 	// no function.
 	plan func(op *operatorContext) error
+	// sink is set for a sink that is one.
+	sink sink.Sink
 }
 
 type edge struct {
@@ -155,6 +158,13 @@ func (e *StreamExecutionEnvironment) operator(jobName string, n *node) (*holdfas
 			return nil, err
 		}
 		op.Source = &holdfastv1.SourceSpec{Connector: s.Connector, Topics: s.Topics, Properties: s.Properties}
+	}
+	if n.sink != nil {
+		s, err := sinkSpec(n.sink)
+		if err != nil {
+			return nil, err
+		}
+		op.Sink = s
 	}
 	if n.plan != nil {
 		ctx := &operatorContext{jobName: jobName, uid: n.uid, keyed: n.keyed(), log: e.log.With("operator", n.uid)}

@@ -39,18 +39,6 @@ func (c *client) close() {
 	close(c.done)
 }
 
-// forwardLogs keeps what librdkafka says out of standard error.
-func (c *client) forwardLogs(logs <-chan kafka.LogEvent) {
-	for {
-		select {
-		case e := <-logs:
-			c.log.Debug(redact(e.Message, c.source.properties), "librdkafka", e.Name, "tag", e.Tag)
-		case <-c.done:
-			return
-		}
-	}
-}
-
 // retry asks again until there is an answer, or one that will not change.
 func (c *client) retry(ctx context.Context, what string, ask func() error) error {
 	for {

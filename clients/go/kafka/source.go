@@ -1,4 +1,4 @@
-// Package kafka is the Kafka source, on librdkafka. It is the only package of
+// Package kafka is the Kafka source and sink, on librdkafka. It is the only package of
 // the client that needs cgo.
 //
 // Positions belong to checkpoints, so partitions are assigned with explicit
@@ -151,7 +151,7 @@ func (s *Source) newClient(log *slog.Logger) (*client, error) {
 		return nil, fmt.Errorf("%w: %w", source.ErrPermanent, withoutSecrets(err, s.properties))
 	}
 	c := &client{source: s, consumer: consumer, log: log, done: make(chan struct{})}
-	go c.forwardLogs(logs)
+	go forwardLogs(logs, c.done, log, s.properties)
 	return c, nil
 }
 

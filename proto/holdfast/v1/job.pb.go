@@ -293,6 +293,62 @@ func (TtlVisibility) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
+// DeliveryGuarantee is what a reader of the output sees after failures, with Flink's
+// names.
+type DeliveryGuarantee int32
+
+const (
+	DeliveryGuarantee_DELIVERY_GUARANTEE_UNSPECIFIED DeliveryGuarantee = 0
+	DeliveryGuarantee_DELIVERY_GUARANTEE_NONE        DeliveryGuarantee = 1
+	// A checkpoint is ready only when the output before its cut is confirmed.
+	DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE DeliveryGuarantee = 2
+	// Refused by this version.
+	DeliveryGuarantee_DELIVERY_GUARANTEE_EXACTLY_ONCE DeliveryGuarantee = 3
+)
+
+// Enum value maps for DeliveryGuarantee.
+var (
+	DeliveryGuarantee_name = map[int32]string{
+		0: "DELIVERY_GUARANTEE_UNSPECIFIED",
+		1: "DELIVERY_GUARANTEE_NONE",
+		2: "DELIVERY_GUARANTEE_AT_LEAST_ONCE",
+		3: "DELIVERY_GUARANTEE_EXACTLY_ONCE",
+	}
+	DeliveryGuarantee_value = map[string]int32{
+		"DELIVERY_GUARANTEE_UNSPECIFIED":   0,
+		"DELIVERY_GUARANTEE_NONE":          1,
+		"DELIVERY_GUARANTEE_AT_LEAST_ONCE": 2,
+		"DELIVERY_GUARANTEE_EXACTLY_ONCE":  3,
+	}
+)
+
+func (x DeliveryGuarantee) Enum() *DeliveryGuarantee {
+	p := new(DeliveryGuarantee)
+	*p = x
+	return p
+}
+
+func (x DeliveryGuarantee) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryGuarantee) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (DeliveryGuarantee) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_job_proto_enumTypes[5]
+}
+
+func (x DeliveryGuarantee) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryGuarantee.Descriptor instead.
+func (DeliveryGuarantee) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
 // CheckpointStorage: Flink's execution.checkpointing.storage.
 type CheckpointStorage int32
 
@@ -329,11 +385,11 @@ func (x CheckpointStorage) String() string {
 }
 
 func (CheckpointStorage) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[5].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (CheckpointStorage) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[5]
+	return &file_holdfast_v1_job_proto_enumTypes[6]
 }
 
 func (x CheckpointStorage) Number() protoreflect.EnumNumber {
@@ -342,7 +398,7 @@ func (x CheckpointStorage) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStorage.Descriptor instead.
 func (CheckpointStorage) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 // CheckpointRetention: Flink's execution.checkpointing.externalized-checkpoint-retention.
@@ -387,11 +443,11 @@ func (x CheckpointRetention) String() string {
 }
 
 func (CheckpointRetention) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[6].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
 }
 
 func (CheckpointRetention) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[6]
+	return &file_holdfast_v1_job_proto_enumTypes[7]
 }
 
 func (x CheckpointRetention) Number() protoreflect.EnumNumber {
@@ -400,7 +456,7 @@ func (x CheckpointRetention) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointRetention.Descriptor instead.
 func (CheckpointRetention) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 type CheckpointMode int32
@@ -436,11 +492,11 @@ func (x CheckpointMode) String() string {
 }
 
 func (CheckpointMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[7].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
 }
 
 func (CheckpointMode) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[7]
+	return &file_holdfast_v1_job_proto_enumTypes[8]
 }
 
 func (x CheckpointMode) Number() protoreflect.EnumNumber {
@@ -449,7 +505,7 @@ func (x CheckpointMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointMode.Descriptor instead.
 func (CheckpointMode) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 type JobStatus int32
@@ -503,11 +559,11 @@ func (x JobStatus) String() string {
 }
 
 func (JobStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[8].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[9].Descriptor()
 }
 
 func (JobStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[8]
+	return &file_holdfast_v1_job_proto_enumTypes[9]
 }
 
 func (x JobStatus) Number() protoreflect.EnumNumber {
@@ -516,7 +572,7 @@ func (x JobStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobStatus.Descriptor instead.
 func (JobStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 type SubtaskStatus int32
@@ -563,11 +619,11 @@ func (x SubtaskStatus) String() string {
 }
 
 func (SubtaskStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[9].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[10].Descriptor()
 }
 
 func (SubtaskStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[9]
+	return &file_holdfast_v1_job_proto_enumTypes[10]
 }
 
 func (x SubtaskStatus) Number() protoreflect.EnumNumber {
@@ -576,7 +632,7 @@ func (x SubtaskStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SubtaskStatus.Descriptor instead.
 func (SubtaskStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 // ClaimMode says whose the files of the restored snapshot are.
@@ -616,11 +672,11 @@ func (x ClaimMode) String() string {
 }
 
 func (ClaimMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[10].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[11].Descriptor()
 }
 
 func (ClaimMode) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[10]
+	return &file_holdfast_v1_job_proto_enumTypes[11]
 }
 
 func (x ClaimMode) Number() protoreflect.EnumNumber {
@@ -629,7 +685,7 @@ func (x ClaimMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ClaimMode.Descriptor instead.
 func (ClaimMode) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 // ExceptionClass says what kind of end an attempt had. All but LOST count
@@ -677,11 +733,11 @@ func (x ExceptionClass) String() string {
 }
 
 func (ExceptionClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[11].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[12].Descriptor()
 }
 
 func (ExceptionClass) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[11]
+	return &file_holdfast_v1_job_proto_enumTypes[12]
 }
 
 func (x ExceptionClass) Number() protoreflect.EnumNumber {
@@ -690,7 +746,7 @@ func (x ExceptionClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExceptionClass.Descriptor instead.
 func (ExceptionClass) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 type OperationStatus int32
@@ -729,11 +785,11 @@ func (x OperationStatus) String() string {
 }
 
 func (OperationStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[12].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[13].Descriptor()
 }
 
 func (OperationStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[12]
+	return &file_holdfast_v1_job_proto_enumTypes[13]
 }
 
 func (x OperationStatus) Number() protoreflect.EnumNumber {
@@ -742,7 +798,7 @@ func (x OperationStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationStatus.Descriptor instead.
 func (OperationStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 type CheckpointStatus int32
@@ -781,11 +837,11 @@ func (x CheckpointStatus) String() string {
 }
 
 func (CheckpointStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[13].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[14].Descriptor()
 }
 
 func (CheckpointStatus) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[13]
+	return &file_holdfast_v1_job_proto_enumTypes[14]
 }
 
 func (x CheckpointStatus) Number() protoreflect.EnumNumber {
@@ -794,7 +850,7 @@ func (x CheckpointStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointStatus.Descriptor instead.
 func (CheckpointStatus) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 type CheckpointTrigger int32
@@ -830,11 +886,11 @@ func (x CheckpointTrigger) String() string {
 }
 
 func (CheckpointTrigger) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[14].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[15].Descriptor()
 }
 
 func (CheckpointTrigger) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[14]
+	return &file_holdfast_v1_job_proto_enumTypes[15]
 }
 
 func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
@@ -843,7 +899,7 @@ func (x CheckpointTrigger) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointTrigger.Descriptor instead.
 func (CheckpointTrigger) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 type CheckpointKind int32
@@ -881,11 +937,11 @@ func (x CheckpointKind) String() string {
 }
 
 func (CheckpointKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[15].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[16].Descriptor()
 }
 
 func (CheckpointKind) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[15]
+	return &file_holdfast_v1_job_proto_enumTypes[16]
 }
 
 func (x CheckpointKind) Number() protoreflect.EnumNumber {
@@ -894,7 +950,7 @@ func (x CheckpointKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckpointKind.Descriptor instead.
 func (CheckpointKind) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 // BarrierThen says what a client does after the cut.
@@ -938,11 +994,11 @@ func (x BarrierThen) String() string {
 }
 
 func (BarrierThen) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_job_proto_enumTypes[16].Descriptor()
+	return file_holdfast_v1_job_proto_enumTypes[17].Descriptor()
 }
 
 func (BarrierThen) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_job_proto_enumTypes[16]
+	return &file_holdfast_v1_job_proto_enumTypes[17]
 }
 
 func (x BarrierThen) Number() protoreflect.EnumNumber {
@@ -951,7 +1007,7 @@ func (x BarrierThen) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BarrierThen.Descriptor instead.
 func (BarrierThen) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 // JobSpec is what a program asks for. Two programs with an equal JobSpec are
@@ -1050,8 +1106,10 @@ type Operator struct {
 	Source *SourceSpec `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	// State without a key. It needs checkpoints.
 	OperatorStates []*OperatorStateDescriptor `protobuf:"bytes,8,rep,name=operator_states,json=operatorStates,proto3" json:"operator_states,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Set for a sink that writes to the outside; nothing reads from it.
+	Sink          *SinkSpec `protobuf:"bytes,9,opt,name=sink,proto3" json:"sink,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Operator) Reset() {
@@ -1136,6 +1194,13 @@ func (x *Operator) GetSource() *SourceSpec {
 func (x *Operator) GetOperatorStates() []*OperatorStateDescriptor {
 	if x != nil {
 		return x.OperatorStates
+	}
+	return nil
+}
+
+func (x *Operator) GetSink() *SinkSpec {
+	if x != nil {
+		return x.Sink
 	}
 	return nil
 }
@@ -1490,6 +1555,78 @@ func (x *SourceSpec) GetProperties() map[string]string {
 	return nil
 }
 
+// SinkSpec is where the records of a sink go.
+type SinkSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For example "kafka".
+	Connector string   `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
+	Topics    []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	// Unset: NONE.
+	DeliveryGuarantee DeliveryGuarantee `protobuf:"varint,3,opt,name=delivery_guarantee,json=deliveryGuarantee,proto3,enum=holdfast.v1.DeliveryGuarantee" json:"delivery_guarantee,omitempty"`
+	// For display, and for telling two jobs apart. No secrets.
+	Properties    map[string]string `protobuf:"bytes,4,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SinkSpec) Reset() {
+	*x = SinkSpec{}
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SinkSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SinkSpec) ProtoMessage() {}
+
+func (x *SinkSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SinkSpec.ProtoReflect.Descriptor instead.
+func (*SinkSpec) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SinkSpec) GetConnector() string {
+	if x != nil {
+		return x.Connector
+	}
+	return ""
+}
+
+func (x *SinkSpec) GetTopics() []string {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *SinkSpec) GetDeliveryGuarantee() DeliveryGuarantee {
+	if x != nil {
+		return x.DeliveryGuarantee
+	}
+	return DeliveryGuarantee_DELIVERY_GUARANTEE_UNSPECIFIED
+}
+
+func (x *SinkSpec) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
 // CheckpointConfig: Flink's execution.checkpointing.*.
 type CheckpointConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1523,7 +1660,7 @@ type CheckpointConfig struct {
 
 func (x *CheckpointConfig) Reset() {
 	*x = CheckpointConfig{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1672,7 @@ func (x *CheckpointConfig) String() string {
 func (*CheckpointConfig) ProtoMessage() {}
 
 func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[7]
+	mi := &file_holdfast_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1685,7 @@ func (x *CheckpointConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointConfig.ProtoReflect.Descriptor instead.
 func (*CheckpointConfig) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckpointConfig) GetIntervalMs() uint64 {
@@ -1652,7 +1789,7 @@ type RestartStrategy struct {
 
 func (x *RestartStrategy) Reset() {
 	*x = RestartStrategy{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1801,7 @@ func (x *RestartStrategy) String() string {
 func (*RestartStrategy) ProtoMessage() {}
 
 func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[8]
+	mi := &file_holdfast_v1_job_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1814,7 @@ func (x *RestartStrategy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartStrategy.ProtoReflect.Descriptor instead.
 func (*RestartStrategy) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RestartStrategy) GetStrategy() isRestartStrategy_Strategy {
@@ -1759,7 +1896,7 @@ type NoRestart struct {
 
 func (x *NoRestart) Reset() {
 	*x = NoRestart{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1908,7 @@ func (x *NoRestart) String() string {
 func (*NoRestart) ProtoMessage() {}
 
 func (x *NoRestart) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[9]
+	mi := &file_holdfast_v1_job_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1921,7 @@ func (x *NoRestart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoRestart.ProtoReflect.Descriptor instead.
 func (*NoRestart) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
 }
 
 type FixedDelay struct {
@@ -1798,7 +1935,7 @@ type FixedDelay struct {
 
 func (x *FixedDelay) Reset() {
 	*x = FixedDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1947,7 @@ func (x *FixedDelay) String() string {
 func (*FixedDelay) ProtoMessage() {}
 
 func (x *FixedDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[10]
+	mi := &file_holdfast_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1960,7 @@ func (x *FixedDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixedDelay.ProtoReflect.Descriptor instead.
 func (*FixedDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FixedDelay) GetAttempts() uint32 {
@@ -1855,7 +1992,7 @@ type FailureRate struct {
 
 func (x *FailureRate) Reset() {
 	*x = FailureRate{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +2004,7 @@ func (x *FailureRate) String() string {
 func (*FailureRate) ProtoMessage() {}
 
 func (x *FailureRate) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[11]
+	mi := &file_holdfast_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2017,7 @@ func (x *FailureRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
 func (*FailureRate) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FailureRate) GetMaxFailuresPerInterval() uint32 {
@@ -1922,7 +2059,7 @@ type ExponentialDelay struct {
 
 func (x *ExponentialDelay) Reset() {
 	*x = ExponentialDelay{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2071,7 @@ func (x *ExponentialDelay) String() string {
 func (*ExponentialDelay) ProtoMessage() {}
 
 func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[12]
+	mi := &file_holdfast_v1_job_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2084,7 @@ func (x *ExponentialDelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExponentialDelay.ProtoReflect.Descriptor instead.
 func (*ExponentialDelay) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExponentialDelay) GetInitialBackoffMs() uint64 {
@@ -2008,7 +2145,7 @@ type StateBackend struct {
 
 func (x *StateBackend) Reset() {
 	*x = StateBackend{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2157,7 @@ func (x *StateBackend) String() string {
 func (*StateBackend) ProtoMessage() {}
 
 func (x *StateBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[13]
+	mi := &file_holdfast_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2170,7 @@ func (x *StateBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateBackend.ProtoReflect.Descriptor instead.
 func (*StateBackend) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StateBackend) GetName() string {
@@ -2071,7 +2208,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2220,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[14]
+	mi := &file_holdfast_v1_job_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2233,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubmitRequest) GetSpec() *JobSpec {
@@ -2135,7 +2272,7 @@ type RestoreFrom struct {
 
 func (x *RestoreFrom) Reset() {
 	*x = RestoreFrom{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2284,7 @@ func (x *RestoreFrom) String() string {
 func (*RestoreFrom) ProtoMessage() {}
 
 func (x *RestoreFrom) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[15]
+	mi := &file_holdfast_v1_job_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2297,7 @@ func (x *RestoreFrom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFrom.ProtoReflect.Descriptor instead.
 func (*RestoreFrom) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestoreFrom) GetPath() string {
@@ -2196,7 +2333,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2345,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[16]
+	mi := &file_holdfast_v1_job_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2358,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitResponse) GetJobId() string {
@@ -2246,7 +2383,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2395,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[17]
+	mi := &file_holdfast_v1_job_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2408,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
 }
 
 type ListResponse struct {
@@ -2283,7 +2420,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2432,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[18]
+	mi := &file_holdfast_v1_job_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2445,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -2338,7 +2475,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2350,7 +2487,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[19]
+	mi := &file_holdfast_v1_job_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2363,7 +2500,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JobSummary) GetJobId() string {
@@ -2446,7 +2583,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2595,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[20]
+	mi := &file_holdfast_v1_job_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2608,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DescribeRequest) GetJob() string {
@@ -2490,7 +2627,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2502,7 +2639,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[21]
+	mi := &file_holdfast_v1_job_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2515,7 +2652,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DescribeResponse) GetJob() *JobDescription {
@@ -2543,7 +2680,7 @@ type JobDescription struct {
 
 func (x *JobDescription) Reset() {
 	*x = JobDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2692,7 @@ func (x *JobDescription) String() string {
 func (*JobDescription) ProtoMessage() {}
 
 func (x *JobDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[22]
+	mi := &file_holdfast_v1_job_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2705,7 @@ func (x *JobDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobDescription.ProtoReflect.Descriptor instead.
 func (*JobDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JobDescription) GetSummary() *JobSummary {
@@ -2647,7 +2784,7 @@ type SubtaskDescription struct {
 
 func (x *SubtaskDescription) Reset() {
 	*x = SubtaskDescription{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2796,7 @@ func (x *SubtaskDescription) String() string {
 func (*SubtaskDescription) ProtoMessage() {}
 
 func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[23]
+	mi := &file_holdfast_v1_job_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2809,7 @@ func (x *SubtaskDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskDescription.ProtoReflect.Descriptor instead.
 func (*SubtaskDescription) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubtaskDescription) GetOperatorUid() string {
@@ -2793,7 +2930,7 @@ type StateSize struct {
 
 func (x *StateSize) Reset() {
 	*x = StateSize{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2942,7 @@ func (x *StateSize) String() string {
 func (*StateSize) ProtoMessage() {}
 
 func (x *StateSize) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[24]
+	mi := &file_holdfast_v1_job_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2955,7 @@ func (x *StateSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateSize.ProtoReflect.Descriptor instead.
 func (*StateSize) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StateSize) GetName() string {
@@ -2869,7 +3006,7 @@ type ExceptionRecord struct {
 
 func (x *ExceptionRecord) Reset() {
 	*x = ExceptionRecord{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3018,7 @@ func (x *ExceptionRecord) String() string {
 func (*ExceptionRecord) ProtoMessage() {}
 
 func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[25]
+	mi := &file_holdfast_v1_job_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3031,7 @@ func (x *ExceptionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExceptionRecord.ProtoReflect.Descriptor instead.
 func (*ExceptionRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExceptionRecord) GetTimeMs() int64 {
@@ -2975,7 +3112,7 @@ type CheckpointCounts struct {
 
 func (x *CheckpointCounts) Reset() {
 	*x = CheckpointCounts{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3124,7 @@ func (x *CheckpointCounts) String() string {
 func (*CheckpointCounts) ProtoMessage() {}
 
 func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[26]
+	mi := &file_holdfast_v1_job_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3137,7 @@ func (x *CheckpointCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointCounts.ProtoReflect.Descriptor instead.
 func (*CheckpointCounts) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckpointCounts) GetTriggered() uint64 {
@@ -3052,7 +3189,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3201,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[27]
+	mi := &file_holdfast_v1_job_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3214,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Position) GetTopic() string {
@@ -3120,7 +3257,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3269,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[28]
+	mi := &file_holdfast_v1_job_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3282,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CancelRequest) GetJob() string {
@@ -3171,7 +3308,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3183,7 +3320,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[29]
+	mi := &file_holdfast_v1_job_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3196,7 +3333,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelResponse) GetStatus() JobStatus {
@@ -3220,7 +3357,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3369,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[30]
+	mi := &file_holdfast_v1_job_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3382,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{30}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResumeRequest) GetJob() string {
@@ -3278,7 +3415,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3290,7 +3427,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[31]
+	mi := &file_holdfast_v1_job_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3303,7 +3440,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{31}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ResumeResponse) GetStatus() JobStatus {
@@ -3324,7 +3461,7 @@ type TriggerCheckpointRequest struct {
 
 func (x *TriggerCheckpointRequest) Reset() {
 	*x = TriggerCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3473,7 @@ func (x *TriggerCheckpointRequest) String() string {
 func (*TriggerCheckpointRequest) ProtoMessage() {}
 
 func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[32]
+	mi := &file_holdfast_v1_job_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3486,7 @@ func (x *TriggerCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{32}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TriggerCheckpointRequest) GetJob() string {
@@ -3376,7 +3513,7 @@ type TriggerCheckpointResponse struct {
 
 func (x *TriggerCheckpointResponse) Reset() {
 	*x = TriggerCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3525,7 @@ func (x *TriggerCheckpointResponse) String() string {
 func (*TriggerCheckpointResponse) ProtoMessage() {}
 
 func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[33]
+	mi := &file_holdfast_v1_job_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3538,7 @@ func (x *TriggerCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{33}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TriggerCheckpointResponse) GetOperationId() string {
@@ -3431,7 +3568,7 @@ type TriggerSavepointRequest struct {
 
 func (x *TriggerSavepointRequest) Reset() {
 	*x = TriggerSavepointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3443,7 +3580,7 @@ func (x *TriggerSavepointRequest) String() string {
 func (*TriggerSavepointRequest) ProtoMessage() {}
 
 func (x *TriggerSavepointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[34]
+	mi := &file_holdfast_v1_job_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3456,7 +3593,7 @@ func (x *TriggerSavepointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerSavepointRequest.ProtoReflect.Descriptor instead.
 func (*TriggerSavepointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{34}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TriggerSavepointRequest) GetJob() string {
@@ -3490,7 +3627,7 @@ type TriggerSavepointResponse struct {
 
 func (x *TriggerSavepointResponse) Reset() {
 	*x = TriggerSavepointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3639,7 @@ func (x *TriggerSavepointResponse) String() string {
 func (*TriggerSavepointResponse) ProtoMessage() {}
 
 func (x *TriggerSavepointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[35]
+	mi := &file_holdfast_v1_job_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3652,7 @@ func (x *TriggerSavepointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerSavepointResponse.ProtoReflect.Descriptor instead.
 func (*TriggerSavepointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{35}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TriggerSavepointResponse) GetOperationId() string {
@@ -3549,7 +3686,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3698,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[36]
+	mi := &file_holdfast_v1_job_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3711,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{36}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StopRequest) GetJob() string {
@@ -3622,7 +3759,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3771,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[37]
+	mi := &file_holdfast_v1_job_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3784,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{37}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StopResponse) GetOperationId() string {
@@ -3674,7 +3811,7 @@ type DisposeSavepointRequest struct {
 
 func (x *DisposeSavepointRequest) Reset() {
 	*x = DisposeSavepointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3823,7 @@ func (x *DisposeSavepointRequest) String() string {
 func (*DisposeSavepointRequest) ProtoMessage() {}
 
 func (x *DisposeSavepointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[38]
+	mi := &file_holdfast_v1_job_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3836,7 @@ func (x *DisposeSavepointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisposeSavepointRequest.ProtoReflect.Descriptor instead.
 func (*DisposeSavepointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{38}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DisposeSavepointRequest) GetPath() string {
@@ -3718,7 +3855,7 @@ type DisposeSavepointResponse struct {
 
 func (x *DisposeSavepointResponse) Reset() {
 	*x = DisposeSavepointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3867,7 @@ func (x *DisposeSavepointResponse) String() string {
 func (*DisposeSavepointResponse) ProtoMessage() {}
 
 func (x *DisposeSavepointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[39]
+	mi := &file_holdfast_v1_job_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3880,7 @@ func (x *DisposeSavepointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisposeSavepointResponse.ProtoReflect.Descriptor instead.
 func (*DisposeSavepointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{39}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DisposeSavepointResponse) GetFiles() uint32 {
@@ -3762,7 +3899,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3774,7 +3911,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[40]
+	mi := &file_holdfast_v1_job_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3787,7 +3924,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{40}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -3810,7 +3947,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3822,7 +3959,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[41]
+	mi := &file_holdfast_v1_job_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3835,7 +3972,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{41}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetOperationResponse) GetOperationId() string {
@@ -3875,7 +4012,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3887,7 +4024,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[42]
+	mi := &file_holdfast_v1_job_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3900,7 +4037,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{42}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListCheckpointsRequest) GetJob() string {
@@ -3921,7 +4058,7 @@ type ListCheckpointsResponse struct {
 
 func (x *ListCheckpointsResponse) Reset() {
 	*x = ListCheckpointsResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3933,7 +4070,7 @@ func (x *ListCheckpointsResponse) String() string {
 func (*ListCheckpointsResponse) ProtoMessage() {}
 
 func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[43]
+	mi := &file_holdfast_v1_job_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3946,7 +4083,7 @@ func (x *ListCheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{43}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListCheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -3980,7 +4117,7 @@ type DescribeCheckpointRequest struct {
 
 func (x *DescribeCheckpointRequest) Reset() {
 	*x = DescribeCheckpointRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3992,7 +4129,7 @@ func (x *DescribeCheckpointRequest) String() string {
 func (*DescribeCheckpointRequest) ProtoMessage() {}
 
 func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[44]
+	mi := &file_holdfast_v1_job_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4005,7 +4142,7 @@ func (x *DescribeCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{44}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DescribeCheckpointRequest) GetJob() string {
@@ -4033,7 +4170,7 @@ type DescribeCheckpointResponse struct {
 
 func (x *DescribeCheckpointResponse) Reset() {
 	*x = DescribeCheckpointResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4182,7 @@ func (x *DescribeCheckpointResponse) String() string {
 func (*DescribeCheckpointResponse) ProtoMessage() {}
 
 func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[45]
+	mi := &file_holdfast_v1_job_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4195,7 @@ func (x *DescribeCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*DescribeCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{45}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DescribeCheckpointResponse) GetCheckpoint() *Checkpoint {
@@ -4086,7 +4223,7 @@ type SubtaskName struct {
 
 func (x *SubtaskName) Reset() {
 	*x = SubtaskName{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4235,7 @@ func (x *SubtaskName) String() string {
 func (*SubtaskName) ProtoMessage() {}
 
 func (x *SubtaskName) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[46]
+	mi := &file_holdfast_v1_job_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,7 +4248,7 @@ func (x *SubtaskName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskName.ProtoReflect.Descriptor instead.
 func (*SubtaskName) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{46}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SubtaskName) GetOperatorUid() string {
@@ -4141,7 +4278,7 @@ type CheckpointSummary struct {
 
 func (x *CheckpointSummary) Reset() {
 	*x = CheckpointSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[47]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4153,7 +4290,7 @@ func (x *CheckpointSummary) String() string {
 func (*CheckpointSummary) ProtoMessage() {}
 
 func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[47]
+	mi := &file_holdfast_v1_job_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4166,7 +4303,7 @@ func (x *CheckpointSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointSummary.ProtoReflect.Descriptor instead.
 func (*CheckpointSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{47}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CheckpointSummary) GetEndToEndMs() *StatsSummary {
@@ -4203,7 +4340,7 @@ type StatsSummary struct {
 
 func (x *StatsSummary) Reset() {
 	*x = StatsSummary{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[48]
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4352,7 @@ func (x *StatsSummary) String() string {
 func (*StatsSummary) ProtoMessage() {}
 
 func (x *StatsSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[48]
+	mi := &file_holdfast_v1_job_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4365,7 @@ func (x *StatsSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsSummary.ProtoReflect.Descriptor instead.
 func (*StatsSummary) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{48}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StatsSummary) GetCount() uint64 {
@@ -4290,7 +4427,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4302,7 +4439,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[49]
+	mi := &file_holdfast_v1_job_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4315,7 +4452,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{49}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -4446,7 +4583,7 @@ type StateHandle struct {
 
 func (x *StateHandle) Reset() {
 	*x = StateHandle{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[50]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4458,7 +4595,7 @@ func (x *StateHandle) String() string {
 func (*StateHandle) ProtoMessage() {}
 
 func (x *StateHandle) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[50]
+	mi := &file_holdfast_v1_job_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4471,7 +4608,7 @@ func (x *StateHandle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateHandle.ProtoReflect.Descriptor instead.
 func (*StateHandle) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{50}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StateHandle) GetFile() string {
@@ -4549,7 +4686,7 @@ type SubtaskAck struct {
 
 func (x *SubtaskAck) Reset() {
 	*x = SubtaskAck{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[51]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4561,7 +4698,7 @@ func (x *SubtaskAck) String() string {
 func (*SubtaskAck) ProtoMessage() {}
 
 func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[51]
+	mi := &file_holdfast_v1_job_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4574,7 +4711,7 @@ func (x *SubtaskAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskAck.ProtoReflect.Descriptor instead.
 func (*SubtaskAck) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{51}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SubtaskAck) GetSubtaskId() uint64 {
@@ -4672,7 +4809,7 @@ type SubtaskCheckpointTimes struct {
 
 func (x *SubtaskCheckpointTimes) Reset() {
 	*x = SubtaskCheckpointTimes{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[52]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4684,7 +4821,7 @@ func (x *SubtaskCheckpointTimes) String() string {
 func (*SubtaskCheckpointTimes) ProtoMessage() {}
 
 func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[52]
+	mi := &file_holdfast_v1_job_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4697,7 +4834,7 @@ func (x *SubtaskCheckpointTimes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubtaskCheckpointTimes.ProtoReflect.Descriptor instead.
 func (*SubtaskCheckpointTimes) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{52}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SubtaskCheckpointTimes) GetStartDelayUs() uint64 {
@@ -4730,7 +4867,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[53]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +4879,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[53]
+	mi := &file_holdfast_v1_job_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +4892,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{53}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -4774,7 +4911,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[54]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4786,7 +4923,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[54]
+	mi := &file_holdfast_v1_job_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4799,7 +4936,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{54}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WatchResponse) GetJob() *JobDescription {
@@ -4819,7 +4956,7 @@ type ReportProcessExitRequest struct {
 
 func (x *ReportProcessExitRequest) Reset() {
 	*x = ReportProcessExitRequest{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[55]
+	mi := &file_holdfast_v1_job_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4831,7 +4968,7 @@ func (x *ReportProcessExitRequest) String() string {
 func (*ReportProcessExitRequest) ProtoMessage() {}
 
 func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[55]
+	mi := &file_holdfast_v1_job_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4844,7 +4981,7 @@ func (x *ReportProcessExitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitRequest.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{55}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ReportProcessExitRequest) GetProcessId() string {
@@ -4862,7 +4999,7 @@ type ReportProcessExitResponse struct {
 
 func (x *ReportProcessExitResponse) Reset() {
 	*x = ReportProcessExitResponse{}
-	mi := &file_holdfast_v1_job_proto_msgTypes[56]
+	mi := &file_holdfast_v1_job_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4874,7 +5011,7 @@ func (x *ReportProcessExitResponse) String() string {
 func (*ReportProcessExitResponse) ProtoMessage() {}
 
 func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_job_proto_msgTypes[56]
+	mi := &file_holdfast_v1_job_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4887,7 +5024,7 @@ func (x *ReportProcessExitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProcessExitResponse.ProtoReflect.Descriptor instead.
 func (*ReportProcessExitResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{56}
+	return file_holdfast_v1_job_proto_rawDescGZIP(), []int{57}
 }
 
 var File_holdfast_v1_job_proto protoreflect.FileDescriptor
@@ -4902,7 +5039,7 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"checkpoint\x18\x03 \x01(\v2\x1d.holdfast.v1.CheckpointConfigR\n" +
 	"checkpoint\x12G\n" +
 	"\x10restart_strategy\x18\x04 \x01(\v2\x1c.holdfast.v1.RestartStrategyR\x0frestartStrategy\x12>\n" +
-	"\rstate_backend\x18\x05 \x01(\v2\x19.holdfast.v1.StateBackendR\fstateBackend\"\xe5\x02\n" +
+	"\rstate_backend\x18\x05 \x01(\v2\x19.holdfast.v1.StateBackendR\fstateBackend\"\x90\x03\n" +
 	"\bOperator\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
@@ -4911,7 +5048,8 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x06inputs\x18\x05 \x03(\v2\x1a.holdfast.v1.OperatorInputR\x06inputs\x124\n" +
 	"\x06states\x18\x06 \x03(\v2\x1c.holdfast.v1.StateDescriptorR\x06states\x12/\n" +
 	"\x06source\x18\a \x01(\v2\x17.holdfast.v1.SourceSpecR\x06source\x12M\n" +
-	"\x0foperator_states\x18\b \x03(\v2$.holdfast.v1.OperatorStateDescriptorR\x0eoperatorStates\"q\n" +
+	"\x0foperator_states\x18\b \x03(\v2$.holdfast.v1.OperatorStateDescriptorR\x0eoperatorStates\x12)\n" +
+	"\x04sink\x18\t \x01(\v2\x15.holdfast.v1.SinkSpecR\x04sink\"q\n" +
 	"\rOperatorInput\x12!\n" +
 	"\foperator_uid\x18\x01 \x01(\tR\voperatorUid\x12=\n" +
 	"\fpartitioning\x18\x02 \x01(\x0e2\x19.holdfast.v1.PartitioningR\fpartitioning\"\xd3\x01\n" +
@@ -4943,6 +5081,16 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12G\n" +
 	"\n" +
 	"properties\x18\x03 \x03(\v2'.holdfast.v1.SourceSpec.PropertiesEntryR\n" +
+	"properties\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x02\n" +
+	"\bSinkSpec\x12\x1c\n" +
+	"\tconnector\x18\x01 \x01(\tR\tconnector\x12\x16\n" +
+	"\x06topics\x18\x02 \x03(\tR\x06topics\x12M\n" +
+	"\x12delivery_guarantee\x18\x03 \x01(\x0e2\x1e.holdfast.v1.DeliveryGuaranteeR\x11deliveryGuarantee\x12E\n" +
+	"\n" +
+	"properties\x18\x04 \x03(\v2%.holdfast.v1.SinkSpec.PropertiesEntryR\n" +
 	"properties\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -5248,7 +5396,12 @@ const file_holdfast_v1_job_proto_rawDesc = "" +
 	"\rTtlVisibility\x12\x1e\n" +
 	"\x1aTTL_VISIBILITY_UNSPECIFIED\x10\x00\x12'\n" +
 	"#TTL_VISIBILITY_NEVER_RETURN_EXPIRED\x10\x01\x123\n" +
-	"/TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP\x10\x02*}\n" +
+	"/TTL_VISIBILITY_RETURN_EXPIRED_IF_NOT_CLEANED_UP\x10\x02*\x9f\x01\n" +
+	"\x11DeliveryGuarantee\x12\"\n" +
+	"\x1eDELIVERY_GUARANTEE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17DELIVERY_GUARANTEE_NONE\x10\x01\x12$\n" +
+	" DELIVERY_GUARANTEE_AT_LEAST_ONCE\x10\x02\x12#\n" +
+	"\x1fDELIVERY_GUARANTEE_EXACTLY_ONCE\x10\x03*}\n" +
 	"\x11CheckpointStorage\x12\"\n" +
 	"\x1eCHECKPOINT_STORAGE_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dCHECKPOINT_STORAGE_JOBMANAGER\x10\x01\x12!\n" +
@@ -5340,185 +5493,191 @@ func file_holdfast_v1_job_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_job_proto_rawDescData
 }
 
-var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
-var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_holdfast_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 18)
+var file_holdfast_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_holdfast_v1_job_proto_goTypes = []any{
 	(Partitioning)(0),                  // 0: holdfast.v1.Partitioning
 	(OperatorStateMode)(0),             // 1: holdfast.v1.OperatorStateMode
 	(StateKind)(0),                     // 2: holdfast.v1.StateKind
 	(TtlUpdateType)(0),                 // 3: holdfast.v1.TtlUpdateType
 	(TtlVisibility)(0),                 // 4: holdfast.v1.TtlVisibility
-	(CheckpointStorage)(0),             // 5: holdfast.v1.CheckpointStorage
-	(CheckpointRetention)(0),           // 6: holdfast.v1.CheckpointRetention
-	(CheckpointMode)(0),                // 7: holdfast.v1.CheckpointMode
-	(JobStatus)(0),                     // 8: holdfast.v1.JobStatus
-	(SubtaskStatus)(0),                 // 9: holdfast.v1.SubtaskStatus
-	(ClaimMode)(0),                     // 10: holdfast.v1.ClaimMode
-	(ExceptionClass)(0),                // 11: holdfast.v1.ExceptionClass
-	(OperationStatus)(0),               // 12: holdfast.v1.OperationStatus
-	(CheckpointStatus)(0),              // 13: holdfast.v1.CheckpointStatus
-	(CheckpointTrigger)(0),             // 14: holdfast.v1.CheckpointTrigger
-	(CheckpointKind)(0),                // 15: holdfast.v1.CheckpointKind
-	(BarrierThen)(0),                   // 16: holdfast.v1.BarrierThen
-	(*JobSpec)(nil),                    // 17: holdfast.v1.JobSpec
-	(*Operator)(nil),                   // 18: holdfast.v1.Operator
-	(*OperatorInput)(nil),              // 19: holdfast.v1.OperatorInput
-	(*StateDescriptor)(nil),            // 20: holdfast.v1.StateDescriptor
-	(*OperatorStateDescriptor)(nil),    // 21: holdfast.v1.OperatorStateDescriptor
-	(*StateTtl)(nil),                   // 22: holdfast.v1.StateTtl
-	(*SourceSpec)(nil),                 // 23: holdfast.v1.SourceSpec
-	(*CheckpointConfig)(nil),           // 24: holdfast.v1.CheckpointConfig
-	(*RestartStrategy)(nil),            // 25: holdfast.v1.RestartStrategy
-	(*NoRestart)(nil),                  // 26: holdfast.v1.NoRestart
-	(*FixedDelay)(nil),                 // 27: holdfast.v1.FixedDelay
-	(*FailureRate)(nil),                // 28: holdfast.v1.FailureRate
-	(*ExponentialDelay)(nil),           // 29: holdfast.v1.ExponentialDelay
-	(*StateBackend)(nil),               // 30: holdfast.v1.StateBackend
-	(*SubmitRequest)(nil),              // 31: holdfast.v1.SubmitRequest
-	(*RestoreFrom)(nil),                // 32: holdfast.v1.RestoreFrom
-	(*SubmitResponse)(nil),             // 33: holdfast.v1.SubmitResponse
-	(*ListRequest)(nil),                // 34: holdfast.v1.ListRequest
-	(*ListResponse)(nil),               // 35: holdfast.v1.ListResponse
-	(*JobSummary)(nil),                 // 36: holdfast.v1.JobSummary
-	(*DescribeRequest)(nil),            // 37: holdfast.v1.DescribeRequest
-	(*DescribeResponse)(nil),           // 38: holdfast.v1.DescribeResponse
-	(*JobDescription)(nil),             // 39: holdfast.v1.JobDescription
-	(*SubtaskDescription)(nil),         // 40: holdfast.v1.SubtaskDescription
-	(*StateSize)(nil),                  // 41: holdfast.v1.StateSize
-	(*ExceptionRecord)(nil),            // 42: holdfast.v1.ExceptionRecord
-	(*CheckpointCounts)(nil),           // 43: holdfast.v1.CheckpointCounts
-	(*Position)(nil),                   // 44: holdfast.v1.Position
-	(*CancelRequest)(nil),              // 45: holdfast.v1.CancelRequest
-	(*CancelResponse)(nil),             // 46: holdfast.v1.CancelResponse
-	(*ResumeRequest)(nil),              // 47: holdfast.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 48: holdfast.v1.ResumeResponse
-	(*TriggerCheckpointRequest)(nil),   // 49: holdfast.v1.TriggerCheckpointRequest
-	(*TriggerCheckpointResponse)(nil),  // 50: holdfast.v1.TriggerCheckpointResponse
-	(*TriggerSavepointRequest)(nil),    // 51: holdfast.v1.TriggerSavepointRequest
-	(*TriggerSavepointResponse)(nil),   // 52: holdfast.v1.TriggerSavepointResponse
-	(*StopRequest)(nil),                // 53: holdfast.v1.StopRequest
-	(*StopResponse)(nil),               // 54: holdfast.v1.StopResponse
-	(*DisposeSavepointRequest)(nil),    // 55: holdfast.v1.DisposeSavepointRequest
-	(*DisposeSavepointResponse)(nil),   // 56: holdfast.v1.DisposeSavepointResponse
-	(*GetOperationRequest)(nil),        // 57: holdfast.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),       // 58: holdfast.v1.GetOperationResponse
-	(*ListCheckpointsRequest)(nil),     // 59: holdfast.v1.ListCheckpointsRequest
-	(*ListCheckpointsResponse)(nil),    // 60: holdfast.v1.ListCheckpointsResponse
-	(*DescribeCheckpointRequest)(nil),  // 61: holdfast.v1.DescribeCheckpointRequest
-	(*DescribeCheckpointResponse)(nil), // 62: holdfast.v1.DescribeCheckpointResponse
-	(*SubtaskName)(nil),                // 63: holdfast.v1.SubtaskName
-	(*CheckpointSummary)(nil),          // 64: holdfast.v1.CheckpointSummary
-	(*StatsSummary)(nil),               // 65: holdfast.v1.StatsSummary
-	(*Checkpoint)(nil),                 // 66: holdfast.v1.Checkpoint
-	(*StateHandle)(nil),                // 67: holdfast.v1.StateHandle
-	(*SubtaskAck)(nil),                 // 68: holdfast.v1.SubtaskAck
-	(*SubtaskCheckpointTimes)(nil),     // 69: holdfast.v1.SubtaskCheckpointTimes
-	(*WatchRequest)(nil),               // 70: holdfast.v1.WatchRequest
-	(*WatchResponse)(nil),              // 71: holdfast.v1.WatchResponse
-	(*ReportProcessExitRequest)(nil),   // 72: holdfast.v1.ReportProcessExitRequest
-	(*ReportProcessExitResponse)(nil),  // 73: holdfast.v1.ReportProcessExitResponse
-	nil,                                // 74: holdfast.v1.SourceSpec.PropertiesEntry
-	nil,                                // 75: holdfast.v1.StateBackend.OptionsEntry
-	(*Error)(nil),                      // 76: holdfast.v1.Error
+	(DeliveryGuarantee)(0),             // 5: holdfast.v1.DeliveryGuarantee
+	(CheckpointStorage)(0),             // 6: holdfast.v1.CheckpointStorage
+	(CheckpointRetention)(0),           // 7: holdfast.v1.CheckpointRetention
+	(CheckpointMode)(0),                // 8: holdfast.v1.CheckpointMode
+	(JobStatus)(0),                     // 9: holdfast.v1.JobStatus
+	(SubtaskStatus)(0),                 // 10: holdfast.v1.SubtaskStatus
+	(ClaimMode)(0),                     // 11: holdfast.v1.ClaimMode
+	(ExceptionClass)(0),                // 12: holdfast.v1.ExceptionClass
+	(OperationStatus)(0),               // 13: holdfast.v1.OperationStatus
+	(CheckpointStatus)(0),              // 14: holdfast.v1.CheckpointStatus
+	(CheckpointTrigger)(0),             // 15: holdfast.v1.CheckpointTrigger
+	(CheckpointKind)(0),                // 16: holdfast.v1.CheckpointKind
+	(BarrierThen)(0),                   // 17: holdfast.v1.BarrierThen
+	(*JobSpec)(nil),                    // 18: holdfast.v1.JobSpec
+	(*Operator)(nil),                   // 19: holdfast.v1.Operator
+	(*OperatorInput)(nil),              // 20: holdfast.v1.OperatorInput
+	(*StateDescriptor)(nil),            // 21: holdfast.v1.StateDescriptor
+	(*OperatorStateDescriptor)(nil),    // 22: holdfast.v1.OperatorStateDescriptor
+	(*StateTtl)(nil),                   // 23: holdfast.v1.StateTtl
+	(*SourceSpec)(nil),                 // 24: holdfast.v1.SourceSpec
+	(*SinkSpec)(nil),                   // 25: holdfast.v1.SinkSpec
+	(*CheckpointConfig)(nil),           // 26: holdfast.v1.CheckpointConfig
+	(*RestartStrategy)(nil),            // 27: holdfast.v1.RestartStrategy
+	(*NoRestart)(nil),                  // 28: holdfast.v1.NoRestart
+	(*FixedDelay)(nil),                 // 29: holdfast.v1.FixedDelay
+	(*FailureRate)(nil),                // 30: holdfast.v1.FailureRate
+	(*ExponentialDelay)(nil),           // 31: holdfast.v1.ExponentialDelay
+	(*StateBackend)(nil),               // 32: holdfast.v1.StateBackend
+	(*SubmitRequest)(nil),              // 33: holdfast.v1.SubmitRequest
+	(*RestoreFrom)(nil),                // 34: holdfast.v1.RestoreFrom
+	(*SubmitResponse)(nil),             // 35: holdfast.v1.SubmitResponse
+	(*ListRequest)(nil),                // 36: holdfast.v1.ListRequest
+	(*ListResponse)(nil),               // 37: holdfast.v1.ListResponse
+	(*JobSummary)(nil),                 // 38: holdfast.v1.JobSummary
+	(*DescribeRequest)(nil),            // 39: holdfast.v1.DescribeRequest
+	(*DescribeResponse)(nil),           // 40: holdfast.v1.DescribeResponse
+	(*JobDescription)(nil),             // 41: holdfast.v1.JobDescription
+	(*SubtaskDescription)(nil),         // 42: holdfast.v1.SubtaskDescription
+	(*StateSize)(nil),                  // 43: holdfast.v1.StateSize
+	(*ExceptionRecord)(nil),            // 44: holdfast.v1.ExceptionRecord
+	(*CheckpointCounts)(nil),           // 45: holdfast.v1.CheckpointCounts
+	(*Position)(nil),                   // 46: holdfast.v1.Position
+	(*CancelRequest)(nil),              // 47: holdfast.v1.CancelRequest
+	(*CancelResponse)(nil),             // 48: holdfast.v1.CancelResponse
+	(*ResumeRequest)(nil),              // 49: holdfast.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 50: holdfast.v1.ResumeResponse
+	(*TriggerCheckpointRequest)(nil),   // 51: holdfast.v1.TriggerCheckpointRequest
+	(*TriggerCheckpointResponse)(nil),  // 52: holdfast.v1.TriggerCheckpointResponse
+	(*TriggerSavepointRequest)(nil),    // 53: holdfast.v1.TriggerSavepointRequest
+	(*TriggerSavepointResponse)(nil),   // 54: holdfast.v1.TriggerSavepointResponse
+	(*StopRequest)(nil),                // 55: holdfast.v1.StopRequest
+	(*StopResponse)(nil),               // 56: holdfast.v1.StopResponse
+	(*DisposeSavepointRequest)(nil),    // 57: holdfast.v1.DisposeSavepointRequest
+	(*DisposeSavepointResponse)(nil),   // 58: holdfast.v1.DisposeSavepointResponse
+	(*GetOperationRequest)(nil),        // 59: holdfast.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),       // 60: holdfast.v1.GetOperationResponse
+	(*ListCheckpointsRequest)(nil),     // 61: holdfast.v1.ListCheckpointsRequest
+	(*ListCheckpointsResponse)(nil),    // 62: holdfast.v1.ListCheckpointsResponse
+	(*DescribeCheckpointRequest)(nil),  // 63: holdfast.v1.DescribeCheckpointRequest
+	(*DescribeCheckpointResponse)(nil), // 64: holdfast.v1.DescribeCheckpointResponse
+	(*SubtaskName)(nil),                // 65: holdfast.v1.SubtaskName
+	(*CheckpointSummary)(nil),          // 66: holdfast.v1.CheckpointSummary
+	(*StatsSummary)(nil),               // 67: holdfast.v1.StatsSummary
+	(*Checkpoint)(nil),                 // 68: holdfast.v1.Checkpoint
+	(*StateHandle)(nil),                // 69: holdfast.v1.StateHandle
+	(*SubtaskAck)(nil),                 // 70: holdfast.v1.SubtaskAck
+	(*SubtaskCheckpointTimes)(nil),     // 71: holdfast.v1.SubtaskCheckpointTimes
+	(*WatchRequest)(nil),               // 72: holdfast.v1.WatchRequest
+	(*WatchResponse)(nil),              // 73: holdfast.v1.WatchResponse
+	(*ReportProcessExitRequest)(nil),   // 74: holdfast.v1.ReportProcessExitRequest
+	(*ReportProcessExitResponse)(nil),  // 75: holdfast.v1.ReportProcessExitResponse
+	nil,                                // 76: holdfast.v1.SourceSpec.PropertiesEntry
+	nil,                                // 77: holdfast.v1.SinkSpec.PropertiesEntry
+	nil,                                // 78: holdfast.v1.StateBackend.OptionsEntry
+	(*Error)(nil),                      // 79: holdfast.v1.Error
 }
 var file_holdfast_v1_job_proto_depIdxs = []int32{
-	18, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
-	24, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
-	25, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
-	30, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
-	19, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
-	20, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
-	23, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
-	21, // 7: holdfast.v1.Operator.operator_states:type_name -> holdfast.v1.OperatorStateDescriptor
-	0,  // 8: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
-	2,  // 9: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
-	22, // 10: holdfast.v1.StateDescriptor.ttl:type_name -> holdfast.v1.StateTtl
-	1,  // 11: holdfast.v1.OperatorStateDescriptor.mode:type_name -> holdfast.v1.OperatorStateMode
-	3,  // 12: holdfast.v1.StateTtl.update_type:type_name -> holdfast.v1.TtlUpdateType
-	4,  // 13: holdfast.v1.StateTtl.visibility:type_name -> holdfast.v1.TtlVisibility
-	74, // 14: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
-	7,  // 15: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
-	5,  // 16: holdfast.v1.CheckpointConfig.storage:type_name -> holdfast.v1.CheckpointStorage
-	6,  // 17: holdfast.v1.CheckpointConfig.retention:type_name -> holdfast.v1.CheckpointRetention
-	26, // 18: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
-	27, // 19: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
-	29, // 20: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
-	28, // 21: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
-	75, // 22: holdfast.v1.StateBackend.options:type_name -> holdfast.v1.StateBackend.OptionsEntry
-	17, // 23: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
-	32, // 24: holdfast.v1.SubmitRequest.restore:type_name -> holdfast.v1.RestoreFrom
-	10, // 25: holdfast.v1.RestoreFrom.claim_mode:type_name -> holdfast.v1.ClaimMode
-	36, // 26: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
-	8,  // 27: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
-	39, // 28: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
-	36, // 29: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
-	17, // 30: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
-	40, // 31: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
-	76, // 32: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
-	42, // 33: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
-	43, // 34: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
-	9,  // 35: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
-	44, // 36: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
-	41, // 37: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
-	76, // 38: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
-	11, // 39: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
-	8,  // 40: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
-	8,  // 41: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
-	12, // 42: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
-	66, // 43: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	76, // 44: holdfast.v1.GetOperationResponse.error:type_name -> holdfast.v1.Error
-	66, // 45: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	43, // 46: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
-	64, // 47: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
-	66, // 48: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	63, // 49: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
-	65, // 50: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
-	65, // 51: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
-	65, // 52: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
-	13, // 53: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
-	14, // 54: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
-	68, // 55: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
-	76, // 56: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
-	15, // 57: holdfast.v1.Checkpoint.kind:type_name -> holdfast.v1.CheckpointKind
-	16, // 58: holdfast.v1.Checkpoint.then:type_name -> holdfast.v1.BarrierThen
-	76, // 59: holdfast.v1.Checkpoint.export_error:type_name -> holdfast.v1.Error
-	44, // 60: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
-	69, // 61: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
-	67, // 62: holdfast.v1.SubtaskAck.handles:type_name -> holdfast.v1.StateHandle
-	39, // 63: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
-	31, // 64: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
-	34, // 65: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
-	37, // 66: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
-	45, // 67: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
-	47, // 68: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
-	53, // 69: holdfast.v1.JobService.Stop:input_type -> holdfast.v1.StopRequest
-	51, // 70: holdfast.v1.JobService.TriggerSavepoint:input_type -> holdfast.v1.TriggerSavepointRequest
-	55, // 71: holdfast.v1.JobService.DisposeSavepoint:input_type -> holdfast.v1.DisposeSavepointRequest
-	49, // 72: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
-	57, // 73: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
-	59, // 74: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
-	61, // 75: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
-	70, // 76: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
-	72, // 77: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
-	33, // 78: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
-	35, // 79: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
-	38, // 80: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
-	46, // 81: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
-	48, // 82: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
-	54, // 83: holdfast.v1.JobService.Stop:output_type -> holdfast.v1.StopResponse
-	52, // 84: holdfast.v1.JobService.TriggerSavepoint:output_type -> holdfast.v1.TriggerSavepointResponse
-	56, // 85: holdfast.v1.JobService.DisposeSavepoint:output_type -> holdfast.v1.DisposeSavepointResponse
-	50, // 86: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
-	58, // 87: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
-	60, // 88: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
-	62, // 89: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
-	71, // 90: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
-	73, // 91: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
-	78, // [78:92] is the sub-list for method output_type
-	64, // [64:78] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	19, // 0: holdfast.v1.JobSpec.operators:type_name -> holdfast.v1.Operator
+	26, // 1: holdfast.v1.JobSpec.checkpoint:type_name -> holdfast.v1.CheckpointConfig
+	27, // 2: holdfast.v1.JobSpec.restart_strategy:type_name -> holdfast.v1.RestartStrategy
+	32, // 3: holdfast.v1.JobSpec.state_backend:type_name -> holdfast.v1.StateBackend
+	20, // 4: holdfast.v1.Operator.inputs:type_name -> holdfast.v1.OperatorInput
+	21, // 5: holdfast.v1.Operator.states:type_name -> holdfast.v1.StateDescriptor
+	24, // 6: holdfast.v1.Operator.source:type_name -> holdfast.v1.SourceSpec
+	22, // 7: holdfast.v1.Operator.operator_states:type_name -> holdfast.v1.OperatorStateDescriptor
+	25, // 8: holdfast.v1.Operator.sink:type_name -> holdfast.v1.SinkSpec
+	0,  // 9: holdfast.v1.OperatorInput.partitioning:type_name -> holdfast.v1.Partitioning
+	2,  // 10: holdfast.v1.StateDescriptor.kind:type_name -> holdfast.v1.StateKind
+	23, // 11: holdfast.v1.StateDescriptor.ttl:type_name -> holdfast.v1.StateTtl
+	1,  // 12: holdfast.v1.OperatorStateDescriptor.mode:type_name -> holdfast.v1.OperatorStateMode
+	3,  // 13: holdfast.v1.StateTtl.update_type:type_name -> holdfast.v1.TtlUpdateType
+	4,  // 14: holdfast.v1.StateTtl.visibility:type_name -> holdfast.v1.TtlVisibility
+	76, // 15: holdfast.v1.SourceSpec.properties:type_name -> holdfast.v1.SourceSpec.PropertiesEntry
+	5,  // 16: holdfast.v1.SinkSpec.delivery_guarantee:type_name -> holdfast.v1.DeliveryGuarantee
+	77, // 17: holdfast.v1.SinkSpec.properties:type_name -> holdfast.v1.SinkSpec.PropertiesEntry
+	8,  // 18: holdfast.v1.CheckpointConfig.mode:type_name -> holdfast.v1.CheckpointMode
+	6,  // 19: holdfast.v1.CheckpointConfig.storage:type_name -> holdfast.v1.CheckpointStorage
+	7,  // 20: holdfast.v1.CheckpointConfig.retention:type_name -> holdfast.v1.CheckpointRetention
+	28, // 21: holdfast.v1.RestartStrategy.none:type_name -> holdfast.v1.NoRestart
+	29, // 22: holdfast.v1.RestartStrategy.fixed_delay:type_name -> holdfast.v1.FixedDelay
+	31, // 23: holdfast.v1.RestartStrategy.exponential_delay:type_name -> holdfast.v1.ExponentialDelay
+	30, // 24: holdfast.v1.RestartStrategy.failure_rate:type_name -> holdfast.v1.FailureRate
+	78, // 25: holdfast.v1.StateBackend.options:type_name -> holdfast.v1.StateBackend.OptionsEntry
+	18, // 26: holdfast.v1.SubmitRequest.spec:type_name -> holdfast.v1.JobSpec
+	34, // 27: holdfast.v1.SubmitRequest.restore:type_name -> holdfast.v1.RestoreFrom
+	11, // 28: holdfast.v1.RestoreFrom.claim_mode:type_name -> holdfast.v1.ClaimMode
+	38, // 29: holdfast.v1.ListResponse.jobs:type_name -> holdfast.v1.JobSummary
+	9,  // 30: holdfast.v1.JobSummary.status:type_name -> holdfast.v1.JobStatus
+	41, // 31: holdfast.v1.DescribeResponse.job:type_name -> holdfast.v1.JobDescription
+	38, // 32: holdfast.v1.JobDescription.summary:type_name -> holdfast.v1.JobSummary
+	18, // 33: holdfast.v1.JobDescription.spec:type_name -> holdfast.v1.JobSpec
+	42, // 34: holdfast.v1.JobDescription.subtasks:type_name -> holdfast.v1.SubtaskDescription
+	79, // 35: holdfast.v1.JobDescription.reason:type_name -> holdfast.v1.Error
+	44, // 36: holdfast.v1.JobDescription.exceptions:type_name -> holdfast.v1.ExceptionRecord
+	45, // 37: holdfast.v1.JobDescription.checkpoint_counts:type_name -> holdfast.v1.CheckpointCounts
+	10, // 38: holdfast.v1.SubtaskDescription.status:type_name -> holdfast.v1.SubtaskStatus
+	46, // 39: holdfast.v1.SubtaskDescription.positions:type_name -> holdfast.v1.Position
+	43, // 40: holdfast.v1.SubtaskDescription.states:type_name -> holdfast.v1.StateSize
+	79, // 41: holdfast.v1.ExceptionRecord.error:type_name -> holdfast.v1.Error
+	12, // 42: holdfast.v1.ExceptionRecord.exception_class:type_name -> holdfast.v1.ExceptionClass
+	9,  // 43: holdfast.v1.CancelResponse.status:type_name -> holdfast.v1.JobStatus
+	9,  // 44: holdfast.v1.ResumeResponse.status:type_name -> holdfast.v1.JobStatus
+	13, // 45: holdfast.v1.GetOperationResponse.status:type_name -> holdfast.v1.OperationStatus
+	68, // 46: holdfast.v1.GetOperationResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	79, // 47: holdfast.v1.GetOperationResponse.error:type_name -> holdfast.v1.Error
+	68, // 48: holdfast.v1.ListCheckpointsResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	45, // 49: holdfast.v1.ListCheckpointsResponse.counts:type_name -> holdfast.v1.CheckpointCounts
+	66, // 50: holdfast.v1.ListCheckpointsResponse.summary:type_name -> holdfast.v1.CheckpointSummary
+	68, // 51: holdfast.v1.DescribeCheckpointResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	65, // 52: holdfast.v1.DescribeCheckpointResponse.missing:type_name -> holdfast.v1.SubtaskName
+	67, // 53: holdfast.v1.CheckpointSummary.end_to_end_ms:type_name -> holdfast.v1.StatsSummary
+	67, // 54: holdfast.v1.CheckpointSummary.state_bytes:type_name -> holdfast.v1.StatsSummary
+	67, // 55: holdfast.v1.CheckpointSummary.flushed_bytes:type_name -> holdfast.v1.StatsSummary
+	14, // 56: holdfast.v1.Checkpoint.status:type_name -> holdfast.v1.CheckpointStatus
+	15, // 57: holdfast.v1.Checkpoint.trigger:type_name -> holdfast.v1.CheckpointTrigger
+	70, // 58: holdfast.v1.Checkpoint.acks:type_name -> holdfast.v1.SubtaskAck
+	79, // 59: holdfast.v1.Checkpoint.reason:type_name -> holdfast.v1.Error
+	16, // 60: holdfast.v1.Checkpoint.kind:type_name -> holdfast.v1.CheckpointKind
+	17, // 61: holdfast.v1.Checkpoint.then:type_name -> holdfast.v1.BarrierThen
+	79, // 62: holdfast.v1.Checkpoint.export_error:type_name -> holdfast.v1.Error
+	46, // 63: holdfast.v1.SubtaskAck.positions:type_name -> holdfast.v1.Position
+	71, // 64: holdfast.v1.SubtaskAck.times:type_name -> holdfast.v1.SubtaskCheckpointTimes
+	69, // 65: holdfast.v1.SubtaskAck.handles:type_name -> holdfast.v1.StateHandle
+	41, // 66: holdfast.v1.WatchResponse.job:type_name -> holdfast.v1.JobDescription
+	33, // 67: holdfast.v1.JobService.Submit:input_type -> holdfast.v1.SubmitRequest
+	36, // 68: holdfast.v1.JobService.List:input_type -> holdfast.v1.ListRequest
+	39, // 69: holdfast.v1.JobService.Describe:input_type -> holdfast.v1.DescribeRequest
+	47, // 70: holdfast.v1.JobService.Cancel:input_type -> holdfast.v1.CancelRequest
+	49, // 71: holdfast.v1.JobService.Resume:input_type -> holdfast.v1.ResumeRequest
+	55, // 72: holdfast.v1.JobService.Stop:input_type -> holdfast.v1.StopRequest
+	53, // 73: holdfast.v1.JobService.TriggerSavepoint:input_type -> holdfast.v1.TriggerSavepointRequest
+	57, // 74: holdfast.v1.JobService.DisposeSavepoint:input_type -> holdfast.v1.DisposeSavepointRequest
+	51, // 75: holdfast.v1.JobService.TriggerCheckpoint:input_type -> holdfast.v1.TriggerCheckpointRequest
+	59, // 76: holdfast.v1.JobService.GetOperation:input_type -> holdfast.v1.GetOperationRequest
+	61, // 77: holdfast.v1.JobService.ListCheckpoints:input_type -> holdfast.v1.ListCheckpointsRequest
+	63, // 78: holdfast.v1.JobService.DescribeCheckpoint:input_type -> holdfast.v1.DescribeCheckpointRequest
+	72, // 79: holdfast.v1.JobService.Watch:input_type -> holdfast.v1.WatchRequest
+	74, // 80: holdfast.v1.JobService.ReportProcessExit:input_type -> holdfast.v1.ReportProcessExitRequest
+	35, // 81: holdfast.v1.JobService.Submit:output_type -> holdfast.v1.SubmitResponse
+	37, // 82: holdfast.v1.JobService.List:output_type -> holdfast.v1.ListResponse
+	40, // 83: holdfast.v1.JobService.Describe:output_type -> holdfast.v1.DescribeResponse
+	48, // 84: holdfast.v1.JobService.Cancel:output_type -> holdfast.v1.CancelResponse
+	50, // 85: holdfast.v1.JobService.Resume:output_type -> holdfast.v1.ResumeResponse
+	56, // 86: holdfast.v1.JobService.Stop:output_type -> holdfast.v1.StopResponse
+	54, // 87: holdfast.v1.JobService.TriggerSavepoint:output_type -> holdfast.v1.TriggerSavepointResponse
+	58, // 88: holdfast.v1.JobService.DisposeSavepoint:output_type -> holdfast.v1.DisposeSavepointResponse
+	52, // 89: holdfast.v1.JobService.TriggerCheckpoint:output_type -> holdfast.v1.TriggerCheckpointResponse
+	60, // 90: holdfast.v1.JobService.GetOperation:output_type -> holdfast.v1.GetOperationResponse
+	62, // 91: holdfast.v1.JobService.ListCheckpoints:output_type -> holdfast.v1.ListCheckpointsResponse
+	64, // 92: holdfast.v1.JobService.DescribeCheckpoint:output_type -> holdfast.v1.DescribeCheckpointResponse
+	73, // 93: holdfast.v1.JobService.Watch:output_type -> holdfast.v1.WatchResponse
+	75, // 94: holdfast.v1.JobService.ReportProcessExit:output_type -> holdfast.v1.ReportProcessExitResponse
+	81, // [81:95] is the sub-list for method output_type
+	67, // [67:81] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_job_proto_init() }
@@ -5527,20 +5686,20 @@ func file_holdfast_v1_job_proto_init() {
 		return
 	}
 	file_holdfast_v1_error_proto_init()
-	file_holdfast_v1_job_proto_msgTypes[8].OneofWrappers = []any{
+	file_holdfast_v1_job_proto_msgTypes[9].OneofWrappers = []any{
 		(*RestartStrategy_None)(nil),
 		(*RestartStrategy_FixedDelay)(nil),
 		(*RestartStrategy_ExponentialDelay)(nil),
 		(*RestartStrategy_FailureRate)(nil),
 	}
-	file_holdfast_v1_job_proto_msgTypes[52].OneofWrappers = []any{}
+	file_holdfast_v1_job_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_job_proto_rawDesc), len(file_holdfast_v1_job_proto_rawDesc)),
-			NumEnums:      17,
-			NumMessages:   59,
+			NumEnums:      18,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

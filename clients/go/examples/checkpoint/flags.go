@@ -8,6 +8,7 @@ import (
 	"time"
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
+	"github.com/holdfast-io/holdfast/clients/go/sink"
 )
 
 func parseInterval(text string) (time.Duration, error) {
@@ -29,6 +30,15 @@ func parseMode(text string) (holdfast.CheckpointingMode, error) {
 		return holdfast.AtLeastOnce, nil
 	}
 	return 0, fmt.Errorf("-checkpoint-mode must be EXACTLY_ONCE or AT_LEAST_ONCE, and is %q", text)
+}
+
+func parseGuarantee(text string) (sink.DeliveryGuarantee, error) {
+	for _, g := range []sink.DeliveryGuarantee{sink.None, sink.AtLeastOnce} {
+		if text == g.String() {
+			return g, nil
+		}
+	}
+	return 0, fmt.Errorf("-delivery-guarantee must be none or at-least-once, and is %q", text)
 }
 
 // readProperties reads a file as Kafka's own tools take it with --consumer.config.

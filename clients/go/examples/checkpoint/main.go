@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strings"
 	"time"
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
 	"github.com/holdfast-io/holdfast/clients/go/kafka"
+	"github.com/holdfast-io/holdfast/clients/go/sink"
 )
 
 const className = "CheckpointExample"
@@ -64,7 +66,14 @@ func run(ctx context.Context, args []string) error {
 	}
 
 	records := holdfast.FromSource(env, "kafka-source", source, holdfast.SimpleStringSchema)
-	holdfast.FlatMap(f.keyed(env, records), "stateful-mapper", &StatefulMapper{}).Print()
+	results := holdfast.FlatMap(f.keyed(env, records), "stateful-mapper", &StatefulMapper{})
+	results.Print()
+
+	// kafka sink
+	if f.outputTopic != "" {
+		output := kafka.NewSink(f.outputTopic, f.producer()).WithDeliveryGuarantee(f.deliveryGuarantee)
+		holdfast.SinkTo(results, "kafka-sink", output, holdfast.SimpleStringSerializer)
+	}
 
 	err = env.Execute(ctx, f.jobName)
 	if errors.Is(err, context.Canceled) {
@@ -99,6 +108,18 @@ func (m *StatefulMapper) FlatMap(record string, out holdfast.Collector[string]) 
 	return m.state.Update(currentState)
 }
 
+// producer has what the sink shares with the source: where the brokers are, and how
+// they are talked to.
+func (f *flags) producer() kafka.Properties {
+	properties := kafka.Properties{"bootstrap.servers": f.bootstrapServers}
+	for name, value := range f.consumerConfig {
+		if strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "sasl.") || strings.HasPrefix(name, "ssl.") {
+			properties[name] = value
+		}
+	}
+	return properties
+}
+
 // keyed is keyBy((any) -> 1) by default.
 func (f *flags) keyed(env *holdfast.StreamExecutionEnvironment, records *holdfast.DataStream[string]) holdfast.Stream[string] {
 	record := func(v string) string { return v }
@@ -124,6 +145,8 @@ type flags struct {
 	parallelism        int
 	keyBy              string
 	consumerConfig     map[string]string
+	outputTopic        string
+	deliveryGuarantee  sink.DeliveryGuarantee
 }
 
 func parse(args []string) (*flags, error) {
@@ -138,6 +161,8 @@ func parse(args []string) (*flags, error) {
 	set.StringVar(&f.groupID, "group-id", "", "Kafka consumer group; a source starts at its committed offset, which only checkpoints move (default \""+kafkaGroupID+"\" with -checkpoint-enable, else none)")
 	set.StringVar(&f.autoOffsetReset, "auto-offset-reset", "latest", "latest or earliest")
 	consumerConfig := set.String("consumer-config", "", "file of further properties of librdkafka, one name=value a line, for example for SASL; they stay in this process")
+	set.StringVar(&f.outputTopic, "output-topic", "", "topic to write to, besides standard output")
+	guarantee := set.String("delivery-guarantee", sink.AtLeastOnce.String(), "of -output-topic: none or at-least-once")
 	set.StringVar(&f.jobName, "job-name", className, "name of the job")
 	set.IntVar(&f.parallelism, "parallelism", 0, "number of subtasks; above 1 it needs -key-by record on a topic that is partitioned by the record")
 	if err := set.Parse(args); err != nil {
@@ -154,6 +179,9 @@ func parse(args []string) (*flags, error) {
 		return nil, err
 	}
 	if f.checkpointMode, err = parseMode(*mode); err != nil {
+		return nil, err
+	}
+	if f.deliveryGuarantee, err = parseGuarantee(*guarantee); err != nil {
 		return nil, err
 	}
 	if f.keyBy != "constant" && f.keyBy != "record" {

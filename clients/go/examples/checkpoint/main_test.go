@@ -17,6 +17,7 @@ import (
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
 	"github.com/holdfast-io/holdfast/clients/go/datagen"
 	"github.com/holdfast-io/holdfast/clients/go/internal/faketest"
+	"github.com/holdfast-io/holdfast/clients/go/sink"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -27,7 +28,7 @@ func TestParse_Defaults(t *testing.T) {
 	}
 	want := flags{
 		checkpointInterval: time.Second, bootstrapServers: "localhost:9092", topic: "input-topic",
-		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant",
+		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant", deliveryGuarantee: sink.AtLeastOnce,
 	}
 	if !reflect.DeepEqual(*f, want) {
 		t.Fatalf("flags %+v", *f)
@@ -81,7 +82,7 @@ func TestParse_Intervals(t *testing.T) {
 }
 
 func TestParse_RefusesNonsense(t *testing.T) {
-	for _, args := range []string{"-checkpoint-interval soon", "-checkpoint-mode MAYBE", "-key-by nothing"} {
+	for _, args := range []string{"-checkpoint-interval soon", "-checkpoint-mode MAYBE", "-key-by nothing", "-delivery-guarantee exactly-once"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s is accepted", args)
 		}

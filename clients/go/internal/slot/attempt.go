@@ -208,7 +208,7 @@ func (a *attempt) loop(ctx context.Context) error {
 // throttled: no further record may be processed, or may change anything before
 // some of what changed has left.
 func (a *attempt) throttled() bool {
-	return a.halts() || a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes || !a.checkpoints() && a.flushing
+	return a.halts() || a.sinksFull() || a.store.UnflushedBytes() >= a.slot.cfg.DirtyBytes || !a.checkpoints() && a.flushing
 }
 
 // flushTime is when the oldest change gets too old.
@@ -244,6 +244,9 @@ func (a *attempt) drain() {
 	err := a.endBatch(ctx)
 	for err == nil && len(a.outputs) > 0 {
 		err = a.wait(ctx)
+	}
+	if err == nil {
+		err = a.settleSinks(ctx)
 	}
 	if err != nil && !a.over {
 		a.log.Warn("stopping without the last acknowledgements", "error", err)

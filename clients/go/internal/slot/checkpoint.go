@@ -16,6 +16,8 @@ type seal struct {
 	checkpoint uint64
 	positions  []source.Position
 	operator   operatorSnapshot
+	// output are the marks of the sinks at the cut.
+	output []mark
 }
 
 // commit is what may be published once its checkpoint is decided.
@@ -41,7 +43,7 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	// What was being flushed is in the seal now.
 	a.flushing = a.flushing && !a.checkpoints()
 	a.dirtySince = time.Time{}
-	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions), operator: operator}
+	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions), operator: operator, output: a.markSinks(false)}
 	a.halted = 0 // a newer barrier says what counts now
 	if b.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE {
 		a.halted = n
@@ -53,10 +55,13 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	return nil
 }
 
-// ready follows the last flush of the seal (rule 6.2). It takes its place in the
-// window; false means that there is none yet.
+// ready follows the last flush of the seal, once the output before it is safe (rule
+// 6.2). It takes its place in the window; false means that it may not go yet.
 func (a *attempt) ready() bool {
 	s := a.seal
+	if !safe(s.output) {
+		return false
+	}
 	seq := a.lastSeq + 1
 	operator := a.operatorCut(s)
 	m := &holdfastv1.OperatorMessage{

@@ -26,7 +26,7 @@ func (a *attempt) attend(ctx context.Context) error {
 		e, ok := a.nextEvent()
 		if !ok {
 			a.pump()
-			return nil
+			return a.checkSinks()
 		}
 		if err := a.handle(e); err != nil {
 			return err
@@ -34,9 +34,10 @@ func (a *attempt) attend(ctx context.Context) error {
 	}
 }
 
-// wait handles one message, between two records, and sends what that allows.
+// wait handles one message, between two records, or the news of a sink, and sends
+// what that allows.
 func (a *attempt) wait(ctx context.Context) error {
-	for {
+	for woken := false; ; woken = true {
 		if e, ok := a.nextEvent(); ok {
 			if err := a.handle(e); err != nil {
 				return err
@@ -45,6 +46,10 @@ func (a *attempt) wait(ctx context.Context) error {
 				a.pump()
 			}
 			return nil
+		}
+		if woken && !a.failed && a.hasSinks() {
+			a.pump()
+			return a.checkSinks()
 		}
 		select {
 		case <-a.slot.inbox.wake:

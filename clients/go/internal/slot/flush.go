@@ -3,7 +3,6 @@ package slot
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -16,13 +15,6 @@ type frame struct {
 	message *holdfastv1.OperatorMessage
 	// bytes is what it takes in the window.
 	bytes int
-}
-
-// pendingOutput may be seen once everything through seq is durable.
-type pendingOutput struct {
-	seq uint64
-	w   io.Writer
-	buf []byte
 }
 
 // push gives a message the next seq and sends it. A stream that is gone is no
@@ -143,43 +135,10 @@ func (a *attempt) endBatch(ctx context.Context) error {
 	return a.release(a.acked())
 }
 
-// writeOutputs writes what the records so far have put out.
-func (a *attempt) writeOutputs() error {
-	for _, o := range a.task.Outputs() {
-		if len(o.Buf) == 0 {
-			continue
-		}
-		if err := write(o.W, o.Buf); err != nil {
-			return err
-		}
-		o.Buf = o.Buf[:0]
-	}
-	return nil
-}
-
 // acked is the highest seq that is acknowledged.
 func (a *attempt) acked() uint64 {
 	if len(a.inFlight.frames) > 0 {
 		return a.inFlight.frames[0].seq - 1
 	}
 	return a.lastSeq
-}
-
-// release writes the output that everything through seq allows.
-func (a *attempt) release(seq uint64) error {
-	for len(a.outputs) > 0 && a.outputs[0].seq <= seq {
-		o := a.outputs[0]
-		a.outputs = a.outputs[1:]
-		if err := write(o.w, o.buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func write(w io.Writer, buf []byte) error {
-	if _, err := w.Write(buf); err != nil {
-		return userFailure(fmt.Errorf("write output: %w", err))
-	}
-	return nil
 }

@@ -150,14 +150,20 @@ func (a *attempt) betweenRecords(ctx context.Context) error {
 	return nil
 }
 
-// finishUp flushes everything, waits until the output is released, says Finished
-// and waits until that is durable (rule 8.2). Barriers are answered before it.
+// finishUp flushes everything, waits until the output is released and safe, says
+// Finished and waits until that is durable (rule 8.2). Barriers are answered before it.
 func (a *attempt) finishUp(ctx context.Context) error {
-	for {
+	var marks []mark
+	for marked := false; ; {
 		a.flushing = true
 		a.pump()
 		if !a.halts() && a.seal == nil && !a.store.Dirty() && len(a.inFlight.frames) == 0 {
-			break
+			if !marked { // all output is released
+				marks, marked = a.markSinks(true), true
+			}
+			if safe(marks) {
+				break
+			}
 		}
 		if err := a.wait(ctx); err != nil {
 			return err

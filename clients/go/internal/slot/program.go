@@ -3,7 +3,6 @@ package slot
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/workingcopy"
@@ -40,12 +39,6 @@ type Task interface {
 	Snapshot(checkpoint uint64) ([]*holdfastv1.OperatorState, error)
 	// Close ends the user code, also after an error.
 	Close() error
-}
-
-// Output is text on its way out: it is held back until it may be seen.
-type Output struct {
-	W   io.Writer
-	Buf []byte
 }
 
 // ErrTooLarge means that a key or a value is above its limit.
@@ -124,6 +117,10 @@ func (rt *Runtime) CheckValueBytes(n int) error {
 	}
 	return nil
 }
+
+// Notify makes the attempt look at its outputs again. It may be called from any
+// goroutine.
+func (rt *Runtime) Notify() { rt.a.slot.inbox.poke() }
 
 // Err is why state can no longer be used: the attempt was taken away while user
 // code ran.

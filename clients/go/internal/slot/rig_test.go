@@ -191,6 +191,10 @@ type rig struct {
 	mu    sync.Mutex
 	hooks map[string]func() error
 	out   strings.Builder
+
+	// sink is of the task's output, if it has one; waits is its Output.Waits.
+	sink  *fakeSink
+	waits bool
 }
 
 func (r *rig) NewTask(rt *Runtime) (Task, error) {
@@ -201,6 +205,10 @@ func (r *rig) NewTask(rt *Runtime) (Task, error) {
 	c := &countTask{rig: r, rt: rt, table: table, out: Output{W: r}}
 	if b := rt.OperatorState("counter", "seen"); len(b) > 0 {
 		c.seen = number(string(b))
+	}
+	if r.sink != nil {
+		r.sink.set(func(f *fakeSink) { f.notify = rt.Notify })
+		c.out.Sink, c.out.Waits = r.sink, r.waits
 	}
 	return c, nil
 }
@@ -243,6 +251,11 @@ func testDial(address string) (*grpc.ClientConn, error) {
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
+	return newRigWith(t, change, func(*rig) {})
+}
+
+func newRigWith(t *testing.T, change func(*Config), prepare func(*rig)) *rig {
+	t.Helper()
 	r := &rig{
 		t: t, host: faketest.NewHost(t), hooks: map[string]func() error{},
 		done: make(chan struct{}), closed: make(chan struct{}, 100),
@@ -250,6 +263,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 			steps: make(chan step), opened: make(chan source.OpenOptions, 100), committed: make(chan []source.Position, 100),
 		},
 	}
+	prepare(r)
 	cfg := Config{
 		Dial: testDial, Addresses: NewAddresses([]string{r.host.Address}), JobID: "job",
 		OperatorUIDs: []string{sourceUID, "counter"}, ProcessID: "process", ClientName: "test", Version: "1",
@@ -299,6 +313,15 @@ func testAssign() *holdfastv1.Assign {
 func running(t *testing.T, a *holdfastv1.Assign, change func(*Config)) (*rig, *faketest.Stream) {
 	t.Helper()
 	r := newRig(t, change)
+	s := r.host.AcceptWelcome()
+	s.Assign(a)
+	return r, s
+}
+
+// runningWith is running with a rig that prepare has changed.
+func runningWith(t *testing.T, a *holdfastv1.Assign, prepare func(*rig)) (*rig, *faketest.Stream) {
+	t.Helper()
+	r := newRigWith(t, nil, prepare)
 	s := r.host.AcceptWelcome()
 	s.Assign(a)
 	return r, s

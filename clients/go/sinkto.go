@@ -1,0 +1,135 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
+	"github.com/holdfast-io/holdfast/clients/go/sink"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// Serializer makes a record of a value: it fills r, which is empty and whose Value has
+// room to append to. An error fails the attempt.
+type Serializer[T any] func(value T, r *sink.Record) error
+
+// SimpleStringSerializer puts text into the value of a record.
+func SimpleStringSerializer(value string, r *sink.Record) error {
+	r.Value = append(r.Value, value...)
+	return nil
+}
+
+// SinkTo writes each value to a sink. The uid names the sink in the job.
+//
+// With checkpoints records leave at once, and with a guarantee other than none each
+// checkpoint waits until what was put out before its cut is confirmed. Without
+// checkpoints they leave when what they tell is durable in the state; what a process
+// that dies then has not written yet is lost.
+func SinkTo[T any](s *DataStream[T], uid string, sk sink.Sink, serialize Serializer[T]) {
+	n := s.env.add(&node{uid: uid, name: "Sink: " + uid, inputs: []edge{{s.node, holdfastv1.Partitioning_PARTITIONING_FORWARD}}, sink: sk})
+	if isNilValue(sk) || serialize == nil {
+		s.env.problem(fmt.Errorf("sink %q needs a sink and a serializer", uid))
+		n.sink = nil
+		return
+	}
+	s.consumers = append(s.consumers, func(b *builder, direct bool) (func(T) error, error) {
+		spec, err := sk.Spec()
+		if err != nil {
+			return nil, err
+		}
+		w, err := b.openWriter(uid, sk)
+		if err != nil {
+			return nil, err
+		}
+		st := &sinkStage[T]{task: b.task, serialize: serialize, room: []byte{}, out: &slot.Output{W: batchWriter{w}, Sink: w, Waits: spec.Guarantee != sink.None}}
+		b.task.outputs = append(b.task.outputs, st.out)
+		if direct {
+			return st.direct, nil
+		}
+		b.task.stages = append(b.task.stages, st)
+		return st.collect, nil
+	})
+}
+
+// openWriter opens the writer of a sink for this attempt and closes it at its end.
+func (b *builder) openWriter(uid string, sk sink.Sink) (sink.Writer, error) {
+	w, err := sk.Open(context.Background(), sink.OpenOptions{Logger: b.log.With("operator", uid), Notify: b.rt.Notify})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", uid, err)
+	}
+	b.task.closers = append(b.task.closers, w.Close)
+	return w, nil
+}
+
+// batchWriter is a sink's writer where bytes are written.
+type batchWriter struct{ w sink.Writer }
+
+// Write implements io.Writer. p is a batch of records.
+func (b batchWriter) Write(p []byte) (int, error) { return len(p), b.w.Write(p) }
+
+// sinkStage makes a record of each value.
+type sinkStage[T any] struct {
+	task      *task
+	out       *slot.Output
+	serialize Serializer[T]
+	record    sink.Record
+	room      []byte // for the value of the next record
+	values    []T
+	records   []int
+	next      int
+}
+
+func (s *sinkStage[T]) collect(v T) error {
+	s.values = append(s.values, v)
+	s.records = append(s.records, s.task.record)
+	return nil
+}
+
+func (s *sinkStage[T]) process(n int) error {
+	for ; s.next < len(s.values) && s.records[s.next] == n; s.next++ {
+		if err := s.direct(s.values[s.next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sinkStage[T]) reset() {
+	clear(s.values)
+	s.values, s.records, s.next = s.values[:0], s.records[:0], 0
+}
+
+func (s *sinkStage[T]) direct(v T) error {
+	r := &s.record
+	*r = sink.Record{Value: s.room[:0], Headers: r.Headers[:0]}
+	if err := s.serialize(v, r); err != nil {
+		return fmt.Errorf("serialize: %w", err)
+	}
+	s.out.Buf = sink.Batch(s.out.Buf).Append(r)
+	if len(r.Value) > cap(s.room) {
+		// The room is this stage's own: what the value is now may be the program's.
+		s.room = make([]byte, 0, 2*len(r.Value))
+	}
+	return nil
+}
+
+// sinkSpec describes a sink.
+func sinkSpec(sk sink.Sink) (*holdfastv1.SinkSpec, error) {
+	s, err := sk.Spec()
+	if err != nil {
+		return nil, err
+	}
+	out := &holdfastv1.SinkSpec{Connector: s.Connector, Topics: s.Topics, Properties: s.Properties}
+	switch s.Guarantee {
+	case sink.None:
+		out.DeliveryGuarantee = holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_NONE
+	case sink.AtLeastOnce:
+		out.DeliveryGuarantee = holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE
+	case sink.ExactlyOnce:
+		return nil, errors.New("the delivery guarantee exactly-once is not there yet; at-least-once is, for readers that can tell a record that comes again")
+	default:
+		return nil, fmt.Errorf("%s is not one of none, at-least-once and exactly-once", s.Guarantee)
+	}
+	return out, nil
+}
