@@ -183,19 +183,36 @@ func (m *Machine) dropVersion(j jobState, id uint64) {
 	forSubtasks(j, func(_ vertexState, st subtaskState) { m.keyed.DropVersion(st.Id, id) })
 }
 
-// trimHistory forgets the oldest decided checkpoints that are not retained.
+// trimHistory forgets the oldest decided checkpoints that are not retained. Savepoints
+// are counted by themselves: one is let go when it is written, behind many newer
+// checkpoints perhaps, and whoever waits for it has yet to be told.
 func trimHistory(j jobState) {
-	excess := len(j.History) - MaxHistory - int(j.Spec.Checkpoint.NumRetained)
+	savepoints := 0
+	for _, c := range j.History {
+		if forgettableSavepoint(c) {
+			savepoints++
+		}
+	}
+	excess := len(j.History) - savepoints - MaxHistory - int(j.Spec.Checkpoint.NumRetained)
+	savepoints -= MaxSavepoints
 	kept := j.History[:0]
 	for _, c := range j.History {
-		if excess > 0 && !c.Retained {
-			excess--
+		left := &excess
+		if forgettableSavepoint(c) {
+			left = &savepoints
+		}
+		if *left > 0 && !c.Retained {
+			*left--
 			continue
 		}
 		kept = append(kept, c)
 	}
 	clear(j.History[len(kept):])
 	j.History = kept
+}
+
+func forgettableSavepoint(c *holdfastv1.Checkpoint) bool {
+	return !c.Retained && c.Kind == holdfastv1.CheckpointKind_CHECKPOINT_KIND_SAVEPOINT
 }
 
 // completedCheckpoint returns the newest completed checkpoint, nil if none.

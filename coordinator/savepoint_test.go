@@ -58,6 +58,35 @@ func TestSavepoint_StaysUntilItIsWritten(t *testing.T) {
 	}
 }
 
+// Whoever waits for a savepoint that took longer than the history of checkpoints is told
+// of it, however soon the next ones come; and they are not kept for ever.
+func TestSavepoint_IsRememberedWhenItIsWritten(t *testing.T) {
+	l, tok := onHosts(t, nil)
+	n := l.must(savepoint("file:///mnt/sp", goOn, false)).CheckpointId
+	l.acks(tok, n)
+	for range MaxHistory + 5 {
+		l.checkpointed(tok, 0, oneFile(tok))
+	}
+	l.must(exported(n, true, "file:///mnt/sp/savepoint-1", nil))
+	for range MaxHistory + 5 {
+		l.checkpointed(tok, 0, oneFile(tok))
+	}
+	if c := l.m.Checkpoint("job", n); c.GetSavepointPath() == "" {
+		t.Fatalf("savepoint: %v", c)
+	}
+	for range MaxSavepoints {
+		next := l.must(savepoint("file:///mnt/sp", goOn, false)).CheckpointId
+		l.acks(tok, next)
+		l.must(exported(next, true, "file:///mnt/sp/more", nil))
+		for range 4 { // so that it is subsumed
+			l.checkpointed(tok, 0, oneFile(tok))
+		}
+	}
+	if c := l.m.Checkpoint("job", n); c != nil {
+		t.Errorf("it is remembered behind %d others: %v", MaxSavepoints, c)
+	}
+}
+
 // If only the export fails the checkpoint stands.
 func TestSavepoint_FailedExportLeavesTheCheckpoint(t *testing.T) {
 	l, tok := onHosts(t, nil)
