@@ -3,6 +3,7 @@ package holdfast
 import (
 	"log/slog"
 	"reflect"
+	"slices"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/slot"
 	"github.com/holdfast-io/holdfast/clients/go/internal/workingcopy"
@@ -96,6 +97,11 @@ type keyedStage[IN any] struct {
 
 	values  []IN
 	records []int
+	// keys are those of values one after the other, ends where they end, and groups
+	// the key groups of a co-partitioned job.
+	keys    []byte
+	ends    []int
+	groups  []uint32
 	entries []*workingcopy.Entry
 	next    int
 }
@@ -117,11 +123,28 @@ func (k *keyedStage[IN]) find(dst []*workingcopy.Entry, v IN) ([]*workingcopy.En
 }
 
 // collect is the first step of a value at the head of a chain.
-func (k *keyedStage[IN]) collect(v IN) (err error) {
-	k.entries, err = k.find(k.entries, v)
+func (k *keyedStage[IN]) collect(v IN) error {
+	from := len(k.keys)
+	k.keys = k.encode(k.keys, v)
+	if err := k.op.rt.CheckKey(k.keys[from:]); err != nil {
+		return err
+	}
+	k.ends = append(k.ends, len(k.keys))
+	if k.op.rt.CoPartitioned() {
+		k.groups = append(k.groups, k.task.partition)
+	}
 	k.values = append(k.values, v)
 	k.records = append(k.records, k.task.record)
-	return err
+	return nil
+}
+
+// lookUp finds the entries of everything that was collected.
+func (k *keyedStage[IN]) lookUp() {
+	width := len(k.op.tables)
+	k.entries = slices.Grow(k.entries[:0], width*len(k.ends))[:width*len(k.ends)]
+	for j, t := range k.op.tables {
+		t.Entries(k.groups, k.keys, k.ends, func(i int, e *workingcopy.Entry) { k.entries[i*width+j] = e })
+	}
 }
 
 // process is the second step of what the n-th record brought.
@@ -141,6 +164,7 @@ func (k *keyedStage[IN]) reset() {
 	clear(k.values)
 	clear(k.entries)
 	k.values, k.records, k.entries, k.next = k.values[:0], k.records[:0], k.entries[:0], 0
+	k.keys, k.ends, k.groups = k.keys[:0], k.ends[:0], k.groups[:0]
 }
 
 // direct does both steps at once.

@@ -230,6 +230,8 @@ func (u *unkeyedStage[IN]) collect(v IN) error {
 	return nil
 }
 
+func (u *unkeyedStage[IN]) lookUp() {}
+
 func (u *unkeyedStage[IN]) process(n int) error {
 	for u.next < len(u.values) && u.records[u.next] == n {
 		v := u.values[u.next]

@@ -86,6 +86,8 @@ func (s *sinkStage[T]) collect(v T) error {
 	return nil
 }
 
+func (s *sinkStage[T]) lookUp() {}
+
 func (s *sinkStage[T]) process(n int) error {
 	for ; s.next < len(s.values) && s.records[s.next] == n; s.next++ {
 		if err := s.direct(s.values[s.next]); err != nil {

@@ -27,6 +27,8 @@ type task struct {
 // stage is where the first step of a record ends and the second one begins:
 // an operator with effects that has none before it.
 type stage interface {
+	// lookUp comes behind the first step of all records of a run.
+	lookUp()
 	process(n int) error
 	reset()
 }
@@ -36,6 +38,13 @@ func (t *task) Collect(n int, r Record) error {
 	t.record, t.partition = n, r.Partition
 	t.partitions = append(t.partitions, r.Partition)
 	return t.head(r)
+}
+
+// LookUp implements slot.Task.
+func (t *task) LookUp() {
+	for _, s := range t.stages {
+		s.lookUp()
+	}
 }
 
 // Process implements slot.Task.
@@ -151,6 +160,8 @@ func (p *printStage[T]) process(n int) error {
 	}
 	return nil
 }
+
+func (p *printStage[T]) lookUp() {}
 
 func (p *printStage[T]) reset() {
 	clear(p.values)

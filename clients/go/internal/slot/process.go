@@ -71,6 +71,7 @@ func (a *attempt) processBatch(ctx context.Context, b *source.Batch) error {
 		if err != nil {
 			return err
 		}
+		a.task.LookUp()
 		if err := a.fetch(ctx, a.wait); err != nil {
 			return err
 		}

@@ -26,6 +26,9 @@ type Program interface {
 type Task interface {
 	// Collect begins record r, the n-th since Reset.
 	Collect(n int, r source.Record) error
+	// LookUp comes behind the last Collect of a run: the task finds the entries of
+	// all its keys.
+	LookUp()
 	// Process ends the n-th record.
 	Process(n int) error
 	// Reset forgets what was collected.

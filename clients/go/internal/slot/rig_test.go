@@ -112,6 +112,8 @@ type countTask struct {
 	seen  int64
 }
 
+func (c *countTask) LookUp() {}
+
 func (c *countTask) Collect(_ int, r source.Record) error {
 	value := string(r.Value)
 	head, _, _ := strings.Cut(value, ">")

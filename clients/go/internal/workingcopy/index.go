@@ -37,6 +37,9 @@ func (x *index) find(hash uint32, key []byte) *Entry {
 	}
 }
 
+// slot is where the search for a hash begins.
+func (x *index) slot(hash uint32) *indexSlot { return &x.slots[hash&uint32(len(x.slots)-1)] }
+
 // add adds an entry whose key is not there.
 func (x *index) add(hash uint32, e *Entry) {
 	if (x.used+1)*4 > len(x.slots)*3 {

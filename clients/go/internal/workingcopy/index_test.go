@@ -67,3 +67,46 @@ func TestIndex_RemovesFromARunOfCollisions(t *testing.T) {
 		}
 	}
 }
+
+// Entries finds what Entry finds, and makes what is not there, in the same order.
+func TestTable_EntriesAreThoseOfEntry(t *testing.T) {
+	for _, coPartitioned := range []bool{false, true} {
+		r := rand.New(rand.NewPCG(3, 4))
+		one, many := New(Options{MaxBytes: 1 << 20, CoPartitioned: coPartitioned}), New(Options{MaxBytes: 1 << 20, CoPartitioned: coPartitioned})
+		for range 20 {
+			var keys []byte
+			var ends []int
+			var groups []uint32
+			var want []string
+			for range r.IntN(5 * warmKeys) {
+				key := fmt.Appendf(nil, "%d", r.IntN(200))
+				keys, ends = append(keys, key...), append(ends, len(keys)+len(key))
+				group := uint32(0)
+				if coPartitioned {
+					group = uint32(r.IntN(3))
+					groups = append(groups, group)
+				}
+				e := one.Table(1).Entry(group, key)
+				want = append(want, fmt.Sprint(e.group, e.Key()))
+			}
+			n := 0
+			many.Table(1).Entries(groups, keys, ends, func(i int, e *Entry) {
+				if got := fmt.Sprint(e.group, e.Key()); i != n || got != want[i] {
+					t.Fatalf("entry %d of %d is %q, want %q", i, n, got, want[i])
+				}
+				n++
+			})
+			if n != len(want) {
+				t.Fatalf("%d entries, want %d", n, len(want))
+			}
+		}
+		if one.Bytes() != many.Bytes() || len(one.wants) != len(many.wants) {
+			t.Fatalf("%d bytes and %d keys that are missing, want %d and %d", many.Bytes(), len(many.wants), one.Bytes(), len(one.wants))
+		}
+		for i, e := range many.wants {
+			if w := one.wants[i]; w.Key() != e.Key() || w.group != e.group {
+				t.Fatalf("the %d-th key that is missing is %q, want %q", i, e.Key(), w.Key())
+			}
+		}
+	}
+}

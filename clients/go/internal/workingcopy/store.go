@@ -59,8 +59,10 @@ type Table struct {
 	// The group used last, because a batch mostly stays in one.
 	lastGroup uint32
 	last      *index
-	dirty     []*Entry
-	sealed    []*Entry
+	// touched keeps what Entries reads ahead from being left out.
+	touched uint32
+	dirty   []*Entry
+	sealed  []*Entry
 	// rules is nil where the table holds plain values. blind: keys are not asked for.
 	rules *Rules
 	blind bool
@@ -153,20 +155,69 @@ func (e *Entry) Value() (value []byte, found bool) { return e.value, e.found }
 // Key is the encoded key.
 func (e *Entry) Key() string { return string(e.keyBytes()) }
 
+// of returns the index of a key group.
+func (t *Table) of(group uint32) *index {
+	if group == t.lastGroup {
+		return t.last
+	}
+	x := t.groups[group]
+	if x == nil {
+		x = newIndex()
+		t.groups[group] = x
+	}
+	t.last, t.lastGroup = x, group
+	return x
+}
+
 // Entry finds the entry of a key. One that is not in the copy is made, in the
 // loading state, and put on the list of what the next Get asks for, unless its table
 // is blind. group is 0 unless the store is co-partitioned.
 func (t *Table) Entry(group uint32, key []byte) *Entry {
-	x := t.last
-	if group != t.lastGroup {
-		x = t.groups[group]
-		if x == nil {
-			x = newIndex()
-			t.groups[group] = x
+	return t.entry(group, hashOf(key), key)
+}
+
+// warmKeys is how many keys Entries looks for at a time.
+const warmKeys = 32
+
+// Entries is Entry for many keys, which lie one after the other and end at ends. It
+// calls found with each, in their order. groups is nil unless the store is
+// co-partitioned.
+//
+// The slots and the entries of some keys are touched before the first one is looked
+// at: the processor then waits for all of them at once, and not for one after the
+// other.
+func (t *Table) Entries(groups []uint32, keys []byte, ends []int, found func(i int, e *Entry)) {
+	var hashes [warmKeys]uint32
+	group := func(i int) uint32 {
+		if groups == nil {
+			return 0
 		}
-		t.last, t.lastGroup = x, group
+		return groups[i]
 	}
-	hash := hashOf(key)
+	begin := 0
+	for from := 0; from < len(ends); from += warmKeys {
+		n := min(warmKeys, len(ends)-from)
+		touched, at := t.touched, begin
+		for i := range n {
+			hashes[i] = hashOf(keys[at:ends[from+i]])
+			at = ends[from+i]
+			touched += t.of(group(from + i)).slot(hashes[i]).hash
+		}
+		for i := range n {
+			if e := t.of(group(from + i)).slot(hashes[i]).e; e != nil {
+				touched += uint32(e.keyLen) + uint32(e.gen)
+			}
+		}
+		t.touched = touched
+		for i := range n {
+			found(from+i, t.entry(group(from+i), hashes[i], keys[begin:ends[from+i]]))
+			begin = ends[from+i]
+		}
+	}
+}
+
+func (t *Table) entry(group, hash uint32, key []byte) *Entry {
+	x := t.of(group)
 	if e := x.find(hash, key); e != nil {
 		e.used = true
 		if e.detail != nil && !t.blind {
