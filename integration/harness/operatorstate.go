@@ -39,6 +39,18 @@ func KeptRecord(partition uint32, offset int64) string {
 	return fmt.Sprintf("%d@%d", partition, offset)
 }
 
+// KeptRecords are the elements of SplitState of all subtasks, sorted, behind the records
+// up to positions.
+func KeptRecords(to map[uint32]int64) (kept []string) {
+	for p, end := range to {
+		for o := int64(0); o < end; o += KeptEvery {
+			kept = append(kept, KeptRecord(p, o))
+		}
+	}
+	slices.Sort(kept)
+	return kept
+}
+
 // RuleName and GenerationName are keys of BroadcastState.
 func RuleName(i int) string { return fmt.Sprintf("rule-%d", i) }
 
@@ -78,14 +90,12 @@ func (c *Cluster) SnapshotOperatorState(node int, path, uid, state string) (map[
 // its positions, after so many generations at the parallelism given: of all subtasks
 // together the lists have each element once, and each map is the same.
 func (f *Feed) CheckOperatorState(c *Cluster, node int, path string, to map[uint32]int64, generation, parallelism int) error {
-	var kept, processed []string
+	var processed []string
 	for p, end := range to {
 		processed = append(processed, fmt.Sprintf(UnionFormat, p, end))
-		for o := int64(0); o < end; o += KeptEvery {
-			kept = append(kept, KeptRecord(p, o))
-		}
 	}
-	for state, want := range map[string][]string{SplitState: kept, UnionState: processed} {
+	slices.Sort(processed)
+	for state, want := range map[string][]string{SplitState: KeptRecords(to), UnionState: processed} {
 		got, err := c.SnapshotOperatorState(node, path, OperatorStateUID, state)
 		if err != nil {
 			return err
@@ -100,7 +110,6 @@ func (f *Feed) CheckOperatorState(c *Cluster, node int, path string, to map[uint
 			}
 		}
 		slices.Sort(all)
-		slices.Sort(want)
 		if !slices.Equal(all, want) {
 			return fmt.Errorf("%s has %d elements, want %d: %s", state, len(all), len(want), firstDifference(all, want))
 		}

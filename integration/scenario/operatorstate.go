@@ -1,10 +1,14 @@
 package scenario
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/integration/harness"
@@ -37,6 +41,7 @@ func OperatorStates(t *testing.T, c *harness.Cluster, hops ...OperatorStateHop) 
 		}
 		j.killOperator()
 		j.killLeader()
+		j.read()
 		if i == len(hops)-1 {
 			stop()
 			feed.CheckFinal(c, j.cfg.Job, nil)
@@ -132,6 +137,44 @@ func (j *operatorStateJob) killLeader() {
 	j.c.WaitStatus(j.cfg.Job, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	j.c.WaitCounted(j.cfg.Job, 50)
 	j.check(j.c.Savepoint(j.cfg.Job, j.c.CheckpointDir("savepoints")))
+}
+
+// read reads the list of a checkpoint of the running job by pages, and by place. The live
+// one is in another process, and whoever asks for it is told.
+func (j *operatorStateJob) read() {
+	ref := harness.StateRef{Job: j.cfg.Job, Operator: harness.OperatorStateUID, State: harness.SplitState}
+	node := j.c.RunningNodes()[0]
+	_, err := j.c.Scan(node, ref, 0)
+	refusedWith(j.t, "live operator state", err, "STATE_NOT_FOUND", "is in the memory of the operator's process; read it of a checkpoint")
+	harness.Until(j.t, "a checkpoint to be read before it is subsumed", func() error {
+		k := j.c.ReadCheckpoint(j.cfg.Job, 0)
+		ref.Checkpoint = k.ID
+		var got []string
+		first := 0
+		if err := j.c.ScanEach(node, ref, 7, func(e *holdfastv1.StateEntry) error {
+			if binary.BigEndian.Uint64(e.Key) == 0 {
+				first++
+			}
+			got = append(got, string(e.Value))
+			return nil
+		}); err != nil {
+			return err
+		}
+		slices.Sort(got)
+		if want := harness.KeptRecords(k.Positions); !slices.Equal(got, want) {
+			return harness.Stop("checkpoint %d has %d elements, want %d", k.ID, len(got), len(want))
+		}
+		return j.c.OnWithin(node, harness.Patience(), func(ctx context.Context, conn *grpc.ClientConn) error {
+			r, err := holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{
+				State: &holdfastv1.StateSelector{Job: j.cfg.Job, OperatorUid: ref.Operator, StateName: ref.State, CheckpointId: k.ID},
+				Keys:  [][]byte{make([]byte, 8), []byte("no place")},
+			})
+			if err == nil && (len(r.Entries) != first+1 || r.Entries[first].Found || r.OperatorState.GetName() != ref.State) {
+				return harness.Stop("the first places of %d subtasks are %v", first, r)
+			}
+			return err
+		})
+	})
 }
 
 // check compares a savepoint with the records up to its positions, through every node,

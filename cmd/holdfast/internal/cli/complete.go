@@ -107,7 +107,7 @@ func (a *app) completeStates(pick func(o *holdfastv1.Operator, d *holdfastv1.Sta
 			job, err := jobs.Describe(ctx, c, args[0])
 			seen := map[string]bool{}
 			for _, o := range job.GetSpec().GetOperators() {
-				for _, d := range o.GetStates() {
+				for _, d := range everyState(o) {
 					w, about := pick(o, d)
 					if !seen[w] && strings.HasPrefix(w, word) {
 						seen[w] = true

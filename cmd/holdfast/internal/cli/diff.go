@@ -23,7 +23,8 @@ func (a *app) diffCommand() *cobra.Command {
 		Long: `Prints a line for each key that was added (+), removed (-) or changed (~) from PATH1
 to PATH2, with its values by their declared type, and for each state that only one of
 them has. The exit code is 1 if there is a difference, as that of diff. State of any
-size can be compared; -o json prints one object on each line.`,
+size can be compared; -o json prints one object on each line. Of operator state a key is
+SUBTASK/KEY, or SUBTASK/PLACE in a list.`,
 		Example:           "  holdfast diff s3://bucket/sp/savepoint-0a1b2c-0123456789ab s3://bucket/sp/savepoint-0a1b2c-ba9876543210\n  holdfast diff PATH1 PATH2 --uid mapper --state counters --key-type int64   # holdfast verify checks the files",
 		ValidArgsFunction: fixedWords(),
 	}
@@ -59,20 +60,24 @@ type differ struct {
 type stateRef struct{ uid, name string }
 
 type snapshotState struct {
-	descriptor     *holdfastv1.StateDescriptor
+	declaredState
+	// maxParallelism is 0 of an operator state, which has no key groups.
 	maxParallelism uint32
 }
 
 // diffView is one line of `diff -o json`.
 type diffView struct {
-	Change string         `json:"change"`
-	UID    string         `json:"uid,omitempty"`
-	State  string         `json:"state,omitempty"`
-	Key    any            `json:"key,omitempty"`
-	KeyHex values.Hex     `json:"key_hex,omitempty"`
-	Before any            `json:"before,omitempty"`
-	After  any            `json:"after,omitempty"`
-	Counts map[string]any `json:"counts,omitempty"`
+	Change string `json:"change"`
+	UID    string `json:"uid,omitempty"`
+	State  string `json:"state,omitempty"`
+	// Subtask and Place are those of an operator state.
+	Subtask *uint32        `json:"subtask,omitempty"`
+	Place   *uint64        `json:"place,omitempty"`
+	Key     any            `json:"key,omitempty"`
+	KeyHex  values.Hex     `json:"key_hex,omitempty"`
+	Before  any            `json:"before,omitempty"`
+	After   any            `json:"after,omitempty"`
+	Counts  map[string]any `json:"counts,omitempty"`
 }
 
 func (d *differ) run(ctx context.Context) error {
@@ -100,7 +105,10 @@ func statesOf(s *holdfastv1.SnapshotDescription) map[stateRef]snapshotState {
 	out := map[stateRef]snapshotState{}
 	for _, o := range s.GetOperators() {
 		for _, st := range o.GetStates() {
-			out[stateRef{o.GetOperator().GetUid(), st.GetState().GetName()}] = snapshotState{st.GetState(), o.GetOperator().GetMaxParallelism()}
+			out[stateRef{o.GetOperator().GetUid(), st.GetState().GetName()}] = snapshotState{declaredState{value: st.GetState()}, o.GetOperator().GetMaxParallelism()}
+		}
+		for _, st := range o.GetOperatorStates() {
+			out[stateRef{o.GetOperator().GetUid(), st.GetState().GetName()}] = snapshotState{declaredState: elementState(st.GetState())}
 		}
 	}
 	return out
@@ -127,15 +135,17 @@ func (d *differ) choose(sides [2]map[stateRef]snapshotState) ([]stateRef, error)
 // state compares one state of both sides.
 func (d *differ) state(ctx context.Context, ref stateRef, a, b snapshotState) error {
 	switch {
-	case a.descriptor == nil:
+	case a.value == nil:
 		return d.whole("state_added", ref, fmt.Sprintf("+ state %s/%s", ref.uid, ref.name))
-	case b.descriptor == nil:
+	case b.value == nil:
 		return d.whole("state_removed", ref, fmt.Sprintf("- state %s/%s", ref.uid, ref.name))
+	case a.mode() != b.mode():
+		return d.whole("state_changed", ref, fmt.Sprintf("~ state %s/%s: %s -> %s", ref.uid, ref.name, a.text(), b.text()))
 	case a.maxParallelism != b.maxParallelism:
 		return exit.Errorf(exit.Refused, "state %s/%s has %d key groups in one and %d in the other, so its keys are in another order", ref.uid, ref.name, a.maxParallelism, b.maxParallelism)
 	}
-	if !proto.Equal(a.descriptor, b.descriptor) {
-		if err := d.whole("state_changed", ref, fmt.Sprintf("~ state %s/%s: %s -> %s", ref.uid, ref.name, descriptorText(a.descriptor), descriptorText(b.descriptor))); err != nil {
+	if !proto.Equal(a.value, b.value) || !proto.Equal(a.operator, b.operator) {
+		if err := d.whole("state_changed", ref, fmt.Sprintf("~ state %s/%s: %s -> %s", ref.uid, ref.name, a.text(), b.text())); err != nil {
 			return err
 		}
 	}
@@ -150,7 +160,7 @@ func (d *differ) state(ctx context.Context, ref stateRef, a, b snapshotState) er
 		readers[i] = r
 	}
 	n, err := snapshots.Merge(readers[0], readers[1], func(before, after *holdfastv1.StateEntry) error {
-		return d.key(ref, [2]*holdfastv1.StateDescriptor{a.descriptor, b.descriptor}, [2]*holdfastv1.StateEntry{before, after})
+		return d.key(ref, [2]declaredState{a.declaredState, b.declaredState}, [2]*holdfastv1.StateEntry{before, after})
 	})
 	d.sum.Added, d.sum.Removed, d.sum.Changed = d.sum.Added+n.Added, d.sum.Removed+n.Removed, d.sum.Changed+n.Changed
 	return err
@@ -162,7 +172,7 @@ func (d *differ) whole(change string, ref stateRef, text string) error {
 }
 
 // key prints a key that differs.
-func (d *differ) key(ref stateRef, types [2]*holdfastv1.StateDescriptor, entries [2]*holdfastv1.StateEntry) error {
+func (d *differ) key(ref stateRef, types [2]declaredState, entries [2]*holdfastv1.StateEntry) error {
 	v := diffView{UID: ref.uid, State: ref.name}
 	var shown [2]any
 	var key entryView
@@ -176,7 +186,7 @@ func (d *differ) key(ref stateRef, types [2]*holdfastv1.StateDescriptor, entries
 		}
 		key, shown[i] = views[0], views[0].Value
 	}
-	v.Key, v.KeyHex, v.Before, v.After = key.Key, key.KeyHex, shown[0], shown[1]
+	v.Subtask, v.Place, v.Key, v.KeyHex, v.Before, v.After = key.Subtask, key.Place, key.Key, key.KeyHex, shown[0], shown[1]
 	name := fmt.Sprintf("%s/%s %s", ref.uid, ref.name, key.keyText())
 	switch {
 	case entries[0] == nil:

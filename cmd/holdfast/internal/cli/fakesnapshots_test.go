@@ -14,14 +14,14 @@ import (
 
 // The snapshots that a fakeNode has, by their last element: a, b as a later one of the
 // same job, same with the contents of a, groups with other key groups, torn whose
-// state breaks off, and bad with files that are wrong.
+// state breaks off, bad with files that are wrong, and k1 and k2 with operator state.
 const fakeSnapshots = "file:///sp/"
 
 func noSnapshot(path string) error {
 	switch path {
 	case "file:///elsewhere":
 		return refusal(codes.PermissionDenied, holdfastv1.ErrorReason_ERROR_REASON_PATH_NOT_ALLOWED, "the directory file:///elsewhere is not below an allowed root (file:///sp)")
-	case fakeSnapshots + "a", fakeSnapshots + "b", fakeSnapshots + "same", fakeSnapshots + "groups", fakeSnapshots + "torn", fakeSnapshots + "bad", fakeSnapshots + "short":
+	case fakeSnapshots + "a", fakeSnapshots + "b", fakeSnapshots + "same", fakeSnapshots + "groups", fakeSnapshots + "torn", fakeSnapshots + "bad", fakeSnapshots + "short", fakeSnapshots + "k1", fakeSnapshots + "k2":
 		return nil
 	}
 	return refusal(codes.FailedPrecondition, holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED, "there is no "+path+"/_metadata")
@@ -47,9 +47,34 @@ func (f *fakeNode) DescribeSnapshot(_ context.Context, r *holdfastv1.DescribeSna
 	case "groups":
 		groups = 64
 	}
+	if len(keptIn(r.GetPath())) > 0 {
+		return &holdfastv1.DescribeSnapshotResponse{Snapshot: &holdfastv1.SnapshotDescription{Path: r.GetPath(), Operators: []*holdfastv1.SnapshotOperatorDescription{
+			{Operator: &holdfastv1.Operator{Uid: "keeper", MaxParallelism: 128, OperatorStates: []*holdfastv1.OperatorStateDescriptor{keptState, rulesState}},
+				OperatorStates: []*holdfastv1.SnapshotOperatorStateDescription{{State: keptState, Entries: proto.Uint64(3), Bytes: proto.Uint64(18)}, {State: rulesState}}},
+		}}}, nil
+	}
 	return &holdfastv1.DescribeSnapshotResponse{Snapshot: &holdfastv1.SnapshotDescription{Path: r.GetPath(), Operators: []*holdfastv1.SnapshotOperatorDescription{
 		{Operator: &holdfastv1.Operator{Uid: "mapper", MaxParallelism: groups, States: descriptors(states)}, States: states},
 	}}}, nil
+}
+
+var (
+	keptState  = &holdfastv1.OperatorStateDescriptor{Name: "kept", Mode: holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE, Type: "string", TypeVersion: 2}
+	rulesState = &holdfastv1.OperatorStateDescriptor{Name: "rules", Mode: holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_BROADCAST, Type: "int64", MapKeyType: "int64"}
+)
+
+// keptIn are the list elements of two subtasks.
+func keptIn(path string) []*holdfastv1.StateEntry {
+	element := func(subtask uint32, place uint64, text string) *holdfastv1.StateEntry {
+		return &holdfastv1.StateEntry{KeyGroup: subtask, Key: binary.BigEndian.AppendUint64(nil, place), Value: []byte(text), Found: true}
+	}
+	switch path {
+	case fakeSnapshots + "k1":
+		return []*holdfastv1.StateEntry{element(0, 0, "a"), element(0, 1, "b"), element(1, 0, "c")}
+	case fakeSnapshots + "k2":
+		return []*holdfastv1.StateEntry{element(0, 0, "a"), element(0, 1, "x"), element(1, 0, "c"), element(1, 1, "d")}
+	}
+	return nil
 }
 
 func descriptors(states []*holdfastv1.SnapshotStateDescription) (out []*holdfastv1.StateDescriptor) {
@@ -66,6 +91,17 @@ func number(group uint32, key string, n int64) *holdfastv1.StateEntry {
 func (f *fakeNode) ReadSnapshot(r *holdfastv1.ReadSnapshotRequest, s grpc.ServerStreamingServer[holdfastv1.ReadSnapshotResponse]) error {
 	if err := noSnapshot(r.GetPath()); err != nil {
 		return err
+	}
+	if kept := keptIn(r.GetPath()); len(kept) > 0 {
+		m := &holdfastv1.ReadSnapshotResponse{OperatorState: keptState, StateDescriptor: &holdfastv1.StateDescriptor{Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: "string"}, Entries: kept}
+		if r.GetStateName() == "rules" {
+			m.OperatorState, m.StateDescriptor.Type = rulesState, "int64"
+			m.Entries = []*holdfastv1.StateEntry{number(0, "\x07\x00\x00\x00\x00\x00\x00\x00", 49), number(1, "\x07\x00\x00\x00\x00\x00\x00\x00", 49)}
+		}
+		if len(r.GetKeys()) > 0 {
+			m.Entries = keep(m.Entries, r.GetKeys())
+		}
+		return s.Send(m)
 	}
 	if r.GetStateName() != "counters" {
 		return s.Send(&holdfastv1.ReadSnapshotResponse{StateDescriptor: listState(), Entries: []*holdfastv1.StateEntry{

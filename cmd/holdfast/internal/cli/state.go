@@ -135,7 +135,7 @@ func onlyState(where string, operators []*holdfastv1.Operator, uid, state string
 	var fit [][2]string
 	var all []string
 	for _, o := range operators {
-		for _, d := range o.GetStates() {
+		for _, d := range everyState(o) {
 			all = append(all, fmt.Sprintf("--uid %s --state %s", o.GetUid(), d.GetName()))
 			if (uid == "" || uid == o.GetUid()) && (state == "" || state == d.GetName()) {
 				fit = append(fit, [2]string{o.GetUid(), d.GetName()})
@@ -155,7 +155,7 @@ func onlyState(where string, operators []*holdfastv1.Operator, uid, state string
 }
 
 func (a *app) stateCommand() *cobra.Command {
-	cmd := a.parent("state", groupState, "Read keyed state, of a job, a checkpoint or a savepoint",
+	cmd := a.parent("state", groupState, "Read keyed and operator state, of a job, a checkpoint or a savepoint",
 		"  holdfast state list CheckpointExample\n  holdfast state get CheckpointExample a b c\n  holdfast state scan --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab")
 	cmd.AddCommand(a.stateGetCommand(), a.stateListCommand(), a.stateScanCommand(), a.stateStatesCommand())
 	return cmd
@@ -165,7 +165,9 @@ func (a *app) stateGetCommand() *cobra.Command {
 	var f stateFlags
 	cmd := &cobra.Command{
 		Use: "get JOB KEY...", Short: "Read keys of one state", Args: f.args("KEY"),
-		Long: "Prints one line for each key. A key that is not there is told and makes the exit code 3.",
+		Long: `Prints one line for each key. A key that is not there is told and makes the exit code 3.
+Operator state is read of a checkpoint or savepoint: KEY is a key of the map, or a place in
+the list from 0, and there is a line for each subtask that has it.`,
 		Example: "  holdfast state get CheckpointExample hello\n" +
 			"  holdfast state get CheckpointExample --uid stateful-mapper --state CheckpointExample --key-type int64 1\n" +
 			"  holdfast state get --savepoint s3://bucket/savepoints/savepoint-0a1b2c-0123456789ab hello",
@@ -176,13 +178,16 @@ func (a *app) stateGetCommand() *cobra.Command {
 		if f.path() != "" {
 			return a.getFromSnapshot(ctx, f, args)
 		}
-		keys, err := f.encode(args[1:])
-		if err != nil {
+		if err := f.check(); err != nil {
 			return err
 		}
 		var answer *holdfastv1.GetResponse
-		err = a.withCluster("reading the state", func(c *connect.Cluster) error {
-			selector, err := f.selector(ctx, c, args[0])
+		err := a.withCluster("reading the state", func(c *connect.Cluster) error {
+			selector, operator, err := f.jobState(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			keys, err := f.encode(operator, args[1:])
 			if err != nil {
 				return err
 			}
@@ -199,14 +204,11 @@ func (a *app) stateGetCommand() *cobra.Command {
 	return cmd
 }
 
-// encode reads keys as --key-type says.
-func (f *stateFlags) encode(texts []string) ([][]byte, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
+// encode reads keys as --key-type says, or as an operator state declares them.
+func (f *stateFlags) encode(operator *holdfastv1.OperatorStateDescriptor, texts []string) ([][]byte, error) {
 	var keys [][]byte
 	for _, text := range texts {
-		key, err := values.Encode(f.keyType, text)
+		key, err := encodeKey(f.keyType, operator, text)
 		if err != nil {
 			return nil, exit.Errorf(exit.Usage, "the key %w", err)
 		}
@@ -216,7 +218,7 @@ func (f *stateFlags) encode(texts []string) ([][]byte, error) {
 }
 
 func (a *app) printGot(keyType string, answer *holdfastv1.GetResponse) error {
-	entries, err := viewEntries(keyType, declared(answer.GetStateDescriptor(), answer.GetType()), answer.GetEntries(), false)
+	entries, err := viewEntries(keyType, declared(answer), answer.GetEntries(), false)
 	if err != nil {
 		return err
 	}
@@ -300,7 +302,7 @@ func (f *stateFlags) page(limit uint32, token string, keysOnly bool) (*holdfastv
 }
 
 func (a *app) printScan(keyType string, keysOnly bool, answer *holdfastv1.ScanResponse) error {
-	entries, err := viewEntries(keyType, declared(answer.GetStateDescriptor(), answer.GetType()), answer.GetEntries(), keysOnly)
+	entries, err := viewEntries(keyType, declared(answer), answer.GetEntries(), keysOnly)
 	if err != nil {
 		return err
 	}
@@ -319,24 +321,18 @@ func (a *app) printScan(keyType string, keysOnly bool, answer *holdfastv1.ScanRe
 // entryView is a key and its value. A key that does not fit --key-type is
 // given as key_hex instead.
 type entryView struct {
-	Key    any        `json:"key,omitempty"`
-	KeyHex values.Hex `json:"key_hex,omitempty"`
-	Value  any        `json:"value,omitempty"`
+	// Subtask is set where it is an operator state, and Place where that is a list.
+	Subtask *uint32    `json:"subtask,omitempty"`
+	Place   *uint64    `json:"place,omitempty"`
+	Key     any        `json:"key,omitempty"`
+	KeyHex  values.Hex `json:"key_hex,omitempty"`
+	Value   any        `json:"value,omitempty"`
 	// Updated is set where the state has a TTL.
 	Updated values.Updated `json:"updated,omitempty"`
 	Found   *bool          `json:"found,omitempty"`
 }
 
-// declared is how the values are to be read. A node of an older version tells the type
-// alone.
-func declared(d *holdfastv1.StateDescriptor, typ string) *holdfastv1.StateDescriptor {
-	if d == nil {
-		return &holdfastv1.StateDescriptor{Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: typ}
-	}
-	return d
-}
-
-func viewEntries(keyType string, d *holdfastv1.StateDescriptor, entries []*holdfastv1.StateEntry, keysOnly bool) ([]entryView, error) {
+func viewEntries(keyType string, d declaredState, entries []*holdfastv1.StateEntry, keysOnly bool) ([]entryView, error) {
 	out := []entryView{}
 	for _, e := range entries {
 		found := e.GetFound()
@@ -344,14 +340,10 @@ func viewEntries(keyType string, d *holdfastv1.StateDescriptor, entries []*holdf
 		if !keysOnly {
 			v.Found = &found
 		}
-		key, err := values.Decode(keyType, e.GetKey())
-		if text, isText := key.(string); err != nil || isText && !values.Printable(text) {
-			v.KeyHex = values.Hex(fmt.Sprintf("%x", e.GetKey()))
-		} else {
-			v.Key = key
-		}
+		v.setKey(keyType, d.operator, e)
 		if found && !keysOnly {
-			if v.Value, v.Updated, err = values.DecodeState(d, e.GetValue()); err != nil {
+			var err error
+			if v.Value, v.Updated, err = values.DecodeState(d.value, e.GetValue()); err != nil {
 				return nil, exit.Errorf(exit.Failure, "the value of key %x: %w", e.GetKey(), err)
 			}
 		}
@@ -361,10 +353,19 @@ func viewEntries(keyType string, d *holdfastv1.StateDescriptor, entries []*holdf
 }
 
 func (e entryView) keyText() string {
-	if e.Key == nil {
-		return "hex:" + string(e.KeyHex)
+	text := ""
+	switch {
+	case e.Place != nil:
+		text = strconv.FormatUint(*e.Place, 10)
+	case e.Key == nil:
+		text = "hex:" + string(e.KeyHex)
+	default:
+		text = values.Text(e.Key)
 	}
-	return values.Text(e.Key)
+	if e.Subtask != nil {
+		text = fmt.Sprintf("%d/%s", *e.Subtask, text)
+	}
+	return text
 }
 
 func (e entryView) valueText() string {

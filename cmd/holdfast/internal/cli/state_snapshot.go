@@ -24,11 +24,7 @@ func (f *stateFlags) openSnapshotState(ctx context.Context, c *connect.Cluster, 
 		if err != nil {
 			return nil, err
 		}
-		var operators []*holdfastv1.Operator
-		for _, o := range description.GetOperators() {
-			operators = append(operators, o.GetOperator())
-		}
-		if request.OperatorUid, request.StateName, err = onlyState("the "+f.what()+" "+f.path(), operators, f.uid, f.state); err != nil {
+		if request.OperatorUid, request.StateName, err = onlyState("the "+f.what()+" "+f.path(), operatorsOf(description), f.uid, f.state); err != nil {
 			return nil, err
 		}
 	}
@@ -37,28 +33,34 @@ func (f *stateFlags) openSnapshotState(ctx context.Context, c *connect.Cluster, 
 
 // getFromSnapshot prints keys of a checkpoint or savepoint.
 func (a *app) getFromSnapshot(ctx context.Context, f stateFlags, texts []string) error {
-	keys, err := f.encode(texts)
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	answer := &holdfastv1.GetResponse{}
-	err = a.withCluster("reading the "+f.what(), func(c *connect.Cluster) error {
+	err := a.withCluster("reading the "+f.what(), func(c *connect.Cluster) error {
+		description, err := snapshots.Describe(ctx, c, f.path())
+		if err != nil {
+			return err
+		}
+		keys, err := f.encode(operatorStateIn(operatorsOf(description), f.uid, f.state), texts)
+		if err != nil {
+			return err
+		}
 		r, err := f.openSnapshotState(ctx, c, keys, false)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		found := map[string]*holdfastv1.StateEntry{}
+		found := map[string][]*holdfastv1.StateEntry{}
 		for e := r.Next(); e != nil; e = r.Next() {
-			found[string(e.GetKey())] = e
+			found[string(e.GetKey())] = append(found[string(e.GetKey())], e)
 		}
-		answer.Type, answer.StateDescriptor = r.Descriptor().GetType(), r.Descriptor()
+		answer.Type, answer.StateDescriptor, answer.OperatorState = r.Descriptor().GetType(), r.Descriptor(), r.OperatorState()
 		for _, k := range keys {
-			e := found[string(k)]
-			if e == nil {
-				e = &holdfastv1.StateEntry{Key: k}
+			if len(found[string(k)]) == 0 {
+				answer.Entries = append(answer.Entries, &holdfastv1.StateEntry{Key: k})
 			}
-			answer.Entries = append(answer.Entries, e)
+			answer.Entries = append(answer.Entries, found[string(k)]...)
 		}
 		return r.Err()
 	})
@@ -77,7 +79,7 @@ func (a *app) listSnapshot(ctx context.Context, f stateFlags, limit int, keysOnl
 			return err
 		}
 		defer r.Close()
-		answer.Type, answer.StateDescriptor = r.Descriptor().GetType(), r.Descriptor()
+		answer.Type, answer.StateDescriptor, answer.OperatorState = r.Descriptor().GetType(), r.Descriptor(), r.OperatorState()
 		for e := r.Next(); e != nil; e = r.Next() {
 			if more = len(answer.Entries) == limit; more {
 				return nil
@@ -141,7 +143,7 @@ func (s *scanner) snapshot(ctx context.Context, c *connect.Cluster) error {
 	}
 	defer r.Close()
 	for e := r.Next(); e != nil; e = r.Next() {
-		if err := s.print(r.Descriptor(), e); err != nil {
+		if err := s.print(declaredState{r.Descriptor(), r.OperatorState()}, e); err != nil {
 			return err
 		}
 	}
@@ -159,7 +161,7 @@ func (s *scanner) job(ctx context.Context, c *connect.Cluster, job string) error
 		if err != nil {
 			return err
 		}
-		d := declared(answer.GetStateDescriptor(), answer.GetType())
+		d := declared(answer)
 		for _, e := range answer.GetEntries() {
 			if err := s.print(d, e); err != nil {
 				return err
@@ -171,7 +173,7 @@ func (s *scanner) job(ctx context.Context, c *connect.Cluster, job string) error
 	}
 }
 
-func (s *scanner) print(d *holdfastv1.StateDescriptor, e *holdfastv1.StateEntry) error {
+func (s *scanner) print(d declaredState, e *holdfastv1.StateEntry) error {
 	views, err := viewEntries(s.flags.keyType, d, []*holdfastv1.StateEntry{e}, s.keysOnly)
 	if err != nil {
 		return err
@@ -194,9 +196,11 @@ func (s *scanner) print(d *holdfastv1.StateDescriptor, e *holdfastv1.StateEntry)
 // stateView is one state of a job, checkpoint or savepoint. What only its backend could count is
 // absent.
 type stateView struct {
-	UID     string  `json:"uid"`
-	Name    string  `json:"name"`
-	Kind    string  `json:"kind"`
+	UID  string `json:"uid"`
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Mode is that of an operator state.
+	Mode    string  `json:"mode,omitempty"`
 	Type    string  `json:"type"`
 	MapKey  string  `json:"map_key_type,omitempty"`
 	TTLMs   uint64  `json:"ttl_ms,omitempty"`
@@ -254,6 +258,9 @@ func snapshotStates(ctx context.Context, c *connect.Cluster, path string) ([]sta
 		for _, st := range o.GetStates() {
 			list = append(list, viewState(o.GetOperator().GetUid(), st.GetState(), st.Entries, st.Bytes))
 		}
+		for _, st := range o.GetOperatorStates() {
+			list = append(list, viewOperatorState(o.GetOperator().GetUid(), st.GetState(), st.Entries, st.Bytes))
+		}
 	}
 	return list, err
 }
@@ -265,6 +272,9 @@ func jobStates(ctx context.Context, c *connect.Cluster, job string) ([]stateView
 	for _, o := range d.GetSpec().GetOperators() {
 		for _, st := range o.GetStates() {
 			list = append(list, viewState(o.GetUid(), st, nil, nil))
+		}
+		for _, st := range o.GetOperatorStates() {
+			list = append(list, viewOperatorState(o.GetUid(), st, nil, nil))
 		}
 	}
 	return list, err

@@ -133,6 +133,8 @@ type operatorView struct {
 	Connector   string            `json:"connector,omitempty"`
 	Topics      []string          `json:"topics,omitempty"`
 	States      map[string]string `json:"states,omitempty"`
+	// OperatorStates are those without a key.
+	OperatorStates map[string]string `json:"operator_states,omitempty"`
 }
 
 type countsView struct {
@@ -179,6 +181,12 @@ func viewDescription(d *holdfastv1.JobDescription) descriptionView {
 				ov.States = map[string]string{}
 			}
 			ov.States[s.GetName()] = s.GetType()
+		}
+		for _, s := range o.GetOperatorStates() {
+			if ov.OperatorStates == nil {
+				ov.OperatorStates = map[string]string{}
+			}
+			ov.OperatorStates[s.GetName()] = s.GetType()
 		}
 		v.Operators = append(v.Operators, ov)
 	}

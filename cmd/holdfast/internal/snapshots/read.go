@@ -49,6 +49,7 @@ type Reader struct {
 	stream     grpc.ServerStreamingClient[holdfastv1.ReadSnapshotResponse]
 	cancel     context.CancelFunc
 	descriptor *holdfastv1.StateDescriptor
+	operator   *holdfastv1.OperatorStateDescriptor
 	batch      []*holdfastv1.StateEntry
 	err        error
 }
@@ -75,7 +76,7 @@ func Open(ctx context.Context, c *connect.Cluster, request *holdfastv1.ReadSnaps
 			cancel()
 			return err
 		}
-		r = &Reader{stream: stream, cancel: cancel, descriptor: first.GetStateDescriptor(), batch: first.GetEntries()}
+		r = &Reader{stream: stream, cancel: cancel, descriptor: first.GetStateDescriptor(), operator: first.GetOperatorState(), batch: first.GetEntries()}
 		return nil
 	})
 	return r, err
@@ -83,6 +84,10 @@ func Open(ctx context.Context, c *connect.Cluster, request *holdfastv1.ReadSnaps
 
 // Descriptor is how the values are to be read.
 func (r *Reader) Descriptor() *holdfastv1.StateDescriptor { return r.descriptor }
+
+// OperatorState is set where it is an operator state; then Descriptor is that of an
+// element.
+func (r *Reader) OperatorState() *holdfastv1.OperatorStateDescriptor { return r.operator }
 
 // Next returns the next entry; nil after the last one, or on an error, which Err has
 // then.
