@@ -46,8 +46,9 @@ type plan struct {
 func (p *plan) isFull() bool { return len(p.keep) == 0 }
 
 // plan decides what to write on top of base. It writes everything anew once the
-// files of changes would be larger than the state: so all of them together are
-// at most twice the changes, and a restore reads at most twice the state.
+// files of changes would be half as large again as the state: what is written is so
+// at most twice the changes, with what entries take beside key and value, and a
+// restore reads at most two and a half times the state.
 func (sn *snapshot) plan(base *backend.Base, incremental bool) plan {
 	s := sn.s
 	s.mu.Lock()
@@ -62,7 +63,7 @@ func (sn *snapshot) plan(base *backend.Base, incremental bool) plan {
 		s.era.full, s.era.tombsAtFull = c.full(), c.tombs
 	}
 	switch small := c.small(); {
-	case !incremental || !usable || c.deltaBytes()+sn.logged-c.logged >= sn.bytes:
+	case !incremental || !usable || c.deltaBytes()+sn.logged-c.logged >= sn.bytes+sn.bytes/2:
 		return all
 	case small > maxMerged:
 		return all
