@@ -75,6 +75,7 @@ func (g *goldenLog) script() {
 	g.onHosts()
 	g.atHome()
 	g.restored()
+	g.keeping()
 	g.must(&internalv1.Command{Command: &internalv1.Command_MarkHash{MarkHash: &internalv1.MarkHash{}}})
 }
 
