@@ -29,3 +29,11 @@ func TestOperatorStateTooLarge_Memory(t *testing.T) {
 func TestOperatorStateTooLarge_Filesystem(t *testing.T) {
 	scenario.OperatorStateTooLarge(t, harness.InProcess(t, harness.Options{}), "filesystem", 128<<10)
 }
+
+func TestOperatorStateReads_Memory(t *testing.T) {
+	scenario.OperatorStateReads(t, harness.InProcess(t, harness.Options{}), "memory")
+}
+
+func TestOperatorStateReads_Filesystem(t *testing.T) {
+	scenario.OperatorStateReads(t, harness.InProcess(t, harness.Options{}), "filesystem")
+}

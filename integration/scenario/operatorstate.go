@@ -41,7 +41,6 @@ func OperatorStates(t *testing.T, c *harness.Cluster, hops ...OperatorStateHop) 
 		}
 		j.killOperator()
 		j.killLeader()
-		j.read()
 		if i == len(hops)-1 {
 			stop()
 			feed.CheckFinal(c, j.cfg.Job, nil)
@@ -137,44 +136,6 @@ func (j *operatorStateJob) killLeader() {
 	j.c.WaitStatus(j.cfg.Job, holdfastv1.JobStatus_JOB_STATUS_RUNNING)
 	j.c.WaitCounted(j.cfg.Job, 50)
 	j.check(j.c.Savepoint(j.cfg.Job, j.c.CheckpointDir("savepoints")))
-}
-
-// read reads the list of a checkpoint of the running job by pages, and by place. The live
-// one is in another process, and whoever asks for it is told.
-func (j *operatorStateJob) read() {
-	ref := harness.StateRef{Job: j.cfg.Job, Operator: harness.OperatorStateUID, State: harness.SplitState}
-	node := j.c.RunningNodes()[0]
-	_, err := j.c.Scan(node, ref, 0)
-	refusedWith(j.t, "live operator state", err, "STATE_NOT_FOUND", "is in the memory of the operator's process; read it of a checkpoint")
-	harness.Until(j.t, "a checkpoint to be read before it is subsumed", func() error {
-		k := j.c.ReadCheckpoint(j.cfg.Job, 0)
-		ref.Checkpoint = k.ID
-		var got []string
-		first := 0
-		if err := j.c.ScanEach(node, ref, 7, func(e *holdfastv1.StateEntry) error {
-			if binary.BigEndian.Uint64(e.Key) == 0 {
-				first++
-			}
-			got = append(got, string(e.Value))
-			return nil
-		}); err != nil {
-			return err
-		}
-		slices.Sort(got)
-		if want := harness.KeptRecords(k.Positions); !slices.Equal(got, want) {
-			return harness.Stop("checkpoint %d has %d elements, want %d", k.ID, len(got), len(want))
-		}
-		return j.c.OnWithin(node, harness.Patience(), func(ctx context.Context, conn *grpc.ClientConn) error {
-			r, err := holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{
-				State: &holdfastv1.StateSelector{Job: j.cfg.Job, OperatorUid: ref.Operator, StateName: ref.State, CheckpointId: k.ID},
-				Keys:  [][]byte{make([]byte, 8), []byte("no place")},
-			})
-			if err == nil && (len(r.Entries) != first+1 || r.Entries[first].Found || r.OperatorState.GetName() != ref.State) {
-				return harness.Stop("the first places of %d subtasks are %v", first, r)
-			}
-			return err
-		})
-	})
 }
 
 // check compares a savepoint with the records up to its positions, through every node,
@@ -290,4 +251,60 @@ func OperatorStateTooLarge(t *testing.T, c *harness.Cluster, backend string, ele
 		t.Errorf("the job is %v", d.Summary)
 	}
 	c.VerifyReplicas()
+}
+
+// OperatorStateReads reads the list of a checkpoint of a running job through every node,
+// by pages and by place. The live one is in another process, and whoever asks for it is
+// told.
+func OperatorStateReads(t *testing.T, c *harness.Cluster, backend string) {
+	feed := harness.NewFeed(t, 2, 10)
+	feed.Produce(1000)
+	cfg := feed.Operator("read")
+	cfg.CheckpointMs, cfg.Generation, cfg.Parallelism, cfg.Slots, cfg.CoPartitioned = 3_600_000, 1, 2, 2, true
+	if backend != "memory" {
+		cfg.StateBackend, cfg.Directory = backend, c.CheckpointDir("read")
+	}
+	harness.StartOperator(t, cfg, c.Addresses())
+	c.WaitStatus("read", holdfastv1.JobStatus_JOB_STATUS_RUNNING)
+	c.WaitCounted("read", 1)
+	ref := harness.StateRef{Job: "read", Operator: harness.OperatorStateUID, State: harness.SplitState}
+	_, err := c.Scan(0, ref, 0)
+	refusedWith(t, "live operator state", err, "STATE_NOT_FOUND", "is in the memory of the operator's process; read it of a checkpoint")
+	k := c.ReadCheckpoint("read", mustTrigger(t, c, "read")-1)
+	ref.Checkpoint = k.ID
+	for n := range c.Size() {
+		c.WaitCaughtUp(n)
+		readOperatorState(t, c, n, ref, harness.KeptRecords(k.Positions))
+	}
+}
+
+func readOperatorState(t *testing.T, c *harness.Cluster, node int, ref harness.StateRef, want []string) {
+	t.Helper()
+	var got []string
+	first := 0
+	if err := c.ScanEach(node, ref, 7, func(e *holdfastv1.StateEntry) error {
+		if binary.BigEndian.Uint64(e.Key) == 0 {
+			first++
+		}
+		got = append(got, string(e.Value))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Fatalf("checkpoint %d has %d elements, want %d", ref.Checkpoint, len(got), len(want))
+	}
+	if err := c.OnWithin(node, harness.Patience(), func(ctx context.Context, conn *grpc.ClientConn) error {
+		r, err := holdfastv1.NewStateServiceClient(conn).Get(ctx, &holdfastv1.GetRequest{
+			State: &holdfastv1.StateSelector{Job: ref.Job, OperatorUid: ref.Operator, StateName: ref.State, CheckpointId: ref.Checkpoint},
+			Keys:  [][]byte{make([]byte, 8), []byte("no place")},
+		})
+		if err == nil && (len(r.Entries) != first+1 || r.Entries[first].Found || r.OperatorState.GetName() != ref.State) {
+			return errorf("the first places of %d subtasks are %v", first, r)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
