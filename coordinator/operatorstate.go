@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -41,15 +42,12 @@ func (d DeclaredOperatorState) String() string {
 
 // operatorStates lists those of a chain, in the order of the specification.
 func operatorStates(j jobState, v vertexState) (out []DeclaredOperatorState) {
-	of := map[string]bool{}
-	for _, uid := range v.Chain {
-		of[uid] = true
-	}
 	for _, o := range j.Spec.Operators {
+		if len(o.OperatorStates) == 0 || !slices.Contains(v.Chain, o.Uid) {
+			continue
+		}
 		for _, d := range o.OperatorStates {
-			if of[o.Uid] {
-				out = append(out, DeclaredOperatorState{o.Uid, d})
-			}
+			out = append(out, DeclaredOperatorState{o.Uid, d})
 		}
 	}
 	return out
