@@ -33,7 +33,7 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 		Trigger: c.Trigger, TriggeredMs: c.TimeMs, Subtasks: uint32(countSubtasks(j)),
 		Kind: c.Kind, Then: c.Then, SavepointDirectory: directory,
 	}
-	j.PendingInlineBytes = waitingInline(j)
+	j.PendingInlineBytes = standingInline(j)
 	m.releaseAtBegin(j)
 	j.Stopping, j.StopCancels = stops(j.Pending), stops(j.Pending) && c.Cancel
 	m.touch(j)
@@ -41,7 +41,6 @@ func (m *Machine) applyBegin(c *internalv1.BeginCheckpoint) *internalv1.CommandR
 	m.keepResult(key, j.JobId, res)
 	forSubtasks(j, func(v vertexState, st subtaskState) {
 		if st.Status == holdfastv1.SubtaskStatus_SUBTASK_STATUS_FINISHED {
-			j.PendingInlineBytes += inlineBytes(st.FinishedHandles)
 			m.ackFinished(subtaskRef{j, v, st}, c.TimeMs)
 		}
 	})
@@ -112,7 +111,7 @@ func (m *Machine) addAck(ref subtaskRef, a *holdfastv1.SubtaskAck) {
 // older ones beyond the retained number.
 func (m *Machine) complete(j jobState, timeMs int64) {
 	p := j.Pending
-	j.Pending = nil
+	j.Pending, j.PendingInlineBytes = nil, 0
 	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED
 	p.EndedMs = timeMs
 	p.Retained = true
@@ -159,7 +158,7 @@ func (m *Machine) abortPending(j jobState, reason *holdfastv1.Error, timeMs int6
 	if p == nil {
 		return
 	}
-	j.Pending = nil
+	j.Pending, j.PendingInlineBytes = nil, 0
 	p.Status = holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_ABORTED
 	p.EndedMs = timeMs
 	p.Reason = reason

@@ -108,18 +108,35 @@ func inlineBytes(handles []*holdfastv1.StateHandle) (n uint64) {
 	return n
 }
 
-// waitingInline is what has come of the ends of subtasks in parts.
-func waitingInline(j jobState) (n uint64) {
+// standingInline is what counts whether a checkpoint is pending or not: the ends of
+// subtasks, and what has come of them in parts.
+func standingInline(j jobState) (n uint64) {
 	for _, p := range j.AckParts {
 		n += inlineBytes(p.Handles)
 	}
+	forSubtasks(j, func(_ vertexState, st subtaskState) { n += inlineBytes(st.FinishedHandles) })
 	return n
+}
+
+// inlineTotal is what a job has inline of the pending checkpoint and of what stands in
+// every one. It is counted only while one is pending: acks are many then, and ends few.
+func inlineTotal(j jobState) uint64 {
+	if j.Pending == nil {
+		return standingInline(j)
+	}
+	return j.PendingInlineBytes
+}
+
+func countInline(j jobState, handles []*holdfastv1.StateHandle) {
+	if j.Pending != nil {
+		j.PendingInlineBytes += inlineBytes(handles)
+	}
 }
 
 // checkTotal refuses handles that would make the record of their job too large.
 func checkTotal(j jobState, handles []*holdfastv1.StateHandle) *holdfastv1.Error {
 	limit := uint64(min(maxCheckpointInline, maxJobInline/(int(j.Spec.Checkpoint.NumRetained)+MaxSavepoints+1)))
-	total := j.PendingInlineBytes + inlineBytes(handles)
+	total := inlineTotal(j) + inlineBytes(handles)
 	if total <= limit {
 		return nil
 	}

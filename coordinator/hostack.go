@@ -73,7 +73,7 @@ func (m *Machine) applyAckPart(c *internalv1.AckPart) *internalv1.CommandResult 
 		ref.job.AckParts = append(ref.job.AckParts, p)
 	}
 	p.Handles, p.Parts = joined, p.Parts+1
-	ref.job.PendingInlineBytes += inlineBytes(c.Handles)
+	countInline(ref.job, c.Handles)
 	return m.answer(ref.st, nil)
 }
 
@@ -92,7 +92,13 @@ func partsOf(j jobState, subtask, checkpoint uint64) *internalv1.AckParts {
 }
 
 func dropParts(j jobState, which func(*internalv1.AckParts) bool) {
-	j.AckParts = slices.DeleteFunc(j.AckParts, which)
+	j.AckParts = slices.DeleteFunc(j.AckParts, func(p *internalv1.AckParts) bool {
+		drop := which(p)
+		if drop && j.Pending != nil {
+			j.PendingInlineBytes -= inlineBytes(p.Handles)
+		}
+		return drop
+	})
 }
 
 // takeHandles puts the parts and the handles of an ack together and judges them.
@@ -113,7 +119,7 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 		return nil, e
 	}
 	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
-	ref.job.PendingInlineBytes += inlineBytes(last) // the parts count since they came
+	countInline(ref.job, all)
 	return all, nil
 }
 

@@ -208,7 +208,7 @@ func TestFinish_InlineBytesCountOnce(t *testing.T) {
 	l, tok := onHosts(t, nil)
 	counts := func(when string, want uint64) {
 		t.Helper()
-		if got := l.m.byID["job"].PendingInlineBytes; got != want {
+		if got := inlineTotal(l.m.byID["job"]); got != want {
 			t.Errorf("%s: %d bytes count, want %d", when, got, want)
 		}
 	}
@@ -229,6 +229,30 @@ func TestFinish_InlineBytesCountOnce(t *testing.T) {
 	counts("the next checkpoint", 6)
 	l.must(ackPart(2, tok, n, 0, inline("d", 2, 1, 2)))
 	counts("a part of an ack", 8)
+	l.must(abort("job", n))
+	counts("behind an aborted checkpoint", 6)
+	n = l.must(begin("job")).CheckpointId
+	l.must(ackPart(2, tok, n, 0, inline("d", 2, 1, 2)))
+	l.must(ackPart(2, tok, 0, 0, inline("e", 9, 1)))
+	counts("parts of an ack and of an end", 9)
+	a := hostAck(2, tok, n, 0, inline("d", 1, 1))
+	a.Parts = 1
+	l.must(ackOnHost(a))
+	counts("behind a completed checkpoint", 7)
+}
+
+// What a decided checkpoint had inline is no part of the total any more: subtasks that
+// end between two checkpoints have the whole bound.
+func TestFinish_BetweenCheckpoints(t *testing.T) {
+	l, tok := onHosts(t, func(s *holdfastv1.JobSpec) { s.Checkpoint.NumRetained = 100 })
+	some := &holdfastv1.StateHandle{Name: "i", Size: 3 << 20, Inline: make([]byte, 3<<20)}
+	l.checkpointed(tok, 0, func(uint64, uint64) []*holdfastv1.StateHandle { return []*holdfastv1.StateHandle{some} })
+	for i := uint64(1); i <= 2; i++ {
+		if e := l.do(finishOnHost(i, tok, some)).Error; e != nil {
+			t.Fatalf("the end of subtask %d: %s", i, e.Message)
+		}
+	}
+	l.status(holdfastv1.JobStatus_JOB_STATUS_FINISHED)
 }
 
 func finishOnHost(subtask, token uint64, handles ...*holdfastv1.StateHandle) *internalv1.Command {

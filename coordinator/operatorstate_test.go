@@ -273,15 +273,42 @@ func TestOperatorState_OfAFinishedSubtask(t *testing.T) {
 	l.must(f)
 	for range 2 {
 		n := l.must(begin("job")).CheckpointId
+		pending := inlineTotal(l.m.byID["job"])
 		l.must(readyKeeping(2, tok, n, n, "goes on"))
-		if got := l.m.byID["job"].PendingInlineBytes; got != uint64(len("end")+len("goes on")) {
-			t.Fatalf("%d inline bytes are counted", got)
+		if decided := inlineTotal(l.m.byID["job"]); pending != uint64(len("end")) || decided != pending {
+			t.Fatalf("%d inline bytes are counted while the checkpoint is pending, %d behind it", pending, decided)
 		}
 	}
 	l.must(assign("job", target(2, tok, "c")))
 	if r, _ := l.m.RestorePointOf(2); !slices.Equal(partsIn(r), []string{"end", "goes on"}) {
 		t.Fatalf("restore point: %v", partsIn(r))
 	}
+}
+
+// The same of the memory backend: all ends fit where all acks did.
+func TestOperatorState_EndsBetweenCheckpoints(t *testing.T) {
+	const n = 30
+	l := newLog(t)
+	spec := keeping(coPartitioned(counterSpec("count"), n))
+	spec.Checkpoint.NumRetained = 100
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0, 0))
+	full, tokens := string(make([]byte, MaxOperatorStateInLog)), map[uint64]uint64{}
+	for i := uint64(1); i <= n; i++ {
+		tokens[i] = l.must(assign("job", target(i, 0, fmt.Sprint("stream", i)))).FencingToken
+	}
+	id := l.must(begin("job")).CheckpointId
+	for i := uint64(1); i <= n; i++ {
+		l.must(readyKeeping(i, tokens[i], 1, id, full))
+	}
+	for i := uint64(1); i <= n; i++ {
+		f := finish(i, tokens[i], 2, 100)
+		f.GetFinish().Handles = []*holdfastv1.StateHandle{InlineOperatorState([]byte(full))}
+		if e := l.do(f).Error; e != nil {
+			t.Fatalf("the end of subtask %d: %s", i, e.Message)
+		}
+	}
+	l.status(holdfastv1.JobStatus_JOB_STATUS_FINISHED)
 }
 
 // A declined checkpoint is aborted with the reason, its Ready takes its seq, and the job

@@ -94,7 +94,7 @@ func (m *Machine) applyReady(index uint64, c *internalv1.Ready) *internalv1.Comm
 			})
 			return res
 		}
-		ref.job.PendingInlineBytes += inlineBytes(c.Handles)
+		countInline(ref.job, c.Handles)
 	}
 	m.ack(ref, c.Positions, c.Handles, c.TimeMs, c.Times)
 	return res
@@ -114,7 +114,7 @@ func (m *Machine) applyFinish(index uint64, c *internalv1.Finish) *internalv1.Co
 		return m.answer(ref.st, e)
 	}
 	ref.st.LastSeq, ref.st.FinishedHandles = c.Seq, c.Handles
-	ref.job.PendingInlineBytes += inlineBytes(c.Handles)
+	countInline(ref.job, c.Handles)
 	return m.finish(index, ref, c)
 }
 
