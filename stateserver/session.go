@@ -226,14 +226,16 @@ func (x *session) proposeFrame(h held, seq uint64, c *internalv1.Command) {
 		if a.err == nil {
 			x.s.metrics.flushAnswered(came)
 		}
-		x.answered(h.token, seq, a)
+		x.answered(h, seq, a, c.GetFinish() != nil)
 	})
 }
 
-// answered tells the client what became of a frame.
-func (x *session) answered(token, seq uint64, a answer) {
+// answered tells the client what became of a frame. The entry of a refused flush also
+// ends the attempt; that of a refused end leaves it, so it is failed by another.
+func (x *session) answered(h held, seq uint64, a answer, end bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	token := h.token
 	if x.hold.subtask == 0 || x.hold.token != token {
 		return
 	}
@@ -253,6 +255,8 @@ func (x *session) answered(token, seq uint64, a answer) {
 	case e.Reason == holdfastv1.ErrorReason_ERROR_REASON_FENCED:
 		x.push(fencedMessage(a.result.FencingToken, a.result.Attempt))
 		x.drop()
+	case end && e.Reason != holdfastv1.ErrorReason_ERROR_REASON_ATTEMPT_REFUSED:
+		x.refuse(h, seq, e)
 	default:
 		x.log.Error("a flush was refused", "token", token, "seq", seq, "reason", coordinator.ReasonName(e.Reason))
 		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{

@@ -194,12 +194,18 @@ func (x *session) answeredOnHost(h held, seq uint64, e *holdfastv1.Error) {
 	case h.ctx.Err() != nil, e.Reason == holdfastv1.ErrorReason_ERROR_REASON_FENCED:
 		// follow tells the client what became of the attempt
 	default:
-		x.log.Error("a frame was refused", "token", h.token, "seq", seq, "reason", coordinator.ReasonName(e.Reason))
-		x.failAttempt(h, holdfastv1.FailureClass_FAILURE_CLASS_INTERNAL, e)
-		x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
-			FencingToken: h.token, Seq: seq, Error: e}}})
-		x.drop()
+		x.refuse(h, seq, e)
 	}
+}
+
+// refuse fails an attempt for a frame that cannot be taken, and tells the client. The
+// caller holds mu.
+func (x *session) refuse(h held, seq uint64, e *holdfastv1.Error) {
+	x.log.Error("a frame was refused", "token", h.token, "seq", seq, "reason", coordinator.ReasonName(e.Reason))
+	x.failAttempt(h, holdfastv1.FailureClass_FAILURE_CLASS_INTERNAL, e)
+	x.push(&holdfastv1.HostMessage{Message: &holdfastv1.HostMessage_Refused{Refused: &holdfastv1.Refused{
+		FencingToken: h.token, Seq: seq, Error: e}}})
+	x.drop()
 }
 
 // getOnHost queues a Get behind the frames before it. The caller holds mu.

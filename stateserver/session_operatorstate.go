@@ -56,13 +56,25 @@ func (p operatorStatePart) handles() []*holdfastv1.StateHandle {
 }
 
 // putInto puts the part, or why there is none, into the ack of the memory backend.
-// With long names and many positions it may not fit although it is below its bound.
 func (p operatorStatePart) putInto(r *internalv1.Ready) {
 	r.Handles, r.Declined, r.Jitter = p.handles(), p.declined, jitter()
-	if n := proto.Size(r); p.packed != nil && n > raftstore.MaxPayload-commandOverheadBytes {
-		r.Handles, r.Declined = nil, coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
-			fmt.Sprintf("the operator state and the positions of a subtask have %d bytes, at most %d fit into one entry of the log; keep less, use shorter names or another state backend", n, raftstore.MaxPayload-commandOverheadBytes))
+	if p.packed == nil {
+		return
 	}
+	if e := fitsEntry(r); e != nil {
+		r.Handles, r.Declined = nil, e
+	}
+}
+
+// fitsEntry judges a command with operator state of the memory backend. With long names
+// and many positions it may not fit although the state is below its bound.
+func fitsEntry(c proto.Message) *holdfastv1.Error {
+	n, limit := proto.Size(c), raftstore.MaxPayload-commandOverheadBytes
+	if n <= limit {
+		return nil
+	}
+	return coordinator.Failure(holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE,
+		fmt.Sprintf("the operator state and the positions of a subtask have %d bytes, at most %d fit into one entry of the log; keep less, use shorter names or another state backend", n, limit))
 }
 
 // write writes the part behind those of the state backend, again if the storage did

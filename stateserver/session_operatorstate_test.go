@@ -2,6 +2,8 @@ package stateserver
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -103,4 +105,73 @@ func TestOperatorState_ReadyFitsAnEntry(t *testing.T) {
 	if r.Declined.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE || len(r.Handles) != 0 || proto.Size(r) > raftstore.MaxPayload {
 		t.Fatalf("an entry of %d bytes: %v", proto.Size(r), r.Declined)
 	}
+}
+
+// finishing is a session with an attempt that is at its end, and what it proposes.
+func finishing(t *testing.T) (*session, func() []*internalv1.Command) {
+	x := keeper(coordinator.MaxOperatorStateInLog)
+	x.limits = limits()
+	x.s = &Server{ctx: t.Context(), clock: newSteadyClock(nil), fwd: newForwarder(nil, nil, nil)}
+	x.ctx, x.cancel = context.WithCancelCause(t.Context())
+	x.log, x.out = slog.New(slog.DiscardHandler), make(chan *holdfastv1.HostMessage, 8)
+	ctx, cancel := context.WithCancel(x.ctx)
+	x.hold.shape.splits = map[splitID]bool{}
+	x.hold.subtask, x.hold.token, x.hold.nextSeq, x.hold.ctx, x.hold.cancel = 3, 7, 1, ctx, cancel
+	return x, func() (out []*internalv1.Command) {
+		for e := x.s.fwd.order.Front(); e != nil; e = e.Next() {
+			c := &internalv1.Command{}
+			if err := proto.Unmarshal(e.Value.(*proposal).command, c); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, c)
+		}
+		return out
+	}
+}
+
+// wantRefused: the client is told, the stream goes on, and the log is told that the
+// attempt has failed.
+func wantRefused(t *testing.T, x *session, proposed []*internalv1.Command, text string) {
+	t.Helper()
+	if x.ctx.Err() != nil || x.hold.subtask != 0 || len(x.out) != 1 || len(proposed) != 1 {
+		t.Fatalf("the stream: %v; it holds %d; %d messages; proposed: %v", context.Cause(x.ctx), x.hold.subtask, len(x.out), proposed)
+	}
+	r, f := (<-x.out).GetRefused(), proposed[0].GetFailSubtask()
+	if r.GetSeq() != 1 || r.GetFencingToken() != 7 || f.GetFencingToken() != 7 || f.GetSubtaskId() != 3 || !proto.Equal(r.GetError(), f.GetError()) ||
+		f.GetError().GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE || !strings.Contains(f.GetError().GetMessage(), text) {
+		t.Fatalf("told: %v\nproposed: %v", r, f)
+	}
+}
+
+// A Finished that no entry can have ends its attempt, and not stream after stream.
+func TestFinished_TooLarge(t *testing.T) {
+	list := func(elements int) []*holdfastv1.OperatorState {
+		var content []byte
+		for range elements {
+			content = statevalue.AppendElement(content, make([]byte, 8))
+		}
+		return []*holdfastv1.OperatorState{{OperatorUid: "op", StateName: "list", Content: content}}
+	}
+	const most = coordinator.MaxOperatorStateInLog / 12
+	x, proposed := finishing(t)
+	x.onFinished(&holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: list(most + 1)})
+	wantRefused(t, x, proposed(), "at most 131072 are allowed")
+
+	x, proposed = finishing(t)
+	end := &holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: list(most)}
+	for i := range 1000 {
+		s := splitID{strings.Repeat("t", 128), uint32(i)}
+		x.hold.shape.splits[s] = true
+		end.Positions = append(end.Positions, &holdfastv1.Position{Topic: s.topic, Partition: s.partition})
+	}
+	x.onFinished(end)
+	wantRefused(t, x, proposed(), "fit into one entry of the log")
+}
+
+// What the log refuses at the end of an attempt fails it too.
+func TestFinished_RefusedByTheLog(t *testing.T) {
+	x, proposed := finishing(t)
+	e := coordinator.OperatorStateTooLarge(1<<20, 1<<10)
+	x.answered(x.hold, 1, answer{result: &internalv1.CommandResult{Error: e}}, true)
+	wantRefused(t, x, proposed(), "1048576 bytes")
 }

@@ -127,9 +127,6 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		return
 	}
 	state, e := x.takeOperatorState("Finished", f.OperatorStates, nil)
-	if e == nil {
-		e = state.declined // there is no later frame to have it
-	}
 	if e != nil {
 		x.fail(e)
 		return
@@ -137,14 +134,24 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 	if !x.window(f.Seq, 0, "Finished") {
 		return
 	}
-	if x.hold.host != nil {
+	if x.hold.host != nil && state.declined == nil {
 		x.finishOnHost(f, state)
 		return
 	}
-	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: &internalv1.Finish{
+	end := &internalv1.Finish{
 		SubtaskId: x.hold.subtask, FencingToken: f.FencingToken, Seq: f.Seq, Positions: f.Positions, TimeMs: x.s.clock.now().UnixMilli(),
 		Handles: state.handles(),
-	}}})
+	}
+	e = state.declined
+	if e == nil {
+		e = fitsEntry(end)
+	}
+	if e != nil {
+		// The client would send it again on its next stream, for ever.
+		x.refuse(x.hold, f.Seq, e)
+		return
+	}
+	x.proposeFrame(x.hold, f.Seq, &internalv1.Command{Command: &internalv1.Command_Finish{Finish: end}})
 }
 
 // onFailed reports the failure under the server's context: the client has
