@@ -51,7 +51,9 @@ func (x *exporter) openSavepoint(ctx context.Context, snap *coordinator.Snapshot
 		return snapshots.Savepoint{}, fmt.Errorf("%w: directory %s: this node has no checkpoint storage", storage.ErrRefused, url)
 	}
 	base, err := x.s.states.stores.registry.Open(ctx, url)
-	return snapshots.Savepoint{Base: base, Snap: snap, Term: x.term, Inline: int64(snap.Spec.Checkpoint.InlineThreshold)}, err
+	return snapshots.Savepoint{
+		Base: base, Snap: snap, Cluster: x.s.store.ClusterID(), Term: x.term, Inline: int64(snap.Spec.Checkpoint.InlineThreshold),
+	}, err
 }
 
 // writeSavepoint writes a savepoint into a directory of this leader's own.

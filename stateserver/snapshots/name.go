@@ -11,9 +11,10 @@ import (
 const shortJobID = 6
 
 // savepointDir names the directory that the leader of a term writes a savepoint into,
-// savepoint-<short job id>-<suffix>. No leader ever writes into that of another one,
-// and the same checkpoint of a cluster that was set back to a backup has others.
-func savepointDir(snap *coordinator.Snapshot, term uint64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%d/%d", snap.JobID, snap.Checkpoint.Id, snap.Checkpoint.TriggeredMs, term))
+// savepoint-<short job id>-<suffix>. No leader ever writes into that of another one. A
+// cluster made from a backup has an id of its own and so other directories, although it
+// begins with the same job and checkpoint, and may come to the same term.
+func savepointDir(cluster string, snap *coordinator.Snapshot, term uint64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d/%d", cluster, snap.JobID, snap.Checkpoint.Id, snap.Checkpoint.TriggeredMs, term))
 	return fmt.Sprintf("savepoint-%s-%x", snap.JobID[:min(shortJobID, len(snap.JobID))], sum[:6])
 }

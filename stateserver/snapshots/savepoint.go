@@ -15,16 +15,17 @@ import (
 // written by this leader alone; which of several is the savepoint, the log says.
 type Savepoint struct {
 	// Base is the directory for savepoints.
-	Base   storage.Storage
-	Snap   *coordinator.Snapshot
-	Term   uint64 // of the leader
-	Inline int64  // as in Target
-	Retry  storage.RetryPolicy
+	Base    storage.Storage
+	Snap    *coordinator.Snapshot
+	Cluster string // its id
+	Term    uint64 // of the leader
+	Inline  int64  // as in Target
+	Retry   storage.RetryPolicy
 }
 
 func (s Savepoint) target() Target {
 	return Target{
-		Files: storage.Sub(s.Base, savepointDir(s.Snap, s.Term)),
+		Files: storage.Sub(s.Base, savepointDir(s.Cluster, s.Snap, s.Term)),
 		Kind:  holdfastv1.SnapshotKind_SNAPSHOT_KIND_SAVEPOINT, Inline: s.Inline, Retry: s.Retry,
 	}
 }
@@ -64,13 +65,14 @@ type Outcome struct {
 }
 
 // Tidy deletes what is not the savepoint: of this leader, and of those of so many terms
-// before, who were killed or lost the leadership in the middle. Nothing is deleted
-// before the log says what the savepoint is: until then the directory of any of them
-// may become it. The manifest goes first, so that what is left is no savepoint.
+// before in the same cluster, who were killed or lost the leadership in the middle.
+// Nothing is deleted before the log says what the savepoint is: until then the directory
+// of any of them may become it. What another cluster wrote is never deleted: the log of
+// one made from a backup does not say what the cluster before recorded later. The manifest goes first, so that what is left is no savepoint.
 func (s Savepoint) Tidy(ctx context.Context, o Outcome, before uint64) error {
 	var errs []error
 	for term := s.Term - min(before, s.Term); term <= s.Term; term++ {
-		dir := storage.Sub(s.Base, savepointDir(s.Snap, term))
+		dir := storage.Sub(s.Base, savepointDir(s.Cluster, s.Snap, term))
 		if !o.mayDelete(dir.URL()) {
 			continue
 		}

@@ -3,9 +3,12 @@ package snapshots
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,7 +53,7 @@ func (w *world) savepoint(t *testing.T, term uint64) Savepoint {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = base.Close() })
-	return Savepoint{Base: base, Snap: w.snap, Term: term, Retry: storage.NoRetry}
+	return Savepoint{Base: base, Snap: w.snap, Cluster: "first", Term: term, Retry: storage.NoRetry}
 }
 
 func mustWrite(t *testing.T, s Savepoint, src Source) (url string) {
@@ -203,13 +206,49 @@ func TestSavepoint_NotWholeIsWrittenAgain(t *testing.T) {
 	}
 }
 
-// The same checkpoint of a cluster that was set back to a backup is another one.
+// A backup was taken before a savepoint was recorded, which its cluster then did, in
+// this term or a later one. A cluster made from the backup has the same savepoint to
+// write, may come to the same term, and touches nothing of the other one.
 func TestSavepoint_OfAnotherPast(t *testing.T) {
+	for term := uint64(1); term <= 6; term++ {
+		t.Run(fmt.Sprintf("recorded in term %d", term), func(t *testing.T) {
+			w := newWorld(t, rand.New(rand.NewPCG(15, 16)), "memory", 3)
+			src := w.memory(t)
+			users := mustWrite(t, w.savepoint(t, term), src)
+			before := filesOf(t, users)
+			now := w.savepoint(t, 5)
+			now.Cluster = "made from the backup"
+			path := mustWrite(t, now, src)
+			if path == users {
+				t.Errorf("both are %s", path)
+			}
+			mustTidy(t, now, Outcome{Known: true, Path: path})
+			w.checkWhole(t, "the cluster made from the backup has tidied up", users)
+			mustTidy(t, now, Outcome{Known: true})
+			w.checkWhole(t, "the savepoint of the cluster made from the backup has failed", users)
+			if err := sameAsBefore(before, filesOf(t, users)); err != nil {
+				t.Errorf("the cluster made from the backup changed it: %v", err)
+			}
+		})
+	}
+}
+
+// The same number of a checkpoint that was triggered at another time is another one.
+func TestSavepoint_OfAnotherTime(t *testing.T) {
 	w := newWorld(t, rand.New(rand.NewPCG(15, 16)), "memory", 1)
 	first := mustWrite(t, w.savepoint(t, 3), w.memory(t))
 	w.snap.Checkpoint.TriggeredMs++
 	if second := mustWrite(t, w.savepoint(t, 3), w.memory(t)); second == first {
 		t.Errorf("both are %s", first)
+	}
+}
+
+// Users are told the name, and it is valid in every storage.
+func TestSavepoint_Name(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(15, 16)), "memory", 1)
+	name := path.Base(w.savepoint(t, math.MaxUint64).target().Files.URL())
+	if !regexp.MustCompile(`^savepoint-[A-Za-z0-9]{1,6}-[0-9a-f]{12}$`).MatchString(name) || storage.CheckName(name) != nil {
+		t.Errorf("it is %s", name)
 	}
 }
 
