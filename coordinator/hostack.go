@@ -118,6 +118,9 @@ func (m *Machine) takeHandles(ref subtaskRef, checkpoint uint64, parts uint32, l
 	if e := checkHandles(ref, checkpoint, all, shared); e != nil {
 		return nil, e
 	}
+	if e := checkUnion(ref, all); e != nil {
+		return nil, e
+	}
 	dropParts(ref.job, func(x *internalv1.AckParts) bool { return x == p })
 	countInline(ref.job, all)
 	return all, nil

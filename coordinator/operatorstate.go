@@ -191,5 +191,8 @@ func checkInLog(ref subtaskRef, handles []*holdfastv1.StateHandle) *holdfastv1.E
 			return Failure(holdfastv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, "of the memory backend only the operator state is acked, inline", "field", "handles")
 		}
 	}
+	if e := checkUnion(ref, handles); e != nil {
+		return e
+	}
 	return checkTotal(ref.job, handles)
 }

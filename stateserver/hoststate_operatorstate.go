@@ -12,10 +12,6 @@ import (
 	"github.com/holdfast-io/holdfast/stateserver/snapshots"
 )
 
-// maxRestoredOperatorState bounds what one attempt begins with: a union of many
-// subtasks must not fill the memory of a node.
-const maxRestoredOperatorState = 64 << 20
-
 // operatorState reads what an attempt begins with of the operator state: its share of
 // what all subtasks of its operators had in the restore point.
 func (m *hostStates) operatorState(ctx context.Context, sub *subject) ([]*holdfastv1.OperatorState, error) {
@@ -30,7 +26,7 @@ func (m *hostStates) operatorState(ctx context.Context, sub *subject) ([]*holdfa
 		for n < len(rest) && rest[n].OperatorUID == rest[0].OperatorUID {
 			n++
 		}
-		before, err := old(rest[0].OperatorUID)
+		before, err := old(rest[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -40,29 +36,57 @@ func (m *hostStates) operatorState(ctx context.Context, sub *subject) ([]*holdfa
 		}
 		out, rest = append(out, dealt[sub.index]...), rest[n:]
 	}
-	if n := coordinator.OperatorStateBytes(out); n > maxRestoredOperatorState {
-		return nil, fmt.Errorf("the operator state that subtask %d begins with has %d bytes, at most %d are allowed; keep less in union state, or run at a lower parallelism", sub.index, n, maxRestoredOperatorState)
+	if e := coordinator.CheckBeginsWith(sub.operatorStates, out); e != nil {
+		return nil, errRestore{e}
 	}
 	return out, nil
 }
 
-// operatorStatesBefore gives what the subtasks of an operator had, in the order of
-// their indexes. done is called when nothing more is asked.
-func (m *hostStates) operatorStatesBefore(ctx context.Context, sub *subject) (old func(uid string) ([]*holdfastv1.OperatorStates, error), done func(), err error) {
+// operatorStatesBefore gives what the subtasks had of an operator's states, in the order
+// of their indexes; of a parallelism that stays the own part alone, unless there is a
+// union: that all attempts read all parts takes the square of them. done is called when
+// nothing more is asked.
+func (m *hostStates) operatorStatesBefore(ctx context.Context, sub *subject) (old func(declared []coordinator.DeclaredOperatorState) ([]*holdfastv1.OperatorStates, error), done func(), err error) {
 	if sub.restore.From == nil {
-		all := make([]*holdfastv1.OperatorStates, len(sub.restore.OperatorState))
-		for i, h := range sub.restore.OperatorState {
-			if all[i], err = m.readOperatorState(ctx, sub.view.JobID, sub.spec.Checkpoint, h); err != nil {
-				return nil, nil, err
-			}
-		}
-		return func(string) ([]*holdfastv1.OperatorStates, error) { return all, nil }, func() {}, nil
+		all, err := m.ownOperatorStates(ctx, sub)
+		return func([]coordinator.DeclaredOperatorState) ([]*holdfastv1.OperatorStates, error) { return all, nil }, func() {}, err
 	}
 	r, err := m.openRestore(ctx, sub)
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(uid string) ([]*holdfastv1.OperatorStates, error) { return r.OperatorStates(ctx, uid) }, func() { _ = r.Close() }, nil
+	return func(declared []coordinator.DeclaredOperatorState) ([]*holdfastv1.OperatorStates, error) {
+		uid := declared[0].OperatorUID
+		was := r.Operator(uid).GetOperator().GetParallelism()
+		if e := coordinator.CheckRestoredOperatorState(declared, r.OperatorStateBytes(uid), was, sub.parallelism); e != nil {
+			return nil, errRestore{e}
+		}
+		if was == sub.parallelism && coordinator.UnionState(declared) == nil {
+			return r.OperatorStatesOf(ctx, uid, sub.index)
+		}
+		return r.OperatorStates(ctx, uid)
+	}, func() { _ = r.Close() }, nil
+}
+
+// ownOperatorStates reads a checkpoint of the job itself, whose parallelism is always
+// the same.
+func (m *hostStates) ownOperatorStates(ctx context.Context, sub *subject) ([]*holdfastv1.OperatorStates, error) {
+	parts := sub.restore.OperatorState
+	if e := coordinator.CheckRestoredOperatorState(sub.operatorStates, handlesBytes(parts), sub.parallelism, sub.parallelism); e != nil {
+		return nil, errRestore{e}
+	}
+	union := coordinator.UnionState(sub.operatorStates) != nil
+	all := make([]*holdfastv1.OperatorStates, len(parts))
+	for i, h := range parts {
+		if !union && i != int(sub.index) {
+			continue
+		}
+		var err error
+		if all[i], err = m.readOperatorState(ctx, sub.view.JobID, sub.spec.Checkpoint, h); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // openRestore opens the snapshot that a job was submitted with, if it is still that
@@ -85,6 +109,9 @@ func (m *hostStates) readOperatorState(ctx context.Context, jobID string, c *hol
 	if h == nil {
 		return nil, nil
 	}
+	if h.Size > coordinator.MaxOperatorStatePart {
+		return nil, fmt.Errorf("%w: the operator state of a subtask has %d bytes, which none can have", backend.ErrDamaged, h.Size)
+	}
 	packed := h.Inline
 	if h.File != "" {
 		files, err := m.filesOf(ctx, jobID, 0, c, 0, 0)
@@ -95,7 +122,7 @@ func (m *hostStates) readOperatorState(ctx context.Context, jobID string, c *hol
 		if err != nil {
 			return nil, err
 		}
-		packed, err = io.ReadAll(in)
+		packed, err = io.ReadAll(io.LimitReader(in, coordinator.MaxOperatorStatePart+1))
 		_ = in.Close() // it was only read
 		if err != nil {
 			return nil, err

@@ -57,7 +57,11 @@ func checkOperatorStates(old *holdfastv1.OperatorSnapshot, now *holdfastv1.Opera
 			return nonRestored(fmt.Sprintf("the snapshot has the operator state %q of operator %q, which the job does not declare", d.GetName(), now.Uid), "operator_uid", now.Uid, "state_name", d.GetName())
 		}
 	}
-	return nil
+	var declared []coordinator.DeclaredOperatorState
+	for _, d := range now.OperatorStates {
+		declared = append(declared, coordinator.DeclaredOperatorState{OperatorUID: now.Uid, Descriptor: d})
+	}
+	return coordinator.CheckRestoredOperatorState(declared, operatorStateBytes(old), old.Operator.GetParallelism(), now.Parallelism)
 }
 
 func nonRestored(what string, kv ...string) *holdfastv1.Error {

@@ -60,14 +60,38 @@ func (r *Reader) OperatorStates(ctx context.Context, uid string) ([]*holdfastv1.
 	if o == nil {
 		return nil, nil
 	}
+	return r.operatorStates(ctx, o, func(*holdfastv1.SubtaskSnapshot) bool { return true })
+}
+
+// OperatorStatesOf are OperatorStates with that of one subtask alone.
+func (r *Reader) OperatorStatesOf(ctx context.Context, uid string, subtask uint32) ([]*holdfastv1.OperatorStates, error) {
+	o := r.Operator(uid)
+	if o == nil {
+		return nil, nil
+	}
+	return r.operatorStates(ctx, o, func(s *holdfastv1.SubtaskSnapshot) bool { return s.Index == subtask })
+}
+
+// OperatorStateBytes is the size of the operator state of an operator, as the manifest
+// has it.
+func (r *Reader) OperatorStateBytes(uid string) uint64 { return operatorStateBytes(r.Operator(uid)) }
+
+func operatorStateBytes(o *holdfastv1.OperatorSnapshot) (n uint64) {
+	for _, s := range o.GetSubtasks() {
+		n += uint64(len(s.OperatorState.GetInline())) + s.OperatorState.GetFile().GetSize()
+	}
+	return n
+}
+
+func (r *Reader) operatorStates(ctx context.Context, o *holdfastv1.OperatorSnapshot, want func(*holdfastv1.SubtaskSnapshot) bool) ([]*holdfastv1.OperatorStates, error) {
 	out := make([]*holdfastv1.OperatorStates, o.GetOperator().GetParallelism())
 	for _, s := range o.Subtasks {
-		if s.OperatorState == nil {
+		if s.OperatorState == nil || !want(s) {
 			continue
 		}
 		all, err := r.readOperatorStates(ctx, s.OperatorState)
 		if err != nil {
-			return nil, fmt.Errorf("the operator state of subtask %d of operator %q: %w", s.Index, uid, err)
+			return nil, fmt.Errorf("the operator state of subtask %d of operator %q: %w", s.Index, o.GetOperator().GetUid(), err)
 		}
 		out[s.Index] = all
 	}
@@ -79,12 +103,15 @@ func (r *Reader) readOperatorStates(ctx context.Context, c *holdfastv1.Content) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backend.ErrDamaged, err)
 	}
+	if n := c.GetFile().GetSize(); n > coordinator.MaxOperatorStatePart {
+		return nil, fmt.Errorf("%w: %s has %d bytes, which no operator state of a subtask can have", backend.ErrDamaged, r.name(h), n)
+	}
 	in, err := storage.Open(ctx, r.files, h)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	packed, err := io.ReadAll(in)
+	packed, err := io.ReadAll(io.LimitReader(in, coordinator.MaxOperatorStatePart+1))
 	if err != nil {
 		return nil, err
 	}

@@ -92,6 +92,15 @@ func (w *world) readOperatorState(t *testing.T, bs Backends, dir string) {
 			if !found {
 				t.Fatalf("subtask %d of %s has %v, want %v", i, uid, all[i], want)
 			}
+			alone, err := r.OperatorStatesOf(context.Background(), uid, uint32(i))
+			for j := range alone {
+				if j == i && !proto.Equal(alone[j], all[i]) || j != i && alone[j] != nil {
+					t.Fatalf("subtask %d of %s alone has %v", i, uid, alone)
+				}
+			}
+			if err != nil || len(alone) != len(all) {
+				t.Fatalf("subtask %d of %s alone: %v, %v", i, uid, alone, err)
+			}
 		}
 	}
 	if all, err := r.OperatorStates(context.Background(), "a b"); err != nil || len(all) == 0 || all[0] != nil {
@@ -157,6 +166,33 @@ func TestOperatorState_NotReadable(t *testing.T) {
 	}
 	defer r.Close()
 	if _, err := r.OperatorStates(context.Background(), "source"); !errors.Is(err, backend.ErrDamaged) {
+		t.Fatalf("read: %v", err)
+	}
+}
+
+// A size that no attempt could begin with is refused where the job is submitted, and one
+// that no subtask can have where it is read.
+func TestOperatorState_TooLarge(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(9, 10)), "memory", 2)
+	w.writeCanonical(t, "sp", w.memory(t), 0)
+	r, err := Open(context.Background(), w.reg, nil, "file://"+w.root+"/sp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	old := r.Operator("source")
+	old.Subtasks[0].OperatorState.GetFile().Size = coordinator.MaxDealtOperatorState + 1
+	now := proto.CloneOf(old.Operator)
+	now.OperatorStates = []*holdfastv1.OperatorStateDescriptor{listState}
+	if e := checkOperatorStates(old, now, true); e != nil {
+		t.Fatalf("at the same parallelism: %v", e)
+	}
+	now.Parallelism++
+	if e := checkOperatorStates(old, now, true); e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED ||
+		!strings.Contains(e.GetMessage(), "restore it at the parallelism 2 of the snapshot") {
+		t.Fatalf("at another one: %v", e)
+	}
+	if _, err := r.OperatorStates(context.Background(), "source"); !errors.Is(err, backend.ErrDamaged) || !strings.Contains(err.Error(), "which no operator state of a subtask can have") {
 		t.Fatalf("read: %v", err)
 	}
 }

@@ -1,0 +1,74 @@
+package stateserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/coordinator"
+	"github.com/holdfast-io/holdfast/internal/statevalue"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// restoring is the subtask 0 of n, each of which had a part of the size.
+func restoring(t *testing.T, mode holdfastv1.OperatorStateMode, n, size int) *subject {
+	t.Helper()
+	d := coordinator.DeclaredOperatorState{OperatorUID: "op", Descriptor: &holdfastv1.OperatorStateDescriptor{Name: "s", Type: "bytes", Mode: mode}}
+	declared := []coordinator.DeclaredOperatorState{d}
+	content := statevalue.AppendElement(nil, make([]byte, size))
+	packed, problem := coordinator.PackOperatorStates(declared, []*holdfastv1.OperatorState{{OperatorUid: "op", StateName: "s", Content: content}})
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	sub := &subject{spec: &holdfastv1.JobSpec{}, parallelism: uint32(n), operatorStates: declared}
+	sub.restore.CheckpointID = 5
+	for range n {
+		sub.restore.OperatorState = append(sub.restore.OperatorState, coordinator.InlineOperatorState(packed))
+	}
+	return sub
+}
+
+func begins(sub *subject) ([]*holdfastv1.OperatorState, error) {
+	return retryRestore(context.Background(), slog.New(slog.DiscardHandler), sub, time.Now(), func() ([]*holdfastv1.OperatorState, error) {
+		return (&hostStates{}).operatorState(context.Background(), sub)
+	})
+}
+
+// Without a union an attempt reads its own part, and no other: here those are damaged.
+func TestRestore_OwnOperatorStateAlone(t *testing.T) {
+	sub := restoring(t, holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_SPLIT_DISTRIBUTE, 64, 100)
+	for i := 1; i < 64; i++ {
+		sub.restore.OperatorState[i] = coordinator.InlineOperatorState([]byte("damaged"))
+	}
+	got, err := begins(sub)
+	if err != nil || coordinator.OperatorStateBytes(got) != 104 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	sub.index = 1
+	if _, err := begins(sub); !errors.As(err, &errRestore{}) {
+		t.Fatalf("a damaged part: %v", err)
+	}
+}
+
+// A union of more than an attempt may have suspends the job, and names the state: no
+// other attempt could begin with it.
+func TestRestore_UnionTooLarge(t *testing.T) {
+	union := holdfastv1.OperatorStateMode_OPERATOR_STATE_MODE_UNION
+	got, err := begins(restoring(t, union, 31, 2<<20))
+	if n := coordinator.OperatorStateBytes(got); err != nil || n != 31*(2<<20+4) {
+		t.Fatalf("what fits: %d bytes, %v", n, err)
+	}
+	_, err = begins(restoring(t, union, 33, 2<<20))
+	var r errRestore
+	if !errors.As(err, &r) || r.e.Reason != holdfastv1.ErrorReason_ERROR_REASON_RESTORE_FAILED || !strings.Contains(r.e.Message, `operator state "s" of operator "op" is UNION`) {
+		t.Fatalf("what does not: %v", err)
+	}
+	sub := restoring(t, union, 1, 1)
+	sub.restore.OperatorState[0].Size = coordinator.MaxOperatorStatePart + 1
+	if _, err := begins(sub); !errors.As(err, &r) || !strings.Contains(r.e.Message, "which none can have") {
+		t.Fatalf("a part of a size that none has: %v", err)
+	}
+}
