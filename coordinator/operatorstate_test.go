@@ -311,8 +311,31 @@ func TestOperatorState_EndsBetweenCheckpoints(t *testing.T) {
 	l.status(holdfastv1.JobStatus_JOB_STATUS_FINISHED)
 }
 
-// A declined checkpoint is aborted with the reason, its Ready takes its seq, and the job
-// goes on. A subtask that has acked cannot decline any more.
+// By default, as in Flink, no failed checkpoint is tolerated, and a declined one is one:
+// the job restarts, and the reason says why and what to do.
+func TestReady_DeclinedByDefault(t *testing.T) {
+	l := newLog(t)
+	spec := keeping(counterSpec("count"))
+	spec.Checkpoint.TolerableFailedCheckpoints = 0
+	s, tok := l.running(spec)
+	n := l.must(begin("job")).CheckpointId
+	c := ready(s, tok, 1, n, 150)
+	c.GetReady().Declined = OperatorStateTooLarge(1<<20, MaxOperatorStateInLog)
+	l.must(c)
+	l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
+	r := l.m.byID["job"].Reason
+	if r.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_FAILED ||
+		!strings.Contains(r.Message, "0 are tolerated (execution.checkpointing.tolerable-failed-checkpoints)") || !strings.Contains(r.Message, "1048576 bytes, at most 131072 are allowed") {
+		t.Fatalf("the reason of the restart: %v", r)
+	}
+	l.refused(flush(s, tok, 2, "k"), fencedReason)
+	if e := l.m.byID["job"].Exceptions; len(e) != 1 || e[0].Error.Message != r.Message {
+		t.Fatalf("exceptions: %v", e)
+	}
+}
+
+// Where some are tolerated, a declined checkpoint is aborted with the reason, its Ready takes
+// its seq, and the job goes on. A subtask that has acked cannot decline any more.
 func TestReady_Declined(t *testing.T) {
 	l := newLog(t)
 	l.must(submit(keeping(coPartitioned(counterSpec("count"), 2)), "", "job"))
