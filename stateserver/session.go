@@ -195,8 +195,9 @@ func (x *session) unknownToken(token uint64) string {
 	return "this stream was never given its fencing token"
 }
 
-// window takes room for a frame with a seq. Size is what the client counts: keys,
-// values and overhead of a flush, nothing for other frames. The caller holds mu.
+// window takes room for a frame with a seq. Size is what the client counts at least:
+// keys, values and overhead of a flush, the operator state of other frames. The caller
+// holds mu.
 func (x *session) window(seq uint64, size int, frame string) bool {
 	h := &x.hold
 	switch {

@@ -52,20 +52,22 @@ func keeper(limit uint32) *session {
 	}}}}}
 }
 
-func TestTakeOperatorState(t *testing.T) {
-	list := func(n int) []*holdfastv1.OperatorState {
-		var content []byte
-		for range n {
-			content = statevalue.AppendElement(content, make([]byte, 8))
-		}
-		return []*holdfastv1.OperatorState{{OperatorUid: "op", StateName: "list", Content: content}}
+// listOf is the operator state of n elements of 12 bytes.
+func listOf(n int) []*holdfastv1.OperatorState {
+	var content []byte
+	for range n {
+		content = statevalue.AppendElement(content, make([]byte, 8))
 	}
+	return []*holdfastv1.OperatorState{{OperatorUid: "op", StateName: "list", Content: content}}
+}
+
+func TestTakeOperatorState(t *testing.T) {
 	x := keeper(24)
-	if p, e := x.takeOperatorState("CheckpointReady", list(2), nil); e != nil || p.declined != nil || len(p.handles()) != 1 || p.handles()[0].Size != p.size() {
+	if p, e := x.takeOperatorState("CheckpointReady", listOf(2), nil); e != nil || p.declined != nil || len(p.handles()) != 1 || p.handles()[0].Size != p.size() {
 		t.Errorf("what fits: %v, %v", p, e)
 	}
 	// A client that did not look is declined by the host.
-	if p, e := x.takeOperatorState("CheckpointReady", list(3), nil); e != nil || p.packed != nil ||
+	if p, e := x.takeOperatorState("CheckpointReady", listOf(3), nil); e != nil || p.packed != nil ||
 		p.declined.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE || !strings.Contains(p.declined.Message, "36 bytes, at most 24 are allowed") {
 		t.Errorf("what does not fit: %v, %v", p, e)
 	}
@@ -76,9 +78,9 @@ func TestTakeOperatorState(t *testing.T) {
 	for want, states := range map[string][]*holdfastv1.OperatorState{
 		"is missing":                             nil,
 		"wrong size":                             {{OperatorUid: "op", StateName: "list", Content: []byte{1, 0, 0, 0, 7}}},
-		"no operator state":                      append(list(1), &holdfastv1.OperatorState{OperatorUid: "other", StateName: "list"}),
+		"no operator state":                      append(listOf(1), &holdfastv1.OperatorState{OperatorUid: "other", StateName: "list"}),
 		"malformed: a length":                    {{OperatorUid: "op", StateName: "list", Content: []byte{9, 0, 0, 0, 7}}},
-		`"list" of operator "op" is there twice`: append(list(1), list(1)...),
+		`"list" of operator "op" is there twice`: append(listOf(1), listOf(1)...),
 	} {
 		_, e := x.takeOperatorState("CheckpointReady", states, nil)
 		if e.GetReason() != holdfastv1.ErrorReason_ERROR_REASON_PROTOCOL_VIOLATION || !strings.Contains(e.GetMessage(), want) || !strings.Contains(e.GetMessage(), "6.9") {
@@ -118,6 +120,8 @@ func finishing(t *testing.T) (*session, func() []*internalv1.Command) {
 	x.hold.shape.splits = map[splitID]bool{}
 	x.hold.subtask, x.hold.token, x.hold.nextSeq, x.hold.ctx, x.hold.cancel = 3, 7, 1, ctx, cancel
 	return x, func() (out []*internalv1.Command) {
+		x.s.fwd.mu.Lock()
+		defer x.s.fwd.mu.Unlock()
 		for e := x.s.fwd.order.Front(); e != nil; e = e.Next() {
 			c := &internalv1.Command{}
 			if err := proto.Unmarshal(e.Value.(*proposal).command, c); err != nil {
@@ -143,22 +147,31 @@ func wantRefused(t *testing.T, x *session, proposed []*internalv1.Command, text 
 	}
 }
 
+// Operator state takes room in the window; what is alone there may be of any size.
+func TestReady_CountsInTheWindow(t *testing.T) {
+	x, proposed := finishing(t)
+	x.limits.FlushBytesInFlight = 23
+	x.onReady(&holdfastv1.CheckpointReady{FencingToken: 7, Seq: 1, CheckpointId: 1, OperatorStates: listOf(2)})
+	x.hold.flying.ackThrough(1)
+	x.onReady(&holdfastv1.CheckpointReady{FencingToken: 7, Seq: 2, CheckpointId: 2, OperatorStates: listOf(1)})
+	if x.ctx.Err() != nil || x.hold.flying.bytes != 12 || len(proposed()) != 2 {
+		t.Fatalf("%d bytes in flight, %d proposed: %v", x.hold.flying.bytes, len(proposed()), context.Cause(x.ctx))
+	}
+	x.onFinished(&holdfastv1.Finished{FencingToken: 7, Seq: 3, OperatorStates: listOf(1)})
+	if e := context.Cause(x.ctx); e == nil || !strings.Contains(e.Error(), "1 frames with 12 bytes are in flight already") || x.hold.nextSeq != 3 {
+		t.Fatalf("beyond the window: %v, next is seq %d", e, x.hold.nextSeq)
+	}
+}
+
 // A Finished that no entry can have ends its attempt, and not stream after stream.
 func TestFinished_TooLarge(t *testing.T) {
-	list := func(elements int) []*holdfastv1.OperatorState {
-		var content []byte
-		for range elements {
-			content = statevalue.AppendElement(content, make([]byte, 8))
-		}
-		return []*holdfastv1.OperatorState{{OperatorUid: "op", StateName: "list", Content: content}}
-	}
 	const most = coordinator.MaxOperatorStateInLog / 12
 	x, proposed := finishing(t)
-	x.onFinished(&holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: list(most + 1)})
+	x.onFinished(&holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: listOf(most + 1)})
 	wantRefused(t, x, proposed(), "at most 131072 are allowed")
 
 	x, proposed = finishing(t)
-	end := &holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: list(most)}
+	end := &holdfastv1.Finished{FencingToken: 7, Seq: 1, OperatorStates: listOf(most)}
 	for i := range 1000 {
 		s := splitID{strings.Repeat("t", 128), uint32(i)}
 		x.hold.shape.splits[s] = true

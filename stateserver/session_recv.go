@@ -102,7 +102,7 @@ func (x *session) onReady(f *holdfastv1.CheckpointReady) {
 		x.fail(e)
 		return
 	}
-	if !x.window(f.Seq, 0, "CheckpointReady") {
+	if !x.window(f.Seq, coordinator.OperatorStateBytes(f.OperatorStates), "CheckpointReady") {
 		return
 	}
 	if x.hold.host != nil {
@@ -131,7 +131,7 @@ func (x *session) onFinished(f *holdfastv1.Finished) {
 		x.fail(e)
 		return
 	}
-	if !x.window(f.Seq, 0, "Finished") {
+	if !x.window(f.Seq, coordinator.OperatorStateBytes(f.OperatorStates), "Finished") {
 		return
 	}
 	if x.hold.host != nil && state.declined == nil {
