@@ -327,24 +327,37 @@ func TestDriver_PauseAfterACheckpointNobodySawPending(t *testing.T) {
 }
 
 // An attempt whose state was on the host of a stream that broke, and that its operator
-// gave up for another stream, is not taken back though the host still shows the stream.
+// gave up for another stream, is not taken back though the host still shows the stream,
+// whether the leader had missed the host before or not.
 func TestDriver_AttemptThatWasGivenUpIsNotTakenBack(t *testing.T) {
-	l := newLeader(t)
-	l.hosts()
-	l.must(submit(onDisk(counterSpec("count")), "", "job"))
-	l.must(splits("job", 0))
-	l.incarnations = map[string]string{"node": "inc", "other": "inc2"}
-	l.connect("node", "s1", "i1", "p1")
-	l.pass(200 * time.Millisecond)
-	v := l.session("s1")
-	l.connect("other", "s2", "i1", "p1")
-	l.pass(300 * time.Millisecond)
-	l.session("s1") // a second stream alone says nothing: the report of it may be old
-	l.must(&internalv1.Command{Command: &internalv1.Command_LoseSubtask{LoseSubtask: &internalv1.LoseSubtask{
-		SubtaskId: 1, FencingToken: v.Token, TimeMs: l.now.UnixMilli(), GivenUp: true, Error: Failure(holdfastv1.ErrorReason_ERROR_REASON_OPERATOR_LOST, "its stream ended"),
-	}}})
-	l.pass(200 * time.Millisecond)
-	if now := l.session("s2"); now.Attempt == v.Attempt {
-		t.Fatalf("the attempt goes on: %+v", now)
+	for _, missed := range []bool{false, true} {
+		l := newLeader(t)
+		l.hosts()
+		l.must(submit(onDisk(counterSpec("count")), "", "job"))
+		l.must(splits("job", 0))
+		l.incarnations = map[string]string{"node": "inc", "other": "inc2"}
+		l.connect("node", "s1", "i1", "p1")
+		l.pass(200 * time.Millisecond)
+		v := l.session("s1")
+		if missed {
+			l.silent["node"] = true
+			l.pass(20 * time.Second)
+			l.status(holdfastv1.JobStatus_JOB_STATUS_RESTARTING)
+		} else {
+			l.connect("other", "s2", "i1", "p1")
+			l.pass(300 * time.Millisecond)
+			l.session("s1") // a second stream alone says nothing: the report of it may be old
+		}
+		gone := lose(1, v.Token)
+		gone.GetLoseSubtask().GivenUp = true
+		l.must(gone)
+		if missed {
+			l.connect("other", "s2", "i1", "p1")
+			l.silent["node"] = false
+		}
+		l.pass(200 * time.Millisecond)
+		if now := l.session("s2"); now.Attempt == v.Attempt {
+			t.Fatalf("missed %v: the attempt goes on: %+v", missed, now)
+		}
 	}
 }

@@ -63,7 +63,21 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	if e := normalizeOperators(s); e != nil {
 		return s, e
 	}
+	if e := checkGuarantees(s); e != nil {
+		return s, e
+	}
 	return s, needsCheckpoints(s)
+}
+
+// checkGuarantees refuses a sink that waits for checkpoints which never come.
+func checkGuarantees(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	for _, o := range s.Operators {
+		if o.Sink.GetDeliveryGuarantee() == holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE && s.Checkpoint.IntervalMs == 0 {
+			return invalid(fmt.Sprintf("operators[%q].sink", o.Uid),
+				fmt.Sprintf("sink %q has the guarantee AT_LEAST_ONCE, which checkpoints give, and the job has none; enable them (EnableCheckpointing, execution.checkpointing.interval), or take NONE", o.Uid))
+		}
+	}
+	return nil
 }
 
 func invalid(field, message string) *holdfastv1.Error {

@@ -58,6 +58,10 @@ func TestNormalizeSpec_Refusals(t *testing.T) {
 			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", DeliveryGuarantee: 77})
 		},
 			`sink "sink": unknown delivery guarantee 77; known are NONE and AT_LEAST_ONCE`},
+		"sink without checkpoints": {func(s *holdfastv1.JobSpec) {
+			s.Checkpoint = nil
+			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", DeliveryGuarantee: holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE})
+		}, `sink "sink" has the guarantee AT_LEAST_ONCE, which checkpoints give, and the job has none; enable them (EnableCheckpointing, execution.checkpointing.interval), or take NONE`},
 		"sink of nothing": {func(s *holdfastv1.JobSpec) { addSink(s, &holdfastv1.SinkSpec{}) }, `sink "sink": the connector "" is not ` + nameRule},
 		"sink of 1000 topics": {func(s *holdfastv1.JobSpec) {
 			addSink(s, &holdfastv1.SinkSpec{Connector: "kafka", Topics: make([]string, 1000)})

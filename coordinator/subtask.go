@@ -238,6 +238,11 @@ func (m *Machine) applyResumeSubtask(index uint64, c *internalv1.ResumeSubtask) 
 // current until the next Assign, so it may still resume, unless its operator gave it up.
 func (m *Machine) applyLose(c *internalv1.LoseSubtask) *internalv1.CommandResult {
 	ref := m.bySubtask[c.SubtaskId]
+	if waits := ref.st.GetStatus() == holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING; waits && c.GivenUp && ref.st.FencingToken == c.FencingToken {
+		ref.st.GivenUp = true // the loss is known, and is not to be taken back
+		m.touch(ref.job)
+		return m.answer(ref.st, nil)
+	}
 	if ref.st == nil || ref.st.FencingToken != c.FencingToken || ref.st.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
 		return refusal(Failure(holdfastv1.ErrorReason_ERROR_REASON_FENCED, "the attempt is not running"))
 	}

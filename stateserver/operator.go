@@ -229,7 +229,7 @@ func (x *session) cause() error {
 // the stream broke, so that the subtask need not wait for its host to be missed. An
 // error is that the log was not reached: the client says so again.
 func (x *session) giveUp(ctx context.Context, v coordinator.SubtaskView) *holdfastv1.Error {
-	if v.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING {
+	if v.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_RUNNING && v.Status != holdfastv1.SubtaskStatus_SUBTASK_STATUS_WAITING {
 		return nil
 	}
 	_, _, e := x.s.fwd.do(ctx, &internalv1.Command{Command: &internalv1.Command_LoseSubtask{LoseSubtask: &internalv1.LoseSubtask{

@@ -25,7 +25,8 @@ type node struct {
 	// no function.
 	plan func(op *operatorContext) error
 	// sink is set for a sink that is one.
-	sink sink.Sink
+	sink     sink.Sink
+	sinkSpec *holdfastv1.SinkSpec // once the job is planned
 }
 
 type edge struct {
@@ -164,7 +165,7 @@ func (e *StreamExecutionEnvironment) operator(jobName string, n *node) (*holdfas
 		if err != nil {
 			return nil, err
 		}
-		op.Sink = s
+		op.Sink, n.sinkSpec = s, s
 	}
 	if n.plan != nil {
 		ctx := &operatorContext{jobName: jobName, uid: n.uid, keyed: n.keyed(), log: e.log.With("operator", n.uid)}

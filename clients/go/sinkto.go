@@ -22,10 +22,11 @@ func SimpleStringSerializer(value string, r *sink.Record) error {
 
 // SinkTo writes each value to a sink. The uid names the sink in the job.
 //
-// With checkpoints records leave at once, and with a guarantee other than none each
+// With checkpoints records leave at once, and with the guarantee at-least-once each
 // checkpoint waits until what was put out before its cut is confirmed. Without
-// checkpoints they leave when what they tell is durable in the state; what a process
-// that dies then has not written yet is lost.
+// checkpoints they leave when what they tell is durable in the state; what is not written
+// yet when an attempt ends otherwise than by the end of its job or process is lost, so
+// that only the guarantee none is possible.
 func SinkTo[T any](s *DataStream[T], uid string, sk sink.Sink, serialize Serializer[T]) {
 	n := s.env.add(&node{uid: uid, name: "Sink: " + uid, inputs: []edge{{s.node, holdfastv1.Partitioning_PARTITIONING_FORWARD}}, sink: sk})
 	if isNilValue(sk) || serialize == nil {
@@ -34,15 +35,12 @@ func SinkTo[T any](s *DataStream[T], uid string, sk sink.Sink, serialize Seriali
 		return
 	}
 	s.consumers = append(s.consumers, func(b *builder, direct bool) (func(T) error, error) {
-		spec, err := sk.Spec()
-		if err != nil {
-			return nil, err
-		}
 		w, err := b.openWriter(uid, sk)
 		if err != nil {
 			return nil, err
 		}
-		st := &sinkStage[T]{task: b.task, serialize: serialize, room: []byte{}, out: &slot.Output{W: batchWriter{w}, Sink: w, Waits: spec.Guarantee != sink.None}}
+		waits := n.sinkSpec.GetDeliveryGuarantee() == holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE
+		st := &sinkStage[T]{task: b.task, serialize: serialize, room: []byte{}, out: &slot.Output{W: batchWriter{w}, Sink: w, Waits: waits}}
 		b.task.outputs = append(b.task.outputs, st.out)
 		if direct {
 			return st.direct, nil

@@ -19,13 +19,13 @@ type Sink struct {
 }
 
 // NewSink writes to a topic, and to others where a record names one. The properties are
-// those of librdkafka's producer; enable.idempotence is true by default, so that what
-// librdkafka sends again is in order and not there twice. Without more the guarantee is
+// those of librdkafka's producer; enable.idempotence is true by default where acks allows
+// it, so that what librdkafka sends again is in order and not there twice. Without more the guarantee is
 // sink.None, as in Flink. What is wrong with the properties is told by Execute.
 func NewSink(topic string, properties Properties) *Sink {
-	p := Properties{"enable.idempotence": "true"}
-	if properties["acks"] != "" || properties["request.required.acks"] != "" {
-		p = Properties{} // idempotence needs acks=all
+	p := Properties{}
+	if all := func(acks string) bool { return acks == "" || acks == "all" || acks == "-1" }; all(properties["acks"]) && all(properties["request.required.acks"]) {
+		p["enable.idempotence"] = "true" // which needs acks=all
 	}
 	maps.Copy(p, properties)
 	return &Sink{topic: topic, properties: p}
@@ -48,6 +48,9 @@ func (s *Sink) Spec() (sink.Spec, error) {
 	}
 	if s.properties["transactional.id"] != "" {
 		return sink.Spec{}, fmt.Errorf("%w: transactional.id is not for programs; the guarantee exactly-once will have transactions of its own", sink.ErrPermanent)
+	}
+	if s.properties["delivery.report.only.error"] == "true" {
+		return sink.Spec{}, fmt.Errorf("%w: delivery.report.only.error is true, and without reports nobody knows what is written; leave it out", sink.ErrPermanent)
 	}
 	for _, name := range []string{"acks", "request.required.acks"} {
 		if v := s.properties[name]; v == "0" && s.guarantee != sink.None {

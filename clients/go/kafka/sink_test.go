@@ -312,6 +312,7 @@ func TestSink_BadInput(t *testing.T) {
 		"no servers":       {NewSink("t", nil), "a topic and bootstrap.servers are needed"},
 		"transactional.id": {NewSink("t", with("transactional.id", "x")), "transactional.id is not for programs; the guarantee exactly-once will have transactions of its own"},
 		"acks 0":           {NewSink("t", with("acks", "0")).WithDeliveryGuarantee(sink.AtLeastOnce), "acks is 0, and the guarantee at-least-once needs the broker's answer; leave it out, or set it to all"},
+		"no reports":       {NewSink("t", with("delivery.report.only.error", "true")), "delivery.report.only.error is true, and without reports nobody knows what is written; leave it out"},
 		"misspelt":         {NewSink("t", with("compresion.type", "lz4")), `No such configuration property: "compresion.type"`},
 		"secret in error":  {NewSink("t", with("sasl.password", "hunter2\x00")), ""},
 	} {
@@ -324,6 +325,11 @@ func TestSink_BadInput(t *testing.T) {
 		}
 		if !errors.Is(err, sink.ErrPermanent) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	for acks, idempotent := range map[string]string{"all": "true", "-1": "true", "1": ""} {
+		if got := NewSink("t", with("acks", acks)).properties["enable.idempotence"]; got != idempotent {
+			t.Errorf("with acks %s enable.idempotence is %q", acks, got)
 		}
 	}
 	spec, err := NewSink("t", with("acks", "0")).Spec()

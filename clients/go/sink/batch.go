@@ -3,6 +3,7 @@ package sink
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (b Batch) Append(r *Record) Batch {
 	b = appendBytes(b, []byte(r.Topic), false)
 	b = appendBytes(b, r.Key, r.Key == nil)
 	b = appendBytes(b, r.Value, r.Value == nil)
-	at := int64(0)
+	at := int64(noTime)
 	if !r.Timestamp.IsZero() {
 		at = r.Timestamp.UnixMilli()
 	}
@@ -46,6 +47,9 @@ func (b Batch) Append(r *Record) Batch {
 	}
 	return b
 }
+
+// noTime stands for no timestamp.
+const noTime = math.MinInt64
 
 // appendBytes writes a length, one too high so that 0 is left for null, and the bytes.
 func appendBytes(b, v []byte, null bool) []byte {
@@ -66,7 +70,7 @@ func (b Batch) Next(r *Record) (Batch, error) {
 	at, n := binary.Varint(d.b)
 	d.skip(n)
 	r.Timestamp = time.Time{}
-	if at != 0 {
+	if at != noTime {
 		r.Timestamp = time.UnixMilli(at)
 	}
 	headers := d.uvarint()

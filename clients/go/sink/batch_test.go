@@ -22,7 +22,7 @@ func TestBatch_RoundTrip(t *testing.T) {
 		for range rapid.IntRange(0, 20).Draw(r, "records") {
 			rec := Record{Topic: rapid.String().Draw(r, "topic"), Key: octets(r, "key"), Value: octets(r, "value")}
 			if rapid.Bool().Draw(r, "timed") {
-				rec.Timestamp = time.UnixMilli(rapid.Int64Range(1, 1<<41).Draw(r, "time"))
+				rec.Timestamp = time.UnixMilli(rapid.Int64Range(0, 1<<41).Draw(r, "time"))
 			}
 			for range rapid.IntRange(0, 3).Draw(r, "headers") {
 				rec.Headers = append(rec.Headers, Header{rapid.String().Draw(r, "header"), octets(r, "header value")})

@@ -32,7 +32,13 @@ func parseMode(text string) (holdfast.CheckpointingMode, error) {
 	return 0, fmt.Errorf("-checkpoint-mode must be EXACTLY_ONCE or AT_LEAST_ONCE, and is %q", text)
 }
 
-func parseGuarantee(text string) (sink.DeliveryGuarantee, error) {
+func parseGuarantee(text string, checkpoints bool) (sink.DeliveryGuarantee, error) {
+	switch {
+	case text == "" && checkpoints:
+		return sink.AtLeastOnce, nil
+	case text == "":
+		return sink.None, nil
+	}
 	for _, g := range []sink.DeliveryGuarantee{sink.None, sink.AtLeastOnce} {
 		if text == g.String() {
 			return g, nil

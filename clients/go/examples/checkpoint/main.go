@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -111,7 +112,7 @@ func (m *StatefulMapper) FlatMap(record string, out holdfast.Collector[string]) 
 // producer has what the sink shares with the source: where the brokers are, and how
 // they are talked to.
 func (f *flags) producer() kafka.Properties {
-	properties := kafka.Properties{"bootstrap.servers": f.bootstrapServers}
+	properties := kafka.Properties{"bootstrap.servers": cmp.Or(f.outputServers, f.bootstrapServers)}
 	for name, value := range f.consumerConfig {
 		if strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "sasl.") || strings.HasPrefix(name, "ssl.") {
 			properties[name] = value
@@ -146,6 +147,7 @@ type flags struct {
 	keyBy              string
 	consumerConfig     map[string]string
 	outputTopic        string
+	outputServers      string
 	deliveryGuarantee  sink.DeliveryGuarantee
 }
 
@@ -162,7 +164,8 @@ func parse(args []string) (*flags, error) {
 	set.StringVar(&f.autoOffsetReset, "auto-offset-reset", "latest", "latest or earliest")
 	consumerConfig := set.String("consumer-config", "", "file of further properties of librdkafka, one name=value a line, for example for SASL; they stay in this process")
 	set.StringVar(&f.outputTopic, "output-topic", "", "topic to write to, besides standard output")
-	guarantee := set.String("delivery-guarantee", sink.AtLeastOnce.String(), "of -output-topic: none or at-least-once")
+	guarantee := set.String("delivery-guarantee", "", "of -output-topic: none or at-least-once (default at-least-once with -checkpoint-enable, else none)")
+	set.StringVar(&f.outputServers, "output-bootstrap-servers", "", "Kafka brokers of -output-topic, if they are not those of -topic")
 	set.StringVar(&f.jobName, "job-name", className, "name of the job")
 	set.IntVar(&f.parallelism, "parallelism", 0, "number of subtasks; above 1 it needs -key-by record on a topic that is partitioned by the record")
 	if err := set.Parse(args); err != nil {
@@ -181,7 +184,7 @@ func parse(args []string) (*flags, error) {
 	if f.checkpointMode, err = parseMode(*mode); err != nil {
 		return nil, err
 	}
-	if f.deliveryGuarantee, err = parseGuarantee(*guarantee); err != nil {
+	if f.deliveryGuarantee, err = parseGuarantee(*guarantee, f.checkpointEnable); err != nil {
 		return nil, err
 	}
 	if f.keyBy != "constant" && f.keyBy != "record" {

@@ -17,7 +17,6 @@ import (
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
 	"github.com/holdfast-io/holdfast/clients/go/datagen"
 	"github.com/holdfast-io/holdfast/clients/go/internal/faketest"
-	"github.com/holdfast-io/holdfast/clients/go/sink"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -28,7 +27,7 @@ func TestParse_Defaults(t *testing.T) {
 	}
 	want := flags{
 		checkpointInterval: time.Second, bootstrapServers: "localhost:9092", topic: "input-topic",
-		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant", deliveryGuarantee: sink.AtLeastOnce,
+		autoOffsetReset: "latest", jobName: "CheckpointExample", keyBy: "constant",
 	}
 	if !reflect.DeepEqual(*f, want) {
 		t.Fatalf("flags %+v", *f)

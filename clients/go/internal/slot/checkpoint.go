@@ -43,7 +43,7 @@ func (a *attempt) barrier(b *holdfastv1.Barrier) error {
 	// What was being flushed is in the seal now.
 	a.flushing = a.flushing && !a.checkpoints()
 	a.dirtySince = time.Time{}
-	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions), operator: operator, output: a.markSinks(false)}
+	a.seal = &seal{checkpoint: n, positions: slices.Clone(a.positions), operator: operator, output: a.markSinks(b.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE)}
 	a.halted = 0 // a newer barrier says what counts now
 	if b.GetThen() > holdfastv1.BarrierThen_BARRIER_THEN_CONTINUE {
 		a.halted = n

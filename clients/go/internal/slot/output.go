@@ -76,8 +76,8 @@ type mark struct {
 	generation uint64
 }
 
-// markSinks ends a generation of every sink, or of those that checkpoints wait for:
-// what was put out so far.
+// markSinks ends a generation of what was put out so far: of every sink where the job
+// may end, else of those that checkpoints wait for.
 func (a *attempt) markSinks(all bool) []mark {
 	var marks []mark
 	for _, o := range a.task.Outputs() {
@@ -86,14 +86,6 @@ func (a *attempt) markSinks(all bool) []mark {
 		}
 	}
 	return marks
-}
-
-// safe tells whether what was put out before the marks cannot be lost (rule 6.2).
-func safe(marks []mark) bool {
-	return !slices.ContainsFunc(marks, func(m mark) bool {
-		g, err := m.sink.Safe()
-		return err != nil || g < m.generation
-	})
 }
 
 // checkSinks fails the attempt for a sink that failed.

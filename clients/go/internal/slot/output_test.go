@@ -162,3 +162,20 @@ func TestRule8_2_FinishedWaitsForEverySink(t *testing.T) {
 		t.Fatalf("Finished has seq %d", seq)
 	}
 }
+
+func TestRule6_8_TheLastCheckpointWaitsForEverySink(t *testing.T) {
+	r, sink, s := withSink(t, testAssign(), false)
+	r.deliver(100, "a")
+	s.Absent(s.Get())
+	r.awaitOutput("a=1\n")
+	s.BarrierThen(5, 1, holdfastv1.BarrierThen_BARRIER_THEN_SUSPEND)
+	s.BarrierPassed()
+	s.Flush()
+	// Another barrier is answered before any Ready of the first: that one has not come.
+	s.Barrier(5, 2)
+	s.BarrierPassed()
+	s.Ready()
+	if n := sink.marked(); n != 1 {
+		t.Errorf("the sink was marked %d times", n)
+	}
+}
