@@ -109,7 +109,7 @@ func Native(snap *coordinator.Snapshot) *holdfastv1.CheckpointMetadata {
 				s.Snapshots = append(s.Snapshots, x)
 			}
 			if len(op.Operator.OperatorStates) > 0 {
-				s.OperatorState = contentOf(coordinator.OperatorStatePart(ackOf(snap, v.Subtasks[i].ID).GetHandles()))
+				s.OperatorState = nativeOperatorState(coordinator.OperatorStatePart(ackOf(snap, v.Subtasks[i].ID).GetHandles()), op.Operator.Uid)
 			}
 			op.Subtasks = append(op.Subtasks, s)
 		}

@@ -30,17 +30,8 @@ func (f operatorStateFile) put(ctx context.Context, to Target, name string) (*ho
 	if err != nil {
 		return nil, forGood(err)
 	}
-	own := &holdfastv1.OperatorStates{}
-	for _, s := range all.GetStates() {
-		if s.GetOperatorUid() == f.op.Uid {
-			own.States = append(own.States, s)
-		}
-	}
-	if len(own.States) == 0 {
-		return nil, nil
-	}
-	packed, err := proto.MarshalOptions{Deterministic: true}.Marshal(own)
-	if err != nil {
+	packed, err := packOwn(all, f.op.Uid)
+	if err != nil || packed == nil {
 		return nil, err
 	}
 	h, err := storage.PutHandle(ctx, to.Files, name+operatorStateSuffix, to.Inline, to.Retry, func(w io.Writer) error {
@@ -51,6 +42,41 @@ func (f operatorStateFile) put(ctx context.Context, to Target, name string) (*ho
 		return nil, err
 	}
 	return h.Proto(), nil
+}
+
+// packOwn packs what one operator of a chain has, nil for nothing.
+func packOwn(all *holdfastv1.OperatorStates, uid string) ([]byte, error) {
+	own := &holdfastv1.OperatorStates{}
+	for _, s := range all.GetStates() {
+		if s.GetOperatorUid() == uid {
+			own.States = append(own.States, s)
+		}
+	}
+	if len(own.States) == 0 {
+		return nil, nil
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(own)
+}
+
+// nativeOperatorState names the part of an ack that has the operator state of a chain.
+// Inline each operator has its own of it only, or each would repeat that of all.
+func nativeOperatorState(h *holdfastv1.StateHandle, uid string) *holdfastv1.Content {
+	c := contentOf(h)
+	if h == nil || h.File != "" {
+		return c
+	}
+	all, err := coordinator.UnpackOperatorStates(h.Inline)
+	if err != nil {
+		return c // who reads it finds it damaged
+	}
+	packed, err := packOwn(all, uid)
+	if err != nil {
+		return c
+	}
+	if packed == nil {
+		return nil
+	}
+	return &holdfastv1.Content{Handle: &holdfastv1.Content_Inline{Inline: packed}}
 }
 
 // OperatorStates are what the subtasks of an operator had, in the order of their

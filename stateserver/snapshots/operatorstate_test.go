@@ -112,6 +112,22 @@ func (w *world) readOperatorState(t *testing.T, bs Backends, dir string) {
 	}
 }
 
+// What is inline of a chain stands in its manifest once, with the operator that has it.
+func TestNative_OperatorStateOnce(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(11, 12)), "filesystem", 2)
+	w.snap.Checkpoint.Acks[0].Handles = []*holdfastv1.StateHandle{coordinator.InlineOperatorState(w.packed(t, 100))}
+	for _, uid := range []string{"source", "c"} {
+		packed := nativeOperatorState(w.snap.Checkpoint.Acks[0].Handles[0], uid).GetInline()
+		all, err := coordinator.UnpackOperatorStates(packed)
+		if err != nil || len(all.States) != 1 || all.States[0].OperatorUid != uid {
+			t.Fatalf("%s has %v, %v", uid, all, err)
+		}
+	}
+	if c := nativeOperatorState(w.snap.Checkpoint.Acks[0].Handles[0], "a b"); c != nil {
+		t.Fatalf("an operator without any has %v", c)
+	}
+}
+
 // A flipped byte of an operator state is found by who verifies and by who restores.
 func TestOperatorState_DamagedFile(t *testing.T) {
 	w := newWorld(t, rand.New(rand.NewPCG(5, 6)), "memory", 2)
