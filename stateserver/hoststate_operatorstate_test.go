@@ -3,6 +3,7 @@ package stateserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/holdfast-io/holdfast/coordinator"
 	"github.com/holdfast-io/holdfast/internal/statevalue"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/stateserver/storage"
 )
 
 // restoring is the subtask 0 of n, each of which had a part of the size.
@@ -70,5 +72,40 @@ func TestRestore_UnionTooLarge(t *testing.T) {
 	sub.restore.OperatorState[0].Size = coordinator.MaxOperatorStatePart + 1
 	if _, err := begins(sub); !errors.As(err, &r) || !strings.Contains(r.e.Message, "which none can have") {
 		t.Fatalf("a part of a size that none has: %v", err)
+	}
+}
+
+// The parts of the state backend are written once, and the operator state behind them is
+// written again where the storage did not answer.
+func TestWriteAgain_OneBudget(t *testing.T) {
+	away := &storage.Error{Op: "write", URL: "file:///x", Kind: storage.ErrUnavailable, Err: errors.New("away")}
+	parts, last := 0, 0
+	got, err := writeAgain(context.Background(), func() ([]*holdfastv1.StateHandle, error) {
+		if parts++; parts == 1 {
+			return nil, away
+		}
+		return []*holdfastv1.StateHandle{{Name: "part"}}, nil
+	}, func() (*holdfastv1.StateHandle, error) {
+		if last++; last == 1 {
+			return nil, fmt.Errorf("the operator state: %w", away)
+		}
+		return coordinator.InlineOperatorState(nil), nil
+	})
+	if err != nil || len(got) != 2 || got[0].Name != "part" || coordinator.OperatorStatePart(got) != got[1] || parts != 2 || last != 2 {
+		t.Fatalf("%d and %d tries: %v, %v", parts, last, got, err)
+	}
+	damaged := errors.New("no other try can mend it")
+	if _, err := writeAgain(context.Background(), func() ([]*holdfastv1.StateHandle, error) { parts++; return nil, damaged }, nil); !errors.Is(err, damaged) || parts != 3 {
+		t.Fatalf("%d tries: %v", parts, err)
+	}
+}
+
+func TestCheckParts_OfOperatorState(t *testing.T) {
+	own := &holdfastv1.StateHandle{Name: "part", Format: "example"}
+	if err := checkParts([]*holdfastv1.StateHandle{own, own}); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkParts([]*holdfastv1.StateHandle{own, coordinator.InlineOperatorState(nil)}); err == nil {
+		t.Fatal("a state backend may write operator state")
 	}
 }

@@ -138,17 +138,47 @@ func (h *hosted) write(ctx context.Context, sn backend.Snapshot, base *backend.B
 	if err != nil {
 		return nil, err
 	}
-	handles, err := backoff.Retry(ctx, func() ([]*holdfastv1.StateHandle, error) {
-		out, err := sn.Write(ctx, files, base, h.config.GetIncremental())
-		if err != nil && !transient(err) {
-			return nil, backoff.Permanent(err)
+	return writeAgain(ctx, func() ([]*holdfastv1.StateHandle, error) {
+		handles, err := sn.Write(ctx, files, base, h.config.GetIncremental())
+		if err == nil {
+			err = checkParts(handles)
 		}
-		return out, err
-	}, backoff.WithMaxElapsedTime(uploadPatience))
-	if err != nil || state.packed == nil {
 		return handles, err
+	}, func() (*holdfastv1.StateHandle, error) { return state.write(ctx, files) })
+}
+
+// checkParts refuses parts of a state backend that would be taken for operator state.
+func checkParts(handles []*holdfastv1.StateHandle) error {
+	if coordinator.OperatorStatePart(handles) == nil {
+		return nil
 	}
-	return state.write(ctx, files, handles)
+	return fmt.Errorf("the state backend wrote a part of the format %q, which is that of operator state; it must use another name", coordinator.OperatorStateFormat)
+}
+
+// writeAgain writes the parts of the state backend and then that of the operator state,
+// nil for none, both within uploadPatience.
+func writeAgain(ctx context.Context, parts func() ([]*holdfastv1.StateHandle, error), last func() (*holdfastv1.StateHandle, error)) ([]*holdfastv1.StateHandle, error) {
+	var handles []*holdfastv1.StateHandle
+	written := false
+	return backoff.Retry(ctx, func() (out []*holdfastv1.StateHandle, err error) {
+		var h *holdfastv1.StateHandle
+		if !written {
+			handles, err = parts()
+			written = err == nil
+		}
+		if err == nil {
+			h, err = last()
+		}
+		switch {
+		case err != nil && !transient(err):
+			return nil, backoff.Permanent(err)
+		case err != nil:
+			return nil, err
+		case h != nil:
+			return append(slices.Clip(handles), h), nil
+		}
+		return handles, nil
+	}, backoff.WithMaxElapsedTime(uploadPatience))
 }
 
 // shares tells whether some of the handles are files of an older checkpoint.

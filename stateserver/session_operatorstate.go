@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -77,32 +76,24 @@ func fitsEntry(c proto.Message) *holdfastv1.Error {
 		fmt.Sprintf("the operator state and the positions of a subtask have %d bytes, at most %d fit into one entry of the log; keep less, use shorter names or another state backend", n, limit))
 }
 
-// write writes the part behind those of the state backend, again if the storage did
-// not answer.
-func (p operatorStatePart) write(ctx context.Context, files backend.Files, handles []*holdfastv1.StateHandle) ([]*holdfastv1.StateHandle, error) {
-	h, err := backoff.Retry(ctx, func() (*holdfastv1.StateHandle, error) {
-		h, err := p.tryWrite(ctx, files)
-		if err != nil && !transient(err) {
-			return nil, backoff.Permanent(err)
-		}
-		return h, err
-	}, backoff.WithMaxElapsedTime(uploadPatience))
+// write writes the part, nil for none.
+func (p operatorStatePart) write(ctx context.Context, files backend.Files) (*holdfastv1.StateHandle, error) {
+	if p.packed == nil {
+		return nil, nil
+	}
+	w, err := files.Create(ctx, coordinator.OperatorStateFormat, coordinator.OperatorStateFormat, false)
 	if err != nil {
 		return nil, fmt.Errorf("the operator state: %w", err)
 	}
-	return append(handles, h), nil
-}
-
-func (p operatorStatePart) tryWrite(ctx context.Context, files backend.Files) (*holdfastv1.StateHandle, error) {
-	w, err := files.Create(ctx, coordinator.OperatorStateFormat, coordinator.OperatorStateFormat, false)
-	if err != nil {
-		return nil, err
-	}
 	if _, err := w.Write(p.packed); err != nil {
 		w.Abort()
-		return nil, err
+		return nil, fmt.Errorf("the operator state: %w", err)
 	}
-	return w.Commit()
+	h, err := w.Commit()
+	if err != nil {
+		return nil, fmt.Errorf("the operator state: %w", err)
+	}
+	return h, nil
 }
 
 // loadOperatorState reads the operator state of an attempt whose keyed state is in the
