@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -248,12 +247,11 @@ func (p *pathPeer) check() error {
 }
 
 func (p *pathPeer) together(do func(w worker, l *load) error) error {
-	var g errgroup.Group
+	var wg sync.WaitGroup
+	errs := make([]error, len(p.workers))
 	for i, w := range p.workers {
-		g.Go(func() (err error) {
-			bug.Guarded(func() { err = do(w, p.loads[i]) })()
-			return err
-		})
+		wg.Go(bug.Guarded(func() { errs[i] = do(w, p.loads[i]) }))
 	}
-	return g.Wait()
+	wg.Wait()
+	return errors.Join(errs...)
 }
