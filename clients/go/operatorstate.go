@@ -212,38 +212,3 @@ func (op *operatorContext) snapshot(checkpoint uint64, fn any) ([]*holdfastv1.Op
 	}
 	return out, nil
 }
-
-// unkeyedStage runs a function with operator state on a stream without a key. It notes
-// values while a batch is collected and processes them record by record, so that a
-// cut between two records is one of its state too.
-type unkeyedStage[IN any] struct {
-	task    *task
-	call    func(v IN) error
-	values  []IN
-	records []int
-	next    int
-}
-
-func (u *unkeyedStage[IN]) collect(v IN) error {
-	u.values = append(u.values, v)
-	u.records = append(u.records, u.task.record)
-	return nil
-}
-
-func (u *unkeyedStage[IN]) lookUp() {}
-
-func (u *unkeyedStage[IN]) process(n int) error {
-	for u.next < len(u.values) && u.records[u.next] == n {
-		v := u.values[u.next]
-		u.next++
-		if err := u.call(v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (u *unkeyedStage[IN]) reset() {
-	clear(u.values)
-	u.values, u.records, u.next = u.values[:0], u.records[:0], 0
-}

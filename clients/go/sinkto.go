@@ -40,13 +40,9 @@ func SinkTo[T any](s *DataStream[T], uid string, sk sink.Sink, serialize Seriali
 			return nil, err
 		}
 		waits := n.sinkSpec.GetDeliveryGuarantee() == holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE
-		st := &sinkStage[T]{task: b.task, serialize: serialize, room: []byte{}, out: &slot.Output{W: batchWriter{w}, Sink: w, Waits: waits}}
-		b.task.outputs = append(b.task.outputs, st.out)
-		if direct {
-			return st.direct, nil
-		}
-		b.task.stages = append(b.task.stages, st)
-		return st.collect, nil
+		k := &serializing[T]{serialize: serialize, room: []byte{}, out: &slot.Output{W: batchWriter{w}, Sink: w, Waits: waits}}
+		b.task.outputs = append(b.task.outputs, k.out)
+		return unkeyed(b, direct, k.add), nil
 	})
 }
 
@@ -66,41 +62,15 @@ type batchWriter struct{ w sink.Writer }
 // Write implements io.Writer. p is a batch of records.
 func (b batchWriter) Write(p []byte) (int, error) { return len(p), b.w.Write(p) }
 
-// sinkStage makes a record of each value.
-type sinkStage[T any] struct {
-	task      *task
+// serializing makes a record of each value.
+type serializing[T any] struct {
 	out       *slot.Output
 	serialize Serializer[T]
 	record    sink.Record
 	room      []byte // for the value of the next record
-	values    []T
-	records   []int
-	next      int
 }
 
-func (s *sinkStage[T]) collect(v T) error {
-	s.values = append(s.values, v)
-	s.records = append(s.records, s.task.record)
-	return nil
-}
-
-func (s *sinkStage[T]) lookUp() {}
-
-func (s *sinkStage[T]) process(n int) error {
-	for ; s.next < len(s.values) && s.records[s.next] == n; s.next++ {
-		if err := s.direct(s.values[s.next]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *sinkStage[T]) reset() {
-	clear(s.values)
-	s.values, s.records, s.next = s.values[:0], s.records[:0], 0
-}
-
-func (s *sinkStage[T]) direct(v T) error {
+func (s *serializing[T]) add(v T) error {
 	r := &s.record
 	*r = sink.Record{Value: s.room[:0], Headers: r.Headers[:0]}
 	if err := s.serialize(v, r); err != nil {

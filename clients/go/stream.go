@@ -136,13 +136,9 @@ func (s *DataStream[T]) PrintTo(w io.Writer) {
 	})
 	lines := s.env.writer(w)
 	s.consumers = append(s.consumers, func(b *builder, direct bool) (func(T) error, error) {
-		p := &printStage[T]{task: b.task, out: &slot.Output{W: lines}}
+		p := &printer[T]{out: &slot.Output{W: lines}}
 		b.task.outputs = append(b.task.outputs, p.out)
-		if direct {
-			return p.direct, nil
-		}
-		b.task.stages = append(b.task.stages, p)
-		return p.collect, nil
+		return unkeyed(b, direct, p.print), nil
 	})
 }
 

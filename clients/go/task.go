@@ -137,38 +137,56 @@ func (p *program) NewTask(rt *slot.Runtime) (slot.Task, error) {
 	return b.task, nil
 }
 
-// printStage writes one line a value.
-type printStage[T any] struct {
+// unkeyedStage notes values while a batch is collected and processes them record by
+// record, so that a cut between two records is one of theirs too. It is for what has
+// effects and needs no key: functions with operator state, and sinks.
+type unkeyedStage[T any] struct {
 	task    *task
-	out     *slot.Output
+	call    func(v T) error
 	values  []T
 	records []int
 	next    int
 }
 
-func (p *printStage[T]) collect(v T) error {
-	p.values = append(p.values, v)
-	p.records = append(p.records, p.task.record)
+func (u *unkeyedStage[T]) collect(v T) error {
+	u.values = append(u.values, v)
+	u.records = append(u.records, u.task.record)
 	return nil
 }
 
-func (p *printStage[T]) process(n int) error {
-	for ; p.next < len(p.values) && p.records[p.next] == n; p.next++ {
-		if err := p.direct(p.values[p.next]); err != nil {
+func (u *unkeyedStage[T]) lookUp() {}
+
+func (u *unkeyedStage[T]) process(n int) error {
+	for u.next < len(u.values) && u.records[u.next] == n {
+		v := u.values[u.next]
+		u.next++
+		if err := u.call(v); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *printStage[T]) lookUp() {}
-
-func (p *printStage[T]) reset() {
-	clear(p.values)
-	p.values, p.records, p.next = p.values[:0], p.records[:0], 0
+func (u *unkeyedStage[T]) reset() {
+	clear(u.values)
+	u.values, u.records, u.next = u.values[:0], u.records[:0], 0
 }
 
-func (p *printStage[T]) direct(v T) error {
+// unkeyed makes what takes the values of call: call itself behind a stage, else a stage
+// of its own.
+func unkeyed[T any](b *builder, direct bool, call func(v T) error) func(T) error {
+	if direct {
+		return call
+	}
+	u := &unkeyedStage[T]{task: b.task, call: call}
+	b.task.stages = append(b.task.stages, u)
+	return u.collect
+}
+
+// printer writes one line a value.
+type printer[T any] struct{ out *slot.Output }
+
+func (p *printer[T]) print(v T) error {
 	if s, ok := any(v).(string); ok {
 		p.out.Buf = append(p.out.Buf, s...)
 	} else {

@@ -117,16 +117,10 @@ func build[IN, OUT, F any](b *builder, direct bool, out *DataStream[OUT], by *ke
 	if err := b.open(op, fn); err != nil {
 		return nil, err
 	}
-	switch {
-	case by == nil && (direct || !op.stateful(fn)):
-		emit, err := out.connect(b, direct)
-		return bind(fn, emit), err
-	case by == nil:
-		stage := &unkeyedStage[IN]{task: b.task}
-		b.task.stages = append(b.task.stages, stage)
-		emit, err := out.connect(b, true)
-		stage.call = bind(fn, emit)
-		return stage.collect, err
+	if by == nil {
+		own := !direct && op.stateful(fn) // a stage
+		emit, err := out.connect(b, direct || own)
+		return unkeyed(b, !own, bind(fn, emit)), err
 	}
 	stage := &keyedStage[IN]{op: op, task: b.task, encode: by.encode}
 	if !direct {

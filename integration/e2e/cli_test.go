@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -82,36 +79,19 @@ func (l *local) showLogs() {
 	}
 }
 
-// run runs a command of holdfast to its end.
 func (l *local) run(args ...string) (stdout, stderr string, code int) {
 	l.t.Helper()
-	cmd := exec.Command(harness.Binary(l.t, "holdfast"), args...)
-	cmd.Env = append(os.Environ(), l.env()...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		l.t.Fatalf("holdfast %s: %v", strings.Join(args, " "), err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	return harness.NewCommandLine(l.t, l.env()).Run(args...)
 }
 
 func (l *local) must(args ...string) string {
 	l.t.Helper()
-	out, errs, code := l.run(args...)
-	if code != 0 {
-		l.t.Fatalf("holdfast %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
-	}
-	return out
+	return harness.NewCommandLine(l.t, l.env()).Must(args...)
 }
 
 func (l *local) json(to any, args ...string) {
 	l.t.Helper()
-	out := l.must(append(args, "-o", "json")...)
-	if err := json.Unmarshal([]byte(out), to); err != nil {
-		l.t.Fatalf("holdfast %s -o json: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	harness.NewCommandLine(l.t, l.env()).JSON(to, args...)
 }
 
 // described is what `holdfast describe -o json` tells of a job.

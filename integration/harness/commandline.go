@@ -20,7 +20,13 @@ type CommandLine struct {
 // CommandLine tells the command line where the cluster is.
 func (c *Cluster) CommandLine() CommandLine {
 	c.t.Helper()
-	return CommandLine{t: c.t, path: Binary(c.t, "holdfast"), env: c.ClientEnv()}
+	return NewCommandLine(c.t, c.ClientEnv())
+}
+
+// NewCommandLine is the command line with what a person has exported.
+func NewCommandLine(t testing.TB, env []string) CommandLine {
+	t.Helper()
+	return CommandLine{t: t, path: Binary(t, "holdfast"), env: env}
 }
 
 // Run runs a command to its end.

@@ -68,7 +68,7 @@ func (b Batch) Next(r *Record) (Batch, error) {
 	r.Topic = string(d.bytes())
 	r.Key, r.Value = d.bytes(), d.bytes()
 	at, n := binary.Varint(d.b)
-	d.skip(n)
+	d.advance(n)
 	r.Timestamp = time.Time{}
 	if at != noTime {
 		r.Timestamp = time.UnixMilli(at)
@@ -89,7 +89,7 @@ type decoder struct {
 	bad bool
 }
 
-func (d *decoder) skip(n int) {
+func (d *decoder) advance(n int) {
 	if n <= 0 || n > len(d.b) {
 		d.bad, d.b = true, nil
 		return
@@ -99,7 +99,7 @@ func (d *decoder) skip(n int) {
 
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	d.skip(n)
+	d.advance(n)
 	return v
 }
 

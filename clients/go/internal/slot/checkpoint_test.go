@@ -233,9 +233,7 @@ func TestRule6_6_AbortedDissolvesAnUnfinishedSeal(t *testing.T) {
 
 func TestRule6_7_OffsetsAreCommittedAfterCompleteOnly(t *testing.T) {
 	r, s := running(t, testAssign(), nil)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	for n := uint64(1); n <= 2; n++ {
 		s.Barrier(5, n)
 		s.BarrierPassed()
@@ -267,9 +265,7 @@ func TestRule6_7_OffsetsAreCommittedAfterCompleteOnly(t *testing.T) {
 
 func TestRule6_7_ResumeTellsOfDecidedCheckpoints(t *testing.T) {
 	r, s := running(t, testAssign(), nil)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	s.Flush()

@@ -53,9 +53,7 @@ func TestRule6_9_ReplacedSealTakesItAnew(t *testing.T) {
 
 func TestRule6_9_ItComesAgainAfterAResume(t *testing.T) {
 	r, s := running(t, testAssign(), nil)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	s.Flush()
@@ -137,9 +135,7 @@ func TestRule4_6_AnAttemptBeginsWithItsOperatorState(t *testing.T) {
 	case <-time.After(20 * time.Millisecond):
 	}
 	s.Restored(5, &holdfastv1.OperatorState{OperatorUid: "other", StateName: "seen", Content: []byte("x")}, piece(whole[3:]))
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	s.Flush()

@@ -65,9 +65,7 @@ func withSink(t *testing.T, a *holdfastv1.Assign, waits bool) (*rig, *fakeSink, 
 
 func TestRule6_2_ReadyWaitsForTheSink(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), true)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	r.wantPuts(s.Flush(), 1, map[string]int64{"a": 1})
@@ -85,9 +83,7 @@ func TestRule6_2_ReadyWaitsForTheSink(t *testing.T) {
 
 func TestRule6_5_ANewerBarrierWaitsForItsOwnOutput(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), true)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	s.Flush()
@@ -104,9 +100,7 @@ func TestRule6_5_ANewerBarrierWaitsForItsOwnOutput(t *testing.T) {
 
 func TestRule6_2_WithoutAGuaranteeReadyWaitsForNothing(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), false)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.Barrier(5, 1)
 	s.BarrierPassed()
 	s.Flush()
@@ -118,9 +112,7 @@ func TestRule6_2_WithoutAGuaranteeReadyWaitsForNothing(t *testing.T) {
 
 func TestRule8_1_ASinkThatFailedEndsTheAttempt(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), true)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	sink.set(func(f *fakeSink) { f.err = errors.New("the topic is gone") })
 	f := s.Failed()
 	if f.GetFailureClass() != holdfastv1.FailureClass_FAILURE_CLASS_EXTERNAL || f.GetError().GetMessage() != "the topic is gone" {
@@ -130,9 +122,7 @@ func TestRule8_1_ASinkThatFailedEndsTheAttempt(t *testing.T) {
 
 func TestSink_ThatIsFullHoldsBatchesBack(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), true)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	sink.set(func(f *fakeSink) { f.full = true })
 	r.deliver(101, "b")
 	// Barriers are answered all the same, at the position before the batch.
@@ -165,9 +155,7 @@ func TestRule8_2_FinishedWaitsForEverySink(t *testing.T) {
 
 func TestRule6_8_TheLastCheckpointWaitsForEverySink(t *testing.T) {
 	r, sink, s := withSink(t, testAssign(), false)
-	r.deliver(100, "a")
-	s.Absent(s.Get())
-	r.awaitOutput("a=1\n")
+	r.countFirst(s)
 	s.BarrierThen(5, 1, holdfastv1.BarrierThen_BARRIER_THEN_SUSPEND)
 	s.BarrierPassed()
 	s.Flush()

@@ -339,6 +339,14 @@ func (r *rig) deliver(from int64, values ...string) {
 	r.step(st)
 }
 
+// countFirst delivers and counts the record a at offset 100.
+func (r *rig) countFirst(s *faketest.Stream) {
+	r.t.Helper()
+	r.deliver(100, "a")
+	s.Absent(s.Get())
+	r.awaitOutput("a=1\n")
+}
+
 func (r *rig) step(st step) {
 	r.t.Helper()
 	select {

@@ -59,7 +59,7 @@ func Count(ctx context.Context, cfg Config, f CountConfig) (r *CountReport, err 
 	if err != nil {
 		return nil, err
 	}
-	defer op.cancel()
+	defer op.c.cancelJob(op.job)
 	defer op.end()
 	cfg.Note("the counter warms up")
 	if _, err := op.line(); err != nil {
@@ -129,12 +129,12 @@ func (op *counter) end() {
 	_ = op.cmd.Wait()                          // killed, as asked
 }
 
-// cancel ends the job.
-func (op *counter) cancel() {
-	ctx, cancel := context.WithTimeout(context.Background(), op.c.cfg.Patience)
+// cancelJob ends a job of a measurement.
+func (c *cluster) cancelJob(job string) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Patience)
 	defer cancel()
-	_, _ = jobs.Call(ctx, op.c.calls, func(ctx context.Context, j holdfastv1.JobServiceClient) (*holdfastv1.CancelResponse, error) {
-		return j.Cancel(ctx, &holdfastv1.CancelRequest{Job: op.job, RequestId: "bench"})
+	_, _ = jobs.Call(ctx, c.calls, func(ctx context.Context, j holdfastv1.JobServiceClient) (*holdfastv1.CancelResponse, error) {
+		return j.Cancel(ctx, &holdfastv1.CancelRequest{Job: job, RequestId: "bench"})
 	}) // at worst a job without a program is left
 }
 

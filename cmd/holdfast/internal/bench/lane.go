@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/bug"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
@@ -68,10 +66,7 @@ func (c *cluster) openLane(ctx context.Context, address string, job *holdfastv1.
 }
 
 func (l *lane) begin(job string) error {
-	err := l.send(&holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_Hello{Hello: &holdfastv1.Hello{
-		ProtocolVersion: 1, ClientName: "holdfast-bench", JobId: job, OperatorUids: []string{sourceUID, countUID},
-		InstanceId: rand.Text(), ProcessId: l.job,
-	}}})
+	err := l.send(hello(job, l.job))
 	for err == nil {
 		var m *holdfastv1.HostMessage
 		if m, err = l.stream.Recv(); err != nil {
@@ -79,8 +74,7 @@ func (l *lane) begin(job string) error {
 		}
 		switch x := m.GetMessage().(type) {
 		case *holdfastv1.HostMessage_DiscoverSplits:
-			err = l.send(&holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_SplitsFound{SplitsFound: &holdfastv1.SplitsFound{
-				OperatorUid: sourceUID, Splits: []*holdfastv1.Split{{Topic: topic, StartOffset: proto.Int64(0)}}}}})
+			err = l.send(oneSplit())
 		case *holdfastv1.HostMessage_Assign:
 			l.token, l.get.StateId, l.put.StateId = x.Assign.FencingToken, x.Assign.StateIds[0].Id, x.Assign.StateIds[0].Id
 			return nil
@@ -91,11 +85,7 @@ func (l *lane) begin(job string) error {
 
 // close cancels the job, so that a cluster that was there before is left as it was.
 func (l *lane) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), l.c.cfg.Patience)
-	defer cancel()
-	_, _ = jobs.Call(ctx, l.c.calls, func(ctx context.Context, j holdfastv1.JobServiceClient) (*holdfastv1.CancelResponse, error) {
-		return j.Cancel(ctx, &holdfastv1.CancelRequest{Job: l.job, RequestId: "bench"})
-	}) // at worst a job without a program is left
+	l.c.cancelJob(l.job)
 	l.cancel()
 	_ = l.conn.Close() // nothing was written that could be lost
 }

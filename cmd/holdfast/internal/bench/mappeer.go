@@ -98,7 +98,7 @@ func (c *cluster) besideMap(ctx context.Context, f MapPeerConfig, keys int64) (*
 	if err := op.cmd.Start(); err != nil {
 		return nil, err
 	}
-	defer op.cancel()
+	defer op.c.cancelJob(op.job)
 	defer op.end()
 	c.cfg.Note(fmt.Sprintf("counting %d keys, by turns with a plain map", keys))
 	var line mapLine

@@ -106,11 +106,23 @@ func (c *cluster) openSlot(ctx context.Context, address string, interval time.Du
 	return s, nil
 }
 
-func (s *slot) begin(job string) error {
-	err := s.send(&holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_Hello{Hello: &holdfastv1.Hello{
+// hello opens the stream of the one slot of a job, in a process.
+func hello(job, process string) *holdfastv1.OperatorMessage {
+	return &holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_Hello{Hello: &holdfastv1.Hello{
 		ProtocolVersion: 1, ClientName: "holdfast-bench", JobId: job, OperatorUids: []string{sourceUID, countUID},
-		InstanceId: rand.Text(), ProcessId: s.job,
-	}}})
+		InstanceId: rand.Text(), ProcessId: process,
+	}}}
+}
+
+// oneSplit answers the discovery of splits.
+func oneSplit() *holdfastv1.OperatorMessage {
+	return &holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_SplitsFound{SplitsFound: &holdfastv1.SplitsFound{
+		OperatorUid: sourceUID, Splits: []*holdfastv1.Split{{Topic: topic, StartOffset: proto.Int64(0)}},
+	}}}
+}
+
+func (s *slot) begin(job string) error {
+	err := s.send(hello(job, s.job))
 	for err == nil {
 		var m *holdfastv1.HostMessage
 		if m, err = next(s, s.control); err != nil {
@@ -118,8 +130,7 @@ func (s *slot) begin(job string) error {
 		}
 		switch x := m.GetMessage().(type) {
 		case *holdfastv1.HostMessage_DiscoverSplits:
-			err = s.send(&holdfastv1.OperatorMessage{Message: &holdfastv1.OperatorMessage_SplitsFound{SplitsFound: &holdfastv1.SplitsFound{
-				OperatorUid: sourceUID, Splits: []*holdfastv1.Split{{Topic: topic, StartOffset: proto.Int64(0)}}}}})
+			err = s.send(oneSplit())
 		case *holdfastv1.HostMessage_Assign:
 			s.token, s.state = x.Assign.FencingToken, x.Assign.StateIds[0].Id
 			return nil
@@ -131,11 +142,7 @@ func (s *slot) begin(job string) error {
 // close leaves the job and its stream. The job is canceled, so that a cluster
 // that was there before is left as it was.
 func (s *slot) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.c.cfg.Patience)
-	defer cancel()
-	_, _ = jobs.Call(ctx, s.c.calls, func(ctx context.Context, j holdfastv1.JobServiceClient) (*holdfastv1.CancelResponse, error) {
-		return j.Cancel(ctx, &holdfastv1.CancelRequest{Job: s.job, RequestId: "bench"})
-	}) // at worst a job without a program is left
+	s.c.cancelJob(s.job)
 	s.cancel()
 	<-s.ended
 }
