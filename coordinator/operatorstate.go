@@ -93,16 +93,11 @@ func checkOperatorState(d *holdfastv1.OperatorStateDescriptor) string {
 	return ""
 }
 
-// needsCheckpoints refuses operator state without checkpoints: it leaves its process
-// with them and in no other way.
-func needsCheckpoints(s *holdfastv1.JobSpec) *holdfastv1.Error {
-	for _, o := range s.Operators {
-		if len(o.OperatorStates) > 0 && s.Checkpoint.IntervalMs == 0 {
-			return invalid(fmt.Sprintf("operators[%q].operator_states", o.Uid),
-				fmt.Sprintf("operator %q has the operator state %q, and the job has no checkpoints, in which alone it is kept; enable them (EnableCheckpointing, execution.checkpointing.interval)", o.Uid, o.OperatorStates[0].Name))
-		}
+// ElementDescriptor describes one element of an operator state: a value of its type.
+func ElementDescriptor(d *holdfastv1.OperatorStateDescriptor) *holdfastv1.StateDescriptor {
+	return &holdfastv1.StateDescriptor{
+		Name: d.GetName(), Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: d.GetType(), TypeVersion: d.GetTypeVersion(),
 	}
-	return nil
 }
 
 // CheckOperatorStateRestorable is CheckRestorable for an operator state: the mode and

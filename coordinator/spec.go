@@ -63,18 +63,23 @@ func NormalizeSpec(in *holdfastv1.JobSpec) (*holdfastv1.JobSpec, *holdfastv1.Err
 	if e := normalizeOperators(s); e != nil {
 		return s, e
 	}
-	if e := checkGuarantees(s); e != nil {
-		return s, e
-	}
 	return s, needsCheckpoints(s)
 }
 
-// checkGuarantees refuses a sink that waits for checkpoints which never come.
-func checkGuarantees(s *holdfastv1.JobSpec) *holdfastv1.Error {
+// needsCheckpoints refuses a job without them if something waits for them for ever: the
+// guarantee of a sink, and operator state, which leaves its process in no other way.
+func needsCheckpoints(s *holdfastv1.JobSpec) *holdfastv1.Error {
+	if s.Checkpoint.IntervalMs > 0 {
+		return nil
+	}
 	for _, o := range s.Operators {
-		if o.Sink.GetDeliveryGuarantee() == holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE && s.Checkpoint.IntervalMs == 0 {
+		if o.Sink.GetDeliveryGuarantee() == holdfastv1.DeliveryGuarantee_DELIVERY_GUARANTEE_AT_LEAST_ONCE {
 			return invalid(fmt.Sprintf("operators[%q].sink", o.Uid),
 				fmt.Sprintf("sink %q has the guarantee AT_LEAST_ONCE, which checkpoints give, and the job has none; enable them (EnableCheckpointing, execution.checkpointing.interval), or take NONE", o.Uid))
+		}
+		if len(o.OperatorStates) > 0 {
+			return invalid(fmt.Sprintf("operators[%q].operator_states", o.Uid),
+				fmt.Sprintf("operator %q has the operator state %q, and the job has no checkpoints, in which alone it is kept; enable them (EnableCheckpointing, execution.checkpointing.interval)", o.Uid, o.OperatorStates[0].Name))
 		}
 	}
 	return nil

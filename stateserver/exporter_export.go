@@ -89,7 +89,7 @@ func (x *exporter) writeCheckpoint(ctx context.Context, snap *coordinator.Snapsh
 		Kind: holdfastv1.SnapshotKind_SNAPSHOT_KIND_CHECKPOINT, Inline: int64(c.InlineThreshold),
 	}
 	if snap.Spec.StateBackend.Name == coordinator.MemoryBackend {
-		err = snapshots.WriteCanonical(ctx, to, snap, x.source(snap))
+		err = snapshots.WriteCanonical(ctx, to, snap, checkpointSource{x.s, snap})
 	} else {
 		err = writeNative(ctx, to, snap)
 	}
@@ -113,19 +113,14 @@ func writeNative(ctx context.Context, to snapshots.Target, snap *coordinator.Sna
 	return snapshots.WriteManifest(ctx, to, snapshots.Native(snap))
 }
 
-// source reads what a checkpoint has of a subtask.
-func (x *exporter) source(snap *coordinator.Snapshot) snapshots.Source {
-	return exportSource{x.s, snap}
-}
-
-// exportSource implements [snapshots.Source].
-type exportSource struct {
+// checkpointSource implements [snapshots.Source].
+type checkpointSource struct {
 	s    *Server
 	snap *coordinator.Snapshot
 }
 
 // Entries implements [snapshots.Source].
-func (x exportSource) Entries(ctx context.Context, st coordinator.SubtaskRange, space coordinator.Space) (es backend.Entries, err error) {
+func (x checkpointSource) Entries(ctx context.Context, st coordinator.SubtaskRange, space coordinator.Space) (es backend.Entries, err error) {
 	if x.snap.Spec.StateBackend.Name != coordinator.MemoryBackend {
 		return x.s.states.snapshotEntries(ctx, x.snap, st.ID)
 	}
@@ -142,7 +137,7 @@ func (x exportSource) Entries(ctx context.Context, st coordinator.SubtaskRange, 
 }
 
 // OperatorStates implements [snapshots.Source].
-func (x exportSource) OperatorStates(ctx context.Context, st coordinator.SubtaskRange) (*holdfastv1.OperatorStates, error) {
+func (x checkpointSource) OperatorStates(ctx context.Context, st coordinator.SubtaskRange) (*holdfastv1.OperatorStates, error) {
 	for _, a := range x.snap.Checkpoint.Acks {
 		if a.SubtaskId == st.ID {
 			return x.s.states.readOperatorState(ctx, x.snap.JobID, x.snap.Spec.Checkpoint, coordinator.OperatorStatePart(a.Handles))

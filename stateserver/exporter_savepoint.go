@@ -63,7 +63,7 @@ func (x *exporter) writeSavepoint(ctx context.Context, snap *coordinator.Snapsho
 		return "", err
 	}
 	defer func() { err = errors.Join(err, sp.Base.Close()) }()
-	return sp.Write(ctx, x.source(snap))
+	return sp.Write(ctx, checkpointSource{x.s, snap})
 }
 
 // tidySavepoint deletes what is not the savepoint, once the log says what is: if it has

@@ -69,7 +69,7 @@ func (h *hosted) cut(st backend.State, r *ready) error {
 		base := h.base()
 		handles, err := h.write(ctx, sn, base, r.token, r.checkpoint, r.operatorState)
 		if err != nil {
-			h.giveUp(ctx, r.checkpoint, err)
+			h.cannotWrite(ctx, r.checkpoint, err)
 			return
 		}
 		if shares(handles) {
@@ -196,8 +196,8 @@ func newBytes(handles []*holdfastv1.StateHandle) (n uint64) {
 	return n
 }
 
-// giveUp tells the log that a checkpoint cannot get the subtask's snapshot.
-func (h *hosted) giveUp(ctx context.Context, checkpoint uint64, err error) {
+// cannotWrite tells the log that a checkpoint cannot get the subtask's snapshot.
+func (h *hosted) cannotWrite(ctx context.Context, checkpoint uint64, err error) {
 	if ctx.Err() != nil {
 		return // it is decided, or the attempt is over
 	}
@@ -241,7 +241,7 @@ func (h *hosted) ack(ctx context.Context, ack *internalv1.AckCheckpoint, handles
 	case holdfastv1.ErrorReason_ERROR_REASON_FENCED, holdfastv1.ErrorReason_ERROR_REASON_CHECKPOINT_DECIDED:
 		h.log.Debug("an ack came too late", "checkpoint", ack.CheckpointId)
 	default:
-		h.giveUp(ctx, ack.CheckpointId, fmt.Errorf("the ack was refused: %s", e.Message))
+		h.cannotWrite(ctx, ack.CheckpointId, fmt.Errorf("the ack was refused: %s", e.Message))
 	}
 }
 

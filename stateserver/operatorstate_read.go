@@ -14,13 +14,6 @@ import (
 	"github.com/holdfast-io/holdfast/stateserver/snapshots"
 )
 
-// elementOf describes an element of an operator state as tools read it.
-func elementOf(d *holdfastv1.OperatorStateDescriptor) *holdfastv1.StateDescriptor {
-	return &holdfastv1.StateDescriptor{
-		Name: d.GetName(), Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: d.GetType(), TypeVersion: d.GetTypeVersion(),
-	}
-}
-
 // readOperatorState sends one operator state of a snapshot.
 func readOperatorState(ctx context.Context, s *snapshots.Reader, d *holdfastv1.OperatorStateDescriptor, r *holdfastv1.ReadSnapshotRequest, send func(*holdfastv1.ReadSnapshotResponse) error) error {
 	all, err := s.OperatorStates(ctx, r.OperatorUid)
@@ -28,7 +21,7 @@ func readOperatorState(ctx context.Context, s *snapshots.Reader, d *holdfastv1.O
 		return toStatus(fromStorage("the snapshot cannot be read", err))
 	}
 	es := newOperatorEntries(all, r.OperatorUid, d)
-	if err := sendEntries(es, r, &holdfastv1.ReadSnapshotResponse{StateDescriptor: elementOf(d), OperatorState: d}, send); err != nil {
+	if err := sendEntries(es, r, &holdfastv1.ReadSnapshotResponse{StateDescriptor: coordinator.ElementDescriptor(d), OperatorState: d}, send); err != nil {
 		return err
 	}
 	if err := es.Err(); err != nil {
@@ -126,7 +119,7 @@ func (t *stateService) operatorState(ctx context.Context, sel *holdfastv1.StateS
 			continue
 		}
 		for _, st := range v.Subtasks {
-			one, err := exportSource{t.s, snap}.OperatorStates(ctx, st)
+			one, err := checkpointSource{t.s, snap}.OperatorStates(ctx, st)
 			if err != nil {
 				return nil, readError(err)
 			}
@@ -140,7 +133,7 @@ func (r *operatorStateRead) entries() *operatorEntries { return newOperatorEntri
 
 // get answers a Get: of each key the entries of all subtasks that have it.
 func (r *operatorStateRead) get(keys [][]byte) (*holdfastv1.GetResponse, error) {
-	out := &holdfastv1.GetResponse{Type: r.d.Type, StateDescriptor: elementOf(r.d), OperatorState: r.d}
+	out := &holdfastv1.GetResponse{Type: r.d.Type, StateDescriptor: coordinator.ElementDescriptor(r.d), OperatorState: r.d}
 	byKey := map[string][]*holdfastv1.StateEntry{}
 	es := r.entries()
 	for es.Next() {
@@ -166,7 +159,7 @@ func (r *operatorStateRead) get(keys [][]byte) (*holdfastv1.GetResponse, error) 
 
 // scan answers a Scan with a page.
 func (r *operatorStateRead) scan(q *holdfastv1.ScanRequest, cur scanCursor, size int) (*holdfastv1.ScanResponse, error) {
-	out := &holdfastv1.ScanResponse{Type: r.d.Type, StateDescriptor: elementOf(r.d), OperatorState: r.d}
+	out := &holdfastv1.ScanResponse{Type: r.d.Type, StateDescriptor: coordinator.ElementDescriptor(r.d), OperatorState: r.d}
 	left := maxPageBytes
 	es := r.entries()
 	for es.Next() {

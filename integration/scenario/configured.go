@@ -6,9 +6,6 @@ import (
 
 	"github.com/holdfast-io/holdfast/integration/harness"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
-	"github.com/holdfast-io/holdfast/stateserver/storage"
-	"github.com/holdfast-io/holdfast/stateserver/storage/file"
-	"github.com/holdfast-io/holdfast/stateserver/storage/metadata"
 )
 
 // Configured is what a configuration file says, and what the program.
@@ -71,7 +68,7 @@ func formatOf(backend string) string {
 
 // formatIn is the one format of the state in a checkpoint.
 func formatIn(t *testing.T, path string) (format string, err error) {
-	s, err := metadata.Load(t.Context(), storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": file.Scheme{}}), path)
+	s, err := loadManifest(t, path)
 	if err != nil {
 		return "", err
 	}

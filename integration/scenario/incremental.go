@@ -91,9 +91,14 @@ func waitNoOrphans(t *testing.T, c *harness.Cluster, job, dir string) (kept []*h
 	return kept
 }
 
+// loadManifest reads the _metadata of a checkpoint.
+func loadManifest(t *testing.T, path string) (*metadata.Snapshot, error) {
+	return metadata.Load(t.Context(), storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": file.Scheme{}}), path)
+}
+
 // namedBy adds the files that a checkpoint needs, and its metadata.
 func namedBy(t *testing.T, path string, into map[string]bool) error {
-	s, err := metadata.Load(t.Context(), storage.NewRegistry(storage.AnyRoot(), map[string]storage.Scheme{"file": file.Scheme{}}), path)
+	s, err := loadManifest(t, path)
 	if err != nil {
 		return err
 	}

@@ -63,13 +63,7 @@ func (s *Sink) Spec() (sink.Spec, error) {
 		return sink.Spec{}, err
 	}
 	p.Close()
-	spec := sink.Spec{Connector: "kafka", Topics: []string{s.topic}, Guarantee: s.guarantee, Properties: map[string]string{}}
-	for _, name := range shownOfSink {
-		if v, ok := s.properties[name]; ok {
-			spec.Properties[name] = v
-		}
-	}
-	return spec, nil
+	return sink.Spec{Connector: "kafka", Topics: []string{s.topic}, Guarantee: s.guarantee, Properties: s.properties.only(shownOfSink)}, nil
 }
 
 // newProducer makes a producer of librdkafka. It connects to nothing yet. logs nil: what

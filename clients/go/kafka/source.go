@@ -30,8 +30,8 @@ type Source struct {
 	properties Properties
 }
 
-// shown are the properties that tell two jobs apart and are no secrets.
-var shown = []string{"bootstrap.servers", "group.id", "auto.offset.reset", "isolation.level"}
+// shownOfSource are the properties that tell two jobs apart and are no secrets.
+var shownOfSource = []string{"bootstrap.servers", "group.id", "auto.offset.reset", "isolation.level"}
 
 // NewSource reads a topic from the group's committed offsets, or, where there
 // are none, from where auto.offset.reset says; isolation.level is read_committed
@@ -67,13 +67,18 @@ func (s *Source) Spec() (source.Spec, error) {
 // spec has of the properties only those that are shown: the others may be secrets,
 // and it goes into the replicated log.
 func (s *Source) spec() source.Spec {
-	spec := source.Spec{Connector: "kafka", Topics: []string{s.topic}, Properties: map[string]string{}}
-	for _, name := range shown {
-		if v, ok := s.properties[name]; ok {
-			spec.Properties[name] = v
+	return source.Spec{Connector: "kafka", Topics: []string{s.topic}, Properties: s.properties.only(shownOfSource)}
+}
+
+// only returns the properties of these names.
+func (p Properties) only(names []string) map[string]string {
+	out := map[string]string{}
+	for _, name := range names {
+		if v, ok := p[name]; ok {
+			out[name] = v
 		}
 	}
-	return spec
+	return out
 }
 
 // reset is what auto.offset.reset says.
@@ -167,7 +172,7 @@ func withoutSecrets(err error, properties Properties) error {
 // redact takes the values of secret properties out of a text.
 func redact(text string, properties Properties) string {
 	for k, v := range properties {
-		if v != "" && !slices.Contains(shown, k) && isSecret(k) {
+		if v != "" && isSecret(k) {
 			text = strings.ReplaceAll(text, v, "***")
 		}
 	}

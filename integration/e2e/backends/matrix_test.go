@@ -36,7 +36,7 @@ var (
 	}
 )
 
-// sessionTimeout is how long clusters wait for a host that was killed.
+// sessionTimeout is how long clusters wait for a host or a process that says nothing.
 const sessionTimeout = 4 * time.Second
 
 // TestBackends_Matrix runs a cell for each storage and each backend with one kill of each

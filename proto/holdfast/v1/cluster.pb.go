@@ -395,7 +395,7 @@ type Limits struct {
 	FlushBytesInFlight uint32                 `protobuf:"varint,6,opt,name=flush_bytes_in_flight,json=flushBytesInFlight,proto3" json:"flush_bytes_in_flight,omitempty"`
 	// Keys in one Get.
 	GetKeys uint32 `protobuf:"varint,7,opt,name=get_keys,json=getKeys,proto3" json:"get_keys,omitempty"`
-	// All operator states of a subtask with their names, by the job's state backend.
+	// Contents of all operator states of a subtask, by the job's state backend.
 	OperatorStateBytes uint32 `protobuf:"varint,8,opt,name=operator_state_bytes,json=operatorStateBytes,proto3" json:"operator_state_bytes,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache

@@ -24,8 +24,9 @@ const longestBench = 10 * time.Minute
 func (a *app) benchCommand() *cobra.Command {
 	cmd := a.parent("bench", groupOther, "Measure a cluster on this machine: figures, no verdict",
 		"  holdfast bench flush\n  holdfast bench failover --kills 10 -o json")
-	cmd.Long = `Each measurement starts three nodes of its own in a temporary directory, waits
-for the disk as nodes do, and leaves nothing behind. With --address it measures a
+	cmd.Long = `Each measurement starts nodes of its own in a temporary directory (three, or one
+where it measures state on a host; cuts needs none), waits for the disk as nodes do,
+and leaves nothing behind. With --address it measures a
 running cluster instead, where that makes sense. What the nodes counted is compared
 with what was sent before a figure is printed; the size of the machine stands beside
 it, and claims are for that machine only.`

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/connect"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/jobs"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/internal/values"
+	"github.com/holdfast-io/holdfast/coordinator"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -40,7 +41,7 @@ func declared(answer interface {
 // elementState is how nodes send an operator state: element by element.
 func elementState(d *holdfastv1.OperatorStateDescriptor) declaredState {
 	return declaredState{
-		value:    &holdfastv1.StateDescriptor{Name: d.GetName(), Kind: holdfastv1.StateKind_STATE_KIND_VALUE, Type: d.GetType(), TypeVersion: d.GetTypeVersion()},
+		value:    coordinator.ElementDescriptor(d),
 		operator: d,
 	}
 }
