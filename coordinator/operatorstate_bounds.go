@@ -42,17 +42,20 @@ func checkUnion(ref subtaskRef, handles []*holdfastv1.StateHandle) *holdfastv1.E
 	if union == nil {
 		return nil
 	}
-	total := own.Size
+	// What others have in the pending checkpoint, and in those behind it, for which the
+	// end of a subtask counts that has acked this one before.
+	acked, ended := uint64(0), uint64(0)
 	for _, a := range ref.job.Pending.GetAcks() {
 		if a.OperatorUid == ref.vertex.OperatorUid && a.SubtaskId != ref.st.Id {
-			total += OperatorStatePart(a.Handles).GetSize()
+			acked += OperatorStatePart(a.Handles).GetSize()
 		}
 	}
-	if ref.job.Pending == nil {
-		for _, st := range ref.vertex.Subtasks {
-			total += OperatorStatePart(st.FinishedHandles).GetSize()
+	for _, st := range ref.vertex.Subtasks {
+		if st.Id != ref.st.Id {
+			ended += OperatorStatePart(st.FinishedHandles).GetSize()
 		}
 	}
+	total := own.Size + max(acked, ended)
 	if total <= MaxRestoredOperatorState {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	internalv1 "github.com/holdfast-io/holdfast/proto/holdfast/internalv1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -33,6 +34,31 @@ func TestUnion_FitsAnAttempt(t *testing.T) {
 	l.refused(ackOnHost(hostAck(2, tok, n, 0, partOf(tok, n, 2, half+1))), large)
 	l.must(ackOnHost(hostAck(2, tok, n, 0, partOf(tok, n, 2, half))))
 	l.must(finishOnHost(2, tok, partOf(tok, 0, 2, half)))
+}
+
+// An end counts for the checkpoints behind the pending one, which its subtask has acked
+// with less.
+func TestUnion_EndsInOnePendingFitAnAttempt(t *testing.T) {
+	l := newLog(t)
+	l.hosts()
+	spec := keeping(onDisk(coPartitioned(counterSpec("count"), 2)))
+	spec.Operators = append(spec.Operators, &holdfastv1.Operator{Uid: "second", Parallelism: 1, Source: &holdfastv1.SourceSpec{Connector: "file", Topics: []string{"x"}}})
+	l.must(submit(spec, "", "job"))
+	l.must(splits("job", 0, 0))
+	l.must(&internalv1.Command{Command: &internalv1.Command_RecordSplits{RecordSplits: &internalv1.RecordSplits{
+		JobId: "job", OperatorUid: "second", Splits: []*holdfastv1.Split{{Topic: "x", StartOffset: new(int64)}}}}})
+	tok := l.must(assign("job", targetOn(1, 0, "a", "node", "inc"), targetOn(2, 0, "b", "other", "inc2"), targetOn(3, 0, "c", "node", "inc"))).FencingToken
+	n := l.must(begin("job")).CheckpointId
+	l.must(ackOnHost(hostAck(1, tok, n, 0, partOf(tok, n, 1, 1))))
+	l.must(ackOnHost(hostAck(2, tok, n, 0, partOf(tok, n, 2, 1))))
+	l.must(finishOnHost(1, tok, partOf(tok, 0, 1, MaxRestoredOperatorState-1)))
+	l.refused(finishOnHost(2, tok, partOf(tok, 0, 2, 2)), holdfastv1.ErrorReason_ERROR_REASON_STATE_TOO_LARGE)
+	l.must(finishOnHost(2, tok, partOf(tok, 0, 2, 1)))
+	l.must(ackOnHost(hostAck(3, tok, n, 0)))
+	l.outcome(n, holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED)
+	n = l.must(begin("job")).CheckpointId
+	l.must(ackOnHost(hostAck(3, tok, n, 0)))
+	l.outcome(n, holdfastv1.CheckpointStatus_CHECKPOINT_STATUS_COMPLETED)
 }
 
 // A list that is split has no such bound: each subtask gets its own back.

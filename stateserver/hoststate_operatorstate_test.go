@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-io/holdfast/coordinator"
@@ -98,6 +99,32 @@ func TestWriteAgain_OneBudget(t *testing.T) {
 	if _, err := writeAgain(context.Background(), func() ([]*holdfastv1.StateHandle, error) { parts++; return nil, damaged }, nil); !errors.Is(err, damaged) || parts != 3 {
 		t.Fatalf("%d tries: %v", parts, err)
 	}
+}
+
+// TestWriteAgain_LongUpload: what took long and succeeded takes nothing from the
+// patience, which is for a storage that does not answer, and is not without end.
+func TestWriteAgain_LongUpload(t *testing.T) {
+	away := &storage.Error{Op: "write", URL: "file:///x", Kind: storage.ErrUnavailable, Err: errors.New("away")}
+	synctest.Test(t, func(t *testing.T) {
+		last := 0
+		parts := func() ([]*holdfastv1.StateHandle, error) {
+			<-time.After(2 * uploadPatience) // by the clock of synctest: no time passes
+			return []*holdfastv1.StateHandle{{Name: "part"}}, nil
+		}
+		if _, err := writeAgain(t.Context(), parts, func() (*holdfastv1.StateHandle, error) {
+			if last++; last == 1 {
+				return nil, away
+			}
+			return coordinator.InlineOperatorState(nil), nil
+		}); err != nil || last != 2 {
+			t.Errorf("%d tries: %v", last, err)
+		}
+		began := time.Now()
+		_, err := writeAgain(t.Context(), func() ([]*holdfastv1.StateHandle, error) { return nil, away }, nil)
+		if took := time.Since(began); !errors.Is(err, away) || took < uploadPatience || took > 3*uploadPatience {
+			t.Errorf("given up after %v: %v", took, err)
+		}
+	})
 }
 
 func TestCheckParts_OfOperatorState(t *testing.T) {

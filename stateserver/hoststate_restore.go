@@ -99,7 +99,7 @@ func (m *hostStates) fill(ctx context.Context, sub *subject, st backend.State) e
 
 func handlesBytes(handles []*holdfastv1.StateHandle) (n uint64) {
 	for _, h := range handles {
-		n += h.Size
+		n += h.GetSize()
 	}
 	return n
 }

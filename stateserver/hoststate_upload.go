@@ -156,15 +156,18 @@ func checkParts(handles []*holdfastv1.StateHandle) error {
 }
 
 // writeAgain writes the parts of the state backend and then that of the operator state,
-// nil for none, both within uploadPatience.
+// nil for none, each again for uploadPatience from when the storage first did not answer:
+// however long the writing took before counts for nothing.
 func writeAgain(ctx context.Context, parts func() ([]*holdfastv1.StateHandle, error), last func() (*holdfastv1.StateHandle, error)) ([]*holdfastv1.StateHandle, error) {
 	var handles []*holdfastv1.StateHandle
 	written := false
+	var failing time.Time // since when the storage does not answer; zero: it does
 	return backoff.Retry(ctx, func() (out []*holdfastv1.StateHandle, err error) {
 		var h *holdfastv1.StateHandle
 		if !written {
-			handles, err = parts()
-			written = err == nil
+			if handles, err = parts(); err == nil {
+				written, failing = true, time.Time{}
+			}
 		}
 		if err == nil {
 			h, err = last()
@@ -172,13 +175,18 @@ func writeAgain(ctx context.Context, parts func() ([]*holdfastv1.StateHandle, er
 		switch {
 		case err != nil && !transient(err):
 			return nil, backoff.Permanent(err)
+		case err != nil && failing.IsZero():
+			failing = time.Now()
+			return nil, err
+		case err != nil && time.Since(failing) > uploadPatience:
+			return nil, backoff.Permanent(err)
 		case err != nil:
 			return nil, err
 		case h != nil:
 			return append(slices.Clip(handles), h), nil
 		}
 		return handles, nil
-	}, backoff.WithMaxElapsedTime(uploadPatience))
+	}, backoff.WithMaxElapsedTime(0))
 }
 
 // shares tells whether some of the handles are files of an older checkpoint.
